@@ -12,9 +12,43 @@ from yaml import YAMLError
 from .errors import UserError
 
 RECIPES = Path(__file__).parent / "recipes"
-VALIDATIONS = ("none", "random", "session", "speaker")
+VALIDATIONS = ("none", "random", "session", "speaker", "split")
+SINGLE_CORPUS = ("corpus", "root", "options", "label_map", "quarantine")
+FOLDS = ("speaker", "session", "corpus", "split")
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass
+class CorpusRecipe:
+    """One corpus, and how its labels read in a set that several corpora share.
+
+    Two corpora with the six emotions that both have, each judged by what was learned on the other:
+
+        data:
+          corpora:
+            - corpus: ravdess
+              root: /data/ravdess
+              label_map: {emotion: {calm: neutral, disgust: null}}
+            - corpus: nemo
+              root: /data/nemo
+              label_map: {emotion: {anger: angry, fear: fearful, happiness: happy, sadness: sad}}
+          folds: corpus
+
+    Args:
+        corpus: a name that `load_corpus` knows.
+        root: the corpus's folder or table.
+        options: of the corpus's loader.
+        label_map: by task, from the corpus's label to the shared one. A label that is not named stays as it is. Null
+            drops the utterance where the task is the target, and otherwise only makes the value a missing one.
+        quarantine: a file of `ser-meta check --quarantine`, whose utterances are on no side; null leaves none out.
+    """
+
+    corpus: str = MISSING
+    root: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    label_map: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    quarantine: str | None = None
 
 
 @dataclass
@@ -22,13 +56,15 @@ class DataRecipe:
     """What is learned from, and who is on which side.
 
     Args:
-        corpus: a name that `load_corpus` knows.
-        root: the corpus's folder or table.
-        options: of the corpus's loader.
-        folds: what a fold is made of: `speaker` or `session`.
+        corpus, root, options, label_map, quarantine: of a single corpus; see `CorpusRecipe`.
+        corpora: several instead, each with those five. Utterances, speakers and sessions then bear their corpus's
+            name, as in `ravdess:01`, and a column `corpus` tells it.
+        folds: what a fold is made of: `speaker`, `session`, with several corpora `corpus`, or `split`: the corpus's
+            own sides, of which `train` is learned from and any but `train` and `validation` is a fold.
         group_size: speakers in a fold.
         test_fold: the test side: a fold's name, or its place among the sorted names, from 0.
-        validation: how the validation side is taken from the training side: `none`, `random`, `session` or `speaker`.
+        validation: how the validation side is taken from the training side: `none`, `random`, `session` or `speaker`;
+            `split` takes the corpus's own.
         validation_fraction: its share, for `random` and `speaker`.
         allow_speaker_overlap: let a speaker stand on two sides.
         speed_factors: of the time domain spectral augmentation, one drawn an utterance and epoch; [1.0] for none.
@@ -36,9 +72,12 @@ class DataRecipe:
         longest: seconds; longer recordings are not trained on, since memory grows with the longest; null for none.
     """
 
-    corpus: str = MISSING
+    corpus: str | None = None
     root: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    label_map: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    quarantine: str | None = None
+    corpora: list[CorpusRecipe] = field(default_factory=list)
     folds: str = "speaker"
     group_size: int = 1
     test_fold: Any = 0
@@ -48,6 +87,11 @@ class DataRecipe:
     speed_factors: list[float] = field(default_factory=lambda: [0.8, 1.0, 1.2])
     trim_decibels: float | None = None
     longest: float | None = None
+
+    @property
+    def sources(self) -> list[CorpusRecipe]:
+        """The corpora, also where it is a single one."""
+        return self.corpora or [CorpusRecipe(*(getattr(self, key) for key in SINGLE_CORPUS))]
 
 
 @dataclass
@@ -59,6 +103,8 @@ class ModelRecipe:
         revision: of the Hub repository.
         auxiliary_tasks: columns of the corpus to learn beside the target; `transcript` is learned with CTC.
         labels: a task's labels in order, where they are not simply all that the corpus has.
+        ranges: tasks that are numbers, each with the ends of the scale that the model answers in, such as
+            `{valence: [1, 5]}`. Ratings of a corpus that states another scale of its own are brought to it.
         attention: the encoder's attention kernel; null lets Transformers choose.
     """
 
@@ -67,11 +113,13 @@ class ModelRecipe:
     target_task: str = "emotion"
     auxiliary_tasks: list[str] = field(default_factory=lambda: ["gender", "speaker", "style", "transcript"])
     labels: dict[str, list[str]] = field(default_factory=dict)
+    ranges: dict[str, list[float]] = field(default_factory=dict)
     attention: str | None = None
     layer_fusion: str = "ari"
     ari_weighting: str = "matrix"
     ari_join: str = "add"
     ari_normalize: bool = False
+    standardize_states: bool = False
     coattention: bool = True
     coattention_heads: int = 8
     coattention_gradient: bool = True
@@ -98,7 +146,7 @@ class StageRecipe:
         weight_decay: AdamW's.
         max_gradient_norm: gradients beyond are scaled down to it.
         freeze_feature_encoder: the convolutions.
-        freeze_layers: Transformer layers from the bottom, with all below them: a number, or `third` of them.
+        freeze_layers: Transformer layers from the bottom, with all below them: a number, `third` of them, or `all`.
         freeze_layer_fusion: keep the layer fusion (ARI) as it is (the paper's section IV-D).
         gradient_checkpointing: compute twice to keep less in memory.
         group_by_length: batches of alike lengths, drawn anew each epoch.
@@ -135,6 +183,8 @@ class Recipe:
         stages: by name, in the order in which they run; see `StageRecipe`.
         seed: of everything that is drawn.
         precision: of the computation: `fp32`, `bf16` or `fp16`.
+        cache: folder that keeps what a wholly frozen encoder makes of the corpus, for stages that freeze all of it;
+            null computes it in every step.
         workers: processes that read recordings.
         report_to: experiment trackers that Transformers knows, such as `tensorboard`.
         yardstick: judge a logistic regression on a few acoustic statistics beside the model.
@@ -145,6 +195,7 @@ class Recipe:
     stages: dict[str, StageRecipe] = field(default_factory=dict)
     seed: int = 1
     precision: str = "fp32"
+    cache: str | None = None
     workers: int = 0
     report_to: list[str] = field(default_factory=list)
     yardstick: bool = False
@@ -163,7 +214,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     """
     try:
         given = read_settings(overrides or [])
-        merged = OmegaConf.merge(OmegaConf.structured(Recipe), _read(name_or_path), given)
+        merged = OmegaConf.merge(OmegaConf.structured(Recipe), _change(_read(name_or_path), given))
         recipe = OmegaConf.to_object(merged)
     except ConfigKeyError as error:
         raise UserError(_unknown_key(error)) from error
@@ -171,8 +222,9 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         raise UserError(
             f"recipe {name_or_path}: {error.full_key} has no value: set it, as {error.full_key}=..."
         ) from error
-    except OmegaConfBaseException as error:
-        raise UserError(f"recipe {name_or_path}: {error.full_key or ''} {str(error).splitlines()[0]}") from error
+    except (OmegaConfBaseException, TypeError) as error:  # the latter for a list where a mapping belongs
+        key = getattr(error, "full_key", None) or ""
+        raise UserError(f"recipe {name_or_path}: {key} {str(error).splitlines()[0]}") from error
     for stage in recipe.stages.values():
         stage.loss_weights = {task: weight for task, weight in stage.loss_weights.items() if weight}
     _check(recipe)
@@ -213,7 +265,16 @@ def _read(name_or_path: str) -> DictConfig:
     if extends is None:
         return recipe
     beside = path.parent / extends
-    return OmegaConf.merge(_read(str(beside) if beside.is_file() else extends), recipe)
+    return _change(_read(str(beside) if beside.is_file() else extends), recipe)
+
+
+def _change(recipe: DictConfig, change: DictConfig) -> DictConfig:
+    """A recipe with some settings changed; a list of corpora takes the place of a single one with all that is its."""
+    if OmegaConf.select(change, "data.corpora"):
+        for key in SINGLE_CORPUS:
+            if OmegaConf.select(recipe, f"data.{key}") is not None:
+                del recipe.data[key]
+    return OmegaConf.merge(recipe, change)
 
 
 def _unknown_key(error: ConfigKeyError) -> str:
@@ -224,9 +285,12 @@ def _unknown_key(error: ConfigKeyError) -> str:
 
 
 def _check(recipe: Recipe) -> None:
-    _choice("data.folds", recipe.data.folds, ("speaker", "session"))
+    _check_corpora(recipe.data)
+    _choice("data.folds", recipe.data.folds, FOLDS)
     _choice("data.validation", recipe.data.validation, VALIDATIONS)
     _choice("precision", recipe.precision, PRECISIONS)
+    if recipe.data.validation == "split" and recipe.data.folds != "split":
+        raise UserError("data.validation=split needs the corpus's own sides: set data.folds=split too")
     _positive("data.group_size", recipe.data.group_size)
     for factor in recipe.data.speed_factors or [0]:
         _positive("data.speed_factors", factor)
@@ -237,8 +301,29 @@ def _check(recipe: Recipe) -> None:
     tasks = [recipe.model.target_task, *recipe.model.auxiliary_tasks]
     for task in recipe.model.labels:
         _choice("model.labels", task, tuple(tasks))
+    for task, scale in recipe.model.ranges.items():
+        _check_range(task, scale, recipe.model)
     for name, stage in recipe.stages.items():
         _check_stage(f"stages.{name}", stage, tasks, recipe.data.validation)
+
+
+def _check_corpora(data: DataRecipe) -> None:
+    beside = [f"data.{key}" for key in SINGLE_CORPUS if getattr(data, key)]
+    if data.corpora and beside:
+        raise UserError(
+            f"data.corpora lists the corpora, but {', '.join(beside)} is set beside it: "
+            "move it into the list, or leave the list empty"
+        )
+    if not (data.corpora or data.corpus):
+        raise UserError("data.corpus has no value: set it, as data.corpus=..., or list several in data.corpora")
+
+
+def _check_range(task: str, scale: list[float], model: ModelRecipe) -> None:
+    _choice("model.ranges", task, tuple(name for name in model.auxiliary_tasks if name != "transcript"))
+    if task in model.labels:
+        raise UserError(f"{task} has both model.labels and model.ranges: labels are for classes, ranges for numbers")
+    if len(scale) != 2 or not scale[0] < scale[1]:
+        raise UserError(f"model.ranges.{task}={scale} must be the lowest and the highest value, such as [1, 5]")
 
 
 def _check_stage(name: str, stage: StageRecipe, tasks: list[str], validation: str) -> None:
@@ -251,8 +336,10 @@ def _check_stage(name: str, stage: StageRecipe, tasks: list[str], validation: st
         _positive(f"{name}.{key}", getattr(stage, key))
     _choice(f"{name}.schedule", stage.schedule, SCHEDULES)
     _choice(f"{name}.keep", stage.keep, ("last", "best"))
-    if stage.freeze_layers != "third" and not (isinstance(stage.freeze_layers, int) and stage.freeze_layers >= 0):
-        raise UserError(f"{name}.freeze_layers={stage.freeze_layers!r} must be a number of layers, or third")
+    if stage.freeze_layers not in ("third", "all") and not (
+        isinstance(stage.freeze_layers, int) and stage.freeze_layers >= 0
+    ):
+        raise UserError(f"{name}.freeze_layers={stage.freeze_layers!r} must be a number of layers, third or all")
     if validation == "none" and (stage.keep == "best" or stage.early_stopping_patience):
         raise UserError(f"{name} picks an epoch by the validation side, but data.validation is none: choose another")
 

@@ -1,7 +1,8 @@
-"""The folder that a recipe's training writes, and what it records there."""
+"""The folders that a training and a study of many trainings write, and what is recorded there."""
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,47 @@ class RunFolder:
 
     def read_state(self) -> dict[str, Any]:
         """By stage: what was recorded when it ended."""
-        return json.loads(self.state.read_text(encoding="utf-8")) if self.state.is_file() else {}
+        return read_json(self.state) if self.state.is_file() else {}
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Records which stages have ended."""
         write_json(self.state, state)
+
+
+class StudyFolder:
+    """Paths of a study: many runs and what they show together.
+
+    Args:
+        path: of the folder.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.recipes = self.path / "recipes"
+        self.report = self.path / "report.json"
+
+    def begin(self, recipes: dict[str, Recipe]) -> None:
+        """Makes the folder, and records the recipes by name.
+
+        A recipe's seed and test fold play no part: a study goes through them.
+
+        Raises:
+            UserError: the folder holds something else, or other recipes under these names.
+        """
+        if self.path.exists() and any(self.path.iterdir()) and not self.recipes.is_dir():
+            raise UserError(f"{self.path} exists and holds no study: choose another --output")
+        self.recipes.mkdir(parents=True, exist_ok=True)
+        for name, recipe in recipes.items():
+            path = self.recipes / f"{name}.yaml"
+            recipe = replace(recipe, seed=0, data=replace(recipe.data, test_fold=0))
+            if path.is_file() and load_recipe(str(path)) != recipe:
+                raise UserError(f"{self.path} was started with another recipe, {path}: choose another --output")
+            save_recipe(recipe, path)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,65 +2,35 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from ..configuration.errors import UserError
-from .wording import MEASURES, NOTHING, VALIDATION, not_applicable, percent, protocol_facts, result_rows, words
+from .card_results import result_facts, speakers_judged
+from .corpus_facts import CorpusFacts, licence_left, licence_sentences
+from .markdown import markdown_environment, one_line
+from .wording import MEASURES, percent, protocol_facts, words
 
 TAGS = ["speech-emotion-recognition", "ser-meta", "audio"]
-CONFUSION = "plots/confusion.png"
 FUSION = {
     "ari": "Augmented residual integration adds the encoder's lower layers to its last one.",
     "weighted_sum": "A learned weighted sum joins the encoder's layers.",
     "last_hidden": "It reads the encoder's last layer alone.",
 }
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"}
-_MARKUP = re.compile(r"[&<>\\`*_\[\]|~#$!]")
-
-
-@dataclass(frozen=True)
-class CorpusFacts:
-    """What a card says of the corpus behind a model; an empty field is left out.
-
-    Attributes:
-        name: as people know it, e.g. "RAVDESS".
-        license: the corpus's licence, in its own words.
-        citation: BibTeX, or a line of text.
-        language: ISO 639-1 code of the speech, e.g. "en".
-        notes: limits that come with the corpus, one sentence each, e.g. "The emotions are acted."
-    """
-
-    name: str
-    license: str = ""
-    citation: str = ""
-    language: str = ""
-    notes: tuple[str, ...] = ()
+PICTURES = {"confusion": "Confusion matrix of the test side", "training": "Losses over the epochs"}
+HARDWARE = ("device", "threads")  # among the versions that a run records
+WHISPER_FRAMES_A_SECOND = 50
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def write_card(
-    model_folder: str | Path,
-    report: Mapping[str, Any],
-    corpus: CorpusFacts | None = None,
-    repository: str | None = None,
-    base_model: str | None = None,
-    model_license: str | None = None,
+    model_folder: str | Path, report: Mapping[str, Any], corpora: Sequence[CorpusFacts] = (), **options: Any
 ) -> Path:
-    """Writes the README.md of a model folder from what the run recorded; every figure is the report's.
-
-    Args:
-        model_folder: with `config.json`; the picture `plots/confusion.png` is shown where the folder has it.
-        report: the content of `report.json`; all but `metrics` and `protocol` may be missing.
-        corpus: what is known of the corpus (default: its name, from the protocol).
-        repository: `owner/name` on the Hub, for the snippets (default: the folder).
-        base_model: Hub id of the pretrained encoder.
-        model_license: the model's licence as a Hub identifier, e.g. "cc-by-nc-sa-4.0".
+    """Writes the README.md of a model folder; arguments as `render_card`'s, the pictures those of `plots/`.
 
     Returns:
         The path of the card.
@@ -68,38 +38,75 @@ def write_card(
     Raises:
         UserError: the folder is not a model's.
     """
+    path = Path(model_folder) / "README.md"
+    path.write_text(card_of_folder(model_folder, report, corpora, **options), encoding="utf-8")
+    return path
+
+
+def card_of_folder(
+    model_folder: str | Path, report: Mapping[str, Any], corpora: Sequence[CorpusFacts] = (), **options: Any
+) -> str:
+    """The card of a model folder, which is not written; arguments and errors as `write_card`'s."""
     folder = Path(model_folder)
-    config = _read_config(folder)
-    corpus = corpus or CorpusFacts(name=str(report["protocol"]["corpus"]))
-    name = repository.split("/")[-1] if repository else f"ser-meta-{corpus.name.lower()}"
+    options.setdefault("repository", f"./{folder.name}")
+    pictures = [path.relative_to(folder).as_posix() for path in sorted((folder / "plots").glob("*.png"))]
+    return render_card(_read_config(folder), report, corpora, pictures=pictures, **options)
+
+
+def render_card(
+    config: Mapping[str, Any],
+    report: Mapping[str, Any],
+    corpora: Sequence[CorpusFacts] = (),
+    *,
+    repository: str,
+    revision: str = "main",
+    model_license: str | None = None,
+    pictures: Sequence[str] = (),
+) -> str:
+    """The card as Markdown with its metadata; every figure is the report's.
+
+    Args:
+        config: of the model, as in its `config.json`.
+        report: the content of `report.json`; whatever it lacks is left out of the card.
+        corpora: what is known of the data.
+        repository: `owner/name` on the Hub, or a folder, for the snippets.
+        revision: that the snippets name.
+        model_license: the model's licence as a Hub identifier (default: what the corpora's licences leave, if that is
+            one licence).
+        pictures: PNG files by their path in the repository.
+    """
+    data = _data_name(report, corpora)
     metadata = ModelCardData(
-        language=corpus.language or None,
-        license=model_license,
-        base_model=base_model,
+        language=_languages(corpora) or None,
+        license=model_license or licence_left(corpora),
+        base_model=_base_model(report),
         library_name="transformers",
         pipeline_tag="audio-classification",
         tags=TAGS,
-        model_name=_one_line(name),
-        eval_results=_eval_results(report, config["target_task"], corpus) or None,
+        model_name=_model_name(repository, data),
+        eval_results=_eval_results(report, config["target_task"], data) or None,
     )
-    text = (
-        _environment()
+    return (
+        markdown_environment()
         .get_template("model_card.md")
         .render(
             metadata=Markup(metadata.to_yaml()),
-            title=f"{name}: speech emotion recognition",
-            repository=repository or f"./{folder.name}",
-            corpus=corpus,
-            picture=CONFUSION if (folder / CONFUSION).is_file() else "",
-            limits=_limits(report, config, corpus),
+            title=f"{metadata.model_name}: speech emotion recognition",
+            repository=repository,
+            revision=revision,
+            corpora=corpora,
+            licence=licence_sentences(corpora),
+            model_license=model_license,
+            pictures={_caption(path): path for path in pictures},
+            limits=_limits(report, config, corpora, data),
+            sides=_sides(report),
+            base_model=metadata.base_model,
+            parameters=f"{report['model']['parameters']:,}" if "model" in report else "",
             **_model_facts(config),
             **_stage_facts(report),
-            **_result_facts(report, config["target_task"]),
+            **result_facts(report, config["target_task"]),
         )
     )
-    path = folder / "README.md"
-    ModelCard(text).save(path)
-    return path
 
 
 def _read_config(folder: Path) -> dict:
@@ -112,133 +119,116 @@ def _read_config(folder: Path) -> dict:
     return config
 
 
+def _data_name(report: Mapping[str, Any], corpora: Sequence[CorpusFacts]) -> str:
+    return (
+        words([corpus.name for corpus in corpora]) if corpora else words(report.get("protocol", {}).get("corpus", ""))
+    )
+
+
+def _model_name(repository: str, data: str) -> str:
+    if _HUB_NAME.fullmatch(repository) and repository[0] != ".":
+        return repository.split("/")[1]
+    return "-".join(filter(None, ["ser-meta", re.sub(r"[^a-z0-9]+", "-", data.lower()).strip("-")]))
+
+
+def _languages(corpora: Sequence[CorpusFacts]) -> list[str]:
+    return sorted({language for corpus in corpora for language in corpus.languages})
+
+
+def _base_model(report: Mapping[str, Any]) -> str | None:
+    """The pretrained encoder, where it is one of the Hub's."""
+    encoder = report.get("model", {}).get("encoder", "")
+    return encoder if _HUB_NAME.fullmatch(encoder) and encoder[0] != "." and not Path(encoder).exists() else None
+
+
+def _caption(path: str) -> str:
+    stem = Path(path).stem
+    return PICTURES.get(stem, stem.replace("_", " ").capitalize())
+
+
 def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
-    target = config["target_task"]
-    auxiliary = [name for name in config["tasks"] if name != target]
+    target, encoder = config["target_task"], config["speech_config"]
+    names = config.get("task_order") or list(config["tasks"])
+    auxiliary = [name for name in names if name != target]
+    positions = encoder.get("max_source_positions") if encoder["model_type"] == "whisper" else None
     return {
-        "encoder": config["speech_config"]["model_type"],
+        "encoder": encoder["model_type"],
         "fusion": FUSION[config["layer_fusion"]],
         "coattention": bool(config["coattention"] and auxiliary),
         "target": target,
         "labels": config["tasks"][target]["labels"],
         "auxiliary": auxiliary,
-        "answers": {name: _answer(task) for name, task in config["tasks"].items()},
-        "pipeline_task": next(iter(config.get("custom_pipelines", {})), ""),
+        "answers": {name: _answer(config["tasks"][name]) for name in [target, *auxiliary]},
+        "has_pipeline": bool(config.get("custom_pipelines")),
+        "has_temperature": "calibration_temperature" in config,
+        "longest": positions // WHISPER_FRAMES_A_SECOND if positions else None,
     }
 
 
 def _answer(task: Mapping[str, Any]) -> str:
     if not task["reported"]:
         return "nothing: it served the training only"
-    return "text" if task["kind"] == "ctc" else words(task["labels"])
+    if task["kind"] == "classification":
+        return words(task["labels"])
+    return "text" if task["kind"] == "ctc" else "a number"
+
+
+def _sides(report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Side -> utterances, speakers and minutes, as far as the report has them."""
+    data = {"utterances": report.get("sides", {}), **report.get("data", {})}
+    counts = {name: counted for name, counted in data.items() if isinstance(counted, Mapping)}
+    sides = [side for side, n in data["utterances"].items() if n]
+    return {"": list(counts)} | {side: [words(counted.get(side)) for counted in counts.values()] for side in sides}
 
 
 def _stage_facts(report: Mapping[str, Any]) -> dict[str, Any]:
     """The stages side by side: setting -> its value in each."""
     stages = report.get("stages", {})
     names = dict.fromkeys(name for settings in stages.values() for name in settings)
+    versions = dict(report.get("versions", {}))
     return {
+        "hardware": ", ".join(f"{name} {versions.pop(name)}" for name in HARDWARE if name in versions),
         "stages": list(stages),
         "settings": {
             name.replace("_", " "): [words(settings.get(name)) for settings in stages.values()] for name in names
         },
-        "versions": words(report["versions"]) if report.get("versions") else "",
+        "versions": words(versions) if versions else "",
     }
 
 
-def _result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
-    protocol = protocol_facts(report)
-    if protocol.get("validation") in VALIDATION:
-        protocol["validation"] += f" ({VALIDATION[protocol['validation']]})"
-    measures = report["metrics"][target]
-    return {
-        "protocol": protocol,
-        "results": {
-            f"{target}, {name}" if kind in ("slice", "yardstick") else name: [
-                *(percent(row.get(key)) for key in MEASURES.values()),
-                words(row.get("n")),
-            ]
-            for kind, name, row in result_rows(report, target)
-        },
-        "yardstick": "ua" in report.get("yardstick", {}),
-        "not_applicable": not_applicable(report),
-        "recalls": {
-            label: (percent(recall), str(measures["support"][label]))
-            for label, recall in measures.get("recall", {}).items()
-        },
-    }
-
-
-def _limits(report: Mapping[str, Any], config: Mapping[str, Any], corpus: CorpusFacts) -> list[str]:
-    target = config["target_task"]
-    measures = report["metrics"][target]
+def _limits(
+    report: Mapping[str, Any], config: Mapping[str, Any], corpora: Sequence[CorpusFacts], data: str
+) -> list[str]:
+    measures = report.get("metrics", {}).get(config["target_task"], {})
     limits = ["Other corpora, rooms, microphones, languages and ways of speaking were not measured."]
     if "ua" in measures:
-        limits[0] = f"Measured on {measures['n']} utterances of one corpus, {corpus.name}. {limits[0]}"
+        speakers = speakers_judged(report)
+        who = f" by {speakers} speaker{'s' if speakers > 1 else ''}" if speakers else ""
+        limits[0] = f"Measured on {measures['n']} utterances{who}, of {data} alone. {limits[0]}"
         recall, label = min((value, label) for label, value in measures["recall"].items() if value is not None)
         limits.append(f"The weakest class is {label}: {percent(recall)} of its utterances were recognised.")
+    if languages := _languages(corpora):
+        limits.append(f"It was trained on speech in these languages (ISO 639-1) and no other: {words(languages)}.")
     if any(task["kind"] == "ctc" and task["reported"] for task in config["tasks"].values()):
         limits.append("The transcript comes from an auxiliary task and is no substitute for a speech recogniser.")
-    return [*limits, *corpus.notes]
+    return [*limits, *(limit for corpus in corpora for limit in corpus.limits())]
 
 
-def _eval_results(report: Mapping[str, Any], target: str, corpus: CorpusFacts) -> list[EvalResult]:
-    measures = report["metrics"][target]
+def _eval_results(report: Mapping[str, Any], target: str, data: str) -> list[EvalResult]:
+    measures = report.get("metrics", {}).get(target, {})
     if "ua" not in measures:
         return []
     where = {
         "task_type": "audio-classification",
         "task_name": "Speech emotion recognition",
-        "dataset_type": re.sub(r"[^a-z0-9]+", "-", corpus.name.lower()).strip("-") or "corpus",
-        "dataset_name": _one_line(corpus.name),
+        "dataset_type": re.sub(r"[^a-z0-9]+", "-", data.lower()).strip("-") or "corpus",
+        "dataset_name": one_line(data),
         "dataset_split": "test",
         "dataset_args": protocol_facts(report),
     }
+    kinds = {"wa": "accuracy", "ua": "recall", "macro_f1": "f1"}
     return [
-        EvalResult(**where, metric_type="accuracy", metric_name="WA", metric_value=round(measures["wa"], 4)),
-        EvalResult(**where, metric_type="recall", metric_name="UA", metric_value=round(measures["ua"], 4)),
+        EvalResult(**where, metric_type=kinds[key], metric_name=name, metric_value=round(measures[key], 4))
+        for name, key in MEASURES.items()
+        if key in kinds
     ]
-
-
-def _environment() -> Environment:
-    """Templates in which every value is escaped for Markdown and HTML, unless it is Markup already."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        finalize=_escape,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"cells": _cells, "fenced": _fenced, "python": _python}
-    return environment
-
-
-def _escape(value: Any) -> str:
-    if isinstance(value, Markup):
-        return value
-    text = _MARKUP.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), _one_line(str(value)))
-    return text or NOTHING
-
-
-def _one_line(text: str) -> str:
-    """Without line breaks: a new line could begin a heading, a list, or the end of the metadata."""
-    return " ".join(text.split())
-
-
-def _cells(values: Iterable[str]) -> Markup:
-    """The cells of a table's row."""
-    return Markup(" | ".join(_escape(value) for value in values))
-
-
-def _fenced(text: str) -> Markup:
-    """A code block that its own content cannot close."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    language = "bibtex" if text.lstrip().startswith("@") else "text"
-    return Markup(f"{fence}{language}\n{text.strip()}\n{fence}")
-
-
-def _python(value: str) -> Markup:
-    """A Python string literal on one line."""
-    return Markup(json.dumps(value))

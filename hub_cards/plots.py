@@ -1,18 +1,16 @@
-"""Pictures of a result: the confusion matrix and the training curves, as PNG files."""
+"""Pictures of a run: the confusion matrix and the training curves, as PNG files."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-DOTS_PER_INCH = 150
-INK, FAINT = "#1f2430", "#c9ced8"
+from .plots_style import INK, TASK_COLOURS, bare, plain, save
+
 MARKED_POINTS = 20  # a curve of no more points shows each of them
-TASK_COLOURS = ("#c8442f", "#2f6fb5", "#2b8a5c", "#b07b12", "#7a4fa3", "#0f8b9d", "#a13d6b", "#5f6b7a")
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], path: str | Path, title: str) -> Path:
@@ -36,11 +34,11 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
         _write_cell(axes, row, column, share, counts[row, column])
-    _label_confusion(axes, [_plain(label) for label in labels], rows[:, 0], _plain(title))
+    _label_confusion(axes, [plain(label) for label in labels], rows[:, 0], plain(title))
     bar = figure.colorbar(picture, ax=axes, fraction=0.045, pad=0.03, format=PercentFormatter(1, decimals=0))
     bar.set_label("share of the reference class", color=INK)
     bar.outline.set_visible(False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> Path:
@@ -55,14 +53,14 @@ def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str
     Returns:
         The path.
     """
-    stages = {stage: _curves(log) for stage, log in log_history_by_stage.items()}
+    stages = {stage: curves_of(log) for stage, log in log_history_by_stage.items()}
     colours = _colours(name for curves in stages.values() for part in curves for name in part)
     validated = any(ua for _, ua in stages.values())
     height = 5.6 if validated else 3.4
     figure = Figure(figsize=(1.2 + 4.6 * len(stages), height), layout="constrained")
     grid = figure.subplots(2 if validated else 1, len(stages), squeeze=False, sharey="row", sharex="col")
     for column, (stage, (losses, ua)) in enumerate(stages.items()):
-        grid[0, column].set_title(_plain(stage), color=INK, fontsize=11)
+        grid[0, column].set_title(plain(stage), color=INK, fontsize=11)
         grid[0, column].set_yscale("log")
         _draw(grid[0, column], losses, colours)
         if validated:
@@ -76,7 +74,7 @@ def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str
         grid[1, 0].set_ylabel("validation UA", color=INK)
         grid[1, 0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.legend(*_legend(grid), loc="outside right upper", frameon=False, labelcolor=INK, fontsize=9)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _write_cell(axes: Axes, row: int, column: int, share: float, count: int) -> None:
@@ -105,7 +103,7 @@ def _label_confusion(axes: Axes, labels: Sequence[str], support: np.ndarray, tit
 Curves = dict[str, list[tuple[float, float]]]
 
 
-def _curves(log: Sequence[Mapping[str, float]]) -> tuple[Curves, Curves]:
+def curves_of(log: Sequence[Mapping[str, float]]) -> tuple[Curves, Curves]:
     """A stage's losses and, for the tasks that have one, the UA."""
     keys = {key: None for entry in log for key in entry if key == "loss" or key.startswith("loss_")}
     if len(keys) == 2:
@@ -129,9 +127,8 @@ def _draw(axes: Axes, curves: Curves, colours: Mapping[str, str]) -> None:
     for name, points in curves.items():
         style = "--" if name == "weighted sum" else "-"
         marker = "o" if len(points) <= MARKED_POINTS else ""
-        axes.plot(*zip(*points, strict=True), style, color=colours[name], label=_plain(name), marker=marker, ms=3.5)
-    axes.grid(color=FAINT, linewidth=0.5)
-    axes.spines[["top", "right"]].set_visible(False)
+        axes.plot(*zip(*points, strict=True), style, color=colours[name], label=plain(name), marker=marker, ms=3.5)
+    bare(axes)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not curves:
@@ -144,17 +141,3 @@ def _legend(grid: np.ndarray) -> tuple[list, list[str]]:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(name, handle)
     return list(entries.values()), list(entries)
-
-
-def _plain(text: str) -> str:
-    """Keeps Matplotlib from reading a dollar sign in a label as mathematics."""
-    return text.replace("$", r"\$")
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(
-        path, dpi=DOTS_PER_INCH, facecolor="white", bbox_inches="tight", pad_inches=0.15
-    )
-    return path

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .wording import MEASURES, NOTHING, not_applicable, percent, protocol_facts, result_rows
+from .wording import MEASURES, NOTHING, figure, not_applicable, percent, protocol_facts, result_rows, span
 
+INTERVAL = "95% of UA"
 BAR = 20  # characters of a recall of 1
 INDENT = {"target": "", "slice": "  ", "yardstick": "  ", "task": ""}
 STYLE = {"target": "bold", "slice": "", "yardstick": "dim", "task": ""}
@@ -36,13 +37,21 @@ def print_report(report: Mapping[str, Any], console: Console | None = None, targ
 def _task_table(report: Mapping[str, Any], target: str) -> Table:
     rows = result_rows(report, target)
     shown = [name for name, key in MEASURES.items() if any(key in measures for _, _, measures in rows)]
+    if any("interval" in measures for _, _, measures in rows):
+        shown.insert(shown.index("UA") + 1, INTERVAL)
     table = Table("task", box=SIMPLE_HEAD)
     for name in (*shown, "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for kind, name, measures in rows:
-        cells = [percent(measures.get(MEASURES[column])) for column in shown]
+        cells = [_cell(column, measures) for column in shown]
         table.add_row(Text(INDENT[kind] + name), *cells, str(measures.get("n", NOTHING)), style=STYLE[kind])
     return table
+
+
+def _cell(column: str, measures: Mapping[str, Any]) -> str:
+    if column == INTERVAL:
+        return span(measures.get("interval", {}).get("ua"))
+    return figure(MEASURES[column], measures.get(MEASURES[column]))
 
 
 def _recall_table(measures: Mapping[str, Any], target: str) -> Table:

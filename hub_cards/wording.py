@@ -1,10 +1,11 @@
 """How a report's facts read: the same words on the terminal and on a card."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NOTHING = "-"
-MEASURES = {"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "CER": "cer", "WER": "wer"}
+MEASURES = {"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "CER": "cer", "WER": "wer", "CCC": "ccc", "RMSE": "rmse"}
+NO_FRACTIONS = ("ccc", "rmse")
 VALIDATION = {
     "none": "no utterance was held out, so nothing was chosen by a score",
     "random": "random utterances of the training side, whose speakers are trained on too",
@@ -16,6 +17,16 @@ VALIDATION = {
 def percent(fraction: float | None) -> str:
     """A fraction as percent with one decimal; a dash for a missing one."""
     return NOTHING if fraction is None else f"{fraction:.1%}"
+
+
+def figure(measure: str, value: float | None) -> str:
+    """A measure's value: percent, or a number with three decimals where percent means nothing."""
+    return f"{value:.3f}" if measure in NO_FRACTIONS and value is not None else percent(value)
+
+
+def span(interval: Sequence[float] | None) -> str:
+    """An interval of fractions in percent; a dash for a missing one."""
+    return NOTHING if interval is None else f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}%"
 
 
 def words(value: Any) -> str:

@@ -1,6 +1,7 @@
 """The configuration of a ser-meta model: its speech encoder, its tasks, and how the paper's modules join them."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
@@ -21,7 +22,8 @@ SPEECH_ENCODERS = (
 LAYER_FUSIONS = ("ari", "weighted_sum", "last_hidden")
 ARI_WEIGHTINGS = ("matrix", "channel", "scalar", "softmax")
 ARI_JOINS = ("add", "concat")
-TASK_KINDS = ("classification", "ctc")
+TASK_KINDS = ("classification", "ctc", "regression")
+TASK_KEYS = {"classification": "labels", "ctc": "vocab_size", "regression": "range"}
 
 
 class SerMetaConfig(PretrainedConfig):
@@ -32,9 +34,11 @@ class SerMetaConfig(PretrainedConfig):
     Args:
         speech_config: configuration of the speech encoder, as its own class or as a dict with `model_type`
             (default: wav2vec2-base).
-        tasks: ordered mapping from a task's name to `{"kind": "classification", "labels": [...]}` or
-            `{"kind": "ctc", "vocab_size": n}` (default: the Latin characters'). `"reported": False` keeps a task out
-            of predictions; the `speaker` task is not reported by default, since identity is a training signal only.
+        tasks: ordered mapping from a task's name to `{"kind": "classification", "labels": [...]}`,
+            `{"kind": "ctc", "vocab_size": n}` (default: the Latin characters') or
+            `{"kind": "regression", "range": [low, high]}`, the ends of the scale that its numbers are on, such as
+            `[1, 5]` for a valence (ours). `"reported": False` keeps a task out of predictions; the `speaker` task is
+            not reported by default, since identity is a training signal only.
         task_order: the tasks' names in order (default: the order of `tasks`). A config file sorts the keys of a
             mapping, and the classifier's features stand in this order.
         target_task: the task that the auxiliary ones serve; a classification.
@@ -45,6 +49,8 @@ class SerMetaConfig(PretrainedConfig):
         ari_normalize: layer-normalise each joined state first, without parameters. For encoders whose layers
             normalise before rather than after (Whisper, the large models), where a raw state is a running sum of
             large scale (ours).
+        standardize_states: centre and scale each layer's states by channel before they are joined, with statistics of
+            the training side under the encoder as it was before training (ours).
         coattention: whether the auxiliary tasks attend to the frames (the paper's section II-A5). Without it, or
             without auxiliary tasks, the target's classifier sees the frames' mean (section III-B).
         coattention_heads: attention heads (our reading); must divide the encoder's width.
@@ -56,9 +62,12 @@ class SerMetaConfig(PretrainedConfig):
         dropout: of the heads and the classifier (ours).
         initializer_range: standard deviation of the weights above the encoder at their start. The usual 0.02 suits a
             width of 768.
+        calibration_temperature: by which the pipeline divides the target's logits, so that its scores are calibrated;
+            fitted on a run's validation side (ours). Transformers keeps the plain name for the generation of text.
 
     Raises:
-        ValueError: a value outside its choices, a task without labels, or an `id2label` that contradicts `tasks`.
+        ValueError: a value outside its choices, a task without labels or range, or an `id2label` that contradicts
+            `tasks`.
     """
 
     model_type = "ser_meta"
@@ -75,6 +84,7 @@ class SerMetaConfig(PretrainedConfig):
         ari_weighting: str = "matrix",
         ari_join: str = "add",
         ari_normalize: bool = False,
+        standardize_states: bool = False,
         coattention: bool = True,
         coattention_heads: int = 8,
         coattention_gradient: bool = True,
@@ -83,6 +93,7 @@ class SerMetaConfig(PretrainedConfig):
         classifier_hidden_size: int = 256,
         dropout: float = 0.1,
         initializer_range: float = 0.02,
+        calibration_temperature: float = 1.0,
         **kwargs,
     ):
         self.speech_config = _speech_config(speech_config)
@@ -96,6 +107,7 @@ class SerMetaConfig(PretrainedConfig):
         self.ari_weighting = _choice("ari_weighting", ari_weighting, ARI_WEIGHTINGS)
         self.ari_join = _choice("ari_join", ari_join, ARI_JOINS)
         self.ari_normalize = ari_normalize
+        self.standardize_states = standardize_states
         self.coattention = coattention
         self.coattention_heads = coattention_heads
         self.coattention_gradient = coattention_gradient
@@ -104,6 +116,7 @@ class SerMetaConfig(PretrainedConfig):
         self.classifier_hidden_size = classifier_hidden_size
         self.dropout = dropout
         self.initializer_range = initializer_range
+        self.calibration_temperature = calibration_temperature
         self._check_target_and_widths()
 
         labels = self.tasks[target_task]["labels"]
@@ -143,6 +156,8 @@ class SerMetaConfig(PretrainedConfig):
             raise ValueError(f"coattention_heads={self.coattention_heads} must divide the encoder's width {width}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
+        if not self.calibration_temperature > 0:
+            raise ValueError(f"calibration_temperature={self.calibration_temperature} must be above 0")
 
 
 SerMetaConfig.register_for_auto_class()
@@ -164,17 +179,25 @@ def _speech_config(given: PretrainedConfig | Mapping | None) -> PretrainedConfig
 def _task(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
     task = dict(task)
     kind = _choice(f"tasks[{name!r}]['kind']", task.get("kind", "classification"), TASK_KINDS)
+    known = ("kind", TASK_KEYS[kind], "reported")
+    unknown = sorted(set(task) - {*known})
+    if unknown:
+        raise ValueError(f"tasks[{name!r}] has unknown keys {unknown}: known for {kind} are {', '.join(known)}")
     checked = {"kind": kind, "reported": bool(task.get("reported", name != "speaker"))}
     if kind == "ctc":
-        checked["vocab_size"] = int(task.get("vocab_size", LATIN_CHARACTERS))
-    else:
-        checked["labels"] = [str(label) for label in task.get("labels") or ()]
-        if not checked["labels"] or len(set(checked["labels"])) < len(checked["labels"]):
-            raise ValueError(f"tasks[{name!r}] needs labels, each once, not {checked['labels']}")
-    unknown = sorted(set(task) - {*checked, "labels"})
-    if unknown:
-        raise ValueError(f"tasks[{name!r}] has unknown keys {unknown}: known are kind, labels, vocab_size, reported")
-    return checked
+        return {**checked, "vocab_size": int(task.get("vocab_size", LATIN_CHARACTERS))}
+    if kind == "regression":
+        return {**checked, "range": _range(name, task.get("range"))}
+    labels = [str(label) for label in task.get("labels") or ()]
+    if not labels or len(set(labels)) < len(labels):
+        raise ValueError(f"tasks[{name!r}] needs labels, each once, not {labels}")
+    return {**checked, "labels": labels}
+
+
+def _range(name: str, ends: Sequence[float] | None) -> list[float]:
+    if not isinstance(ends, list | tuple) or len(ends) != 2 or not -inf < ends[0] < ends[1] < inf:
+        raise ValueError(f"tasks[{name!r}] needs a range [low, high], not {ends}")
+    return [float(end) for end in ends]
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -12,10 +12,19 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_ser_meta import BLANK, SerMetaConfig
-from .encoder_ser_meta import build_encoder, load_backbone
-from .modules_ser_meta import AugmentedResidualIntegration, CoAttention, LastHidden, TaskHead, WeightedSum, masked_mean
+from .encoder_ser_meta import EncoderOutput, build_encoder, load_backbone
+from .modules_ser_meta import (
+    AugmentedResidualIntegration,
+    CoAttention,
+    LastHidden,
+    StateStandardization,
+    TaskHead,
+    WeightedSum,
+    masked_mean,
+)
 
 MISSING = -100  # a label that is not known, or padding behind a transcript's last character
+LEAST_SPREAD = 1e-4  # variance of a batch's labels, on a scale of -1 to 1, below which they count as alike
 
 
 @dataclass
@@ -25,8 +34,10 @@ class SerMetaOutput(ModelOutput):
     Args:
         loss: sum of the unweighted task losses, when labels are given.
         logits: the target's, `(batch, labels)`.
-        task_logits: by task, `(batch, labels)`, or for CTC `(batch, frames, characters)`.
-        task_losses: by task, each the mean over the labelled rows, when labels are given.
+        task_logits: by task, `(batch, labels)`, for CTC `(batch, frames, characters)`, for a regression its numbers
+            `(batch,)`.
+        task_losses: by task, each the mean over the labelled rows (a regression's: see `concordance_loss`), when
+            labels are given.
         embeddings: what the target's classifier sees, `(batch, width)`.
         coattentions: weights of the frames, `(batch, heads, auxiliary tasks, frames)`.
         frame_mask: bool `(batch, frames)`, true where a frame belongs to the recording.
@@ -63,6 +74,7 @@ class SerMetaModel(PreTrainedModel):
         self.encoder = build_encoder(config.speech_config, backbone)
         self.main_input_name = self.encoder.input_name
         width, layers = config.speech_config.hidden_size, len(self.encoder.layers)
+        self.standardization = StateStandardization(width, layers) if config.standardize_states else None
         self.layer_fusion = _layer_fusion(config, width, layers)
         self.heads = nn.ModuleDict({name: _head(config, width, name) for name in config.auxiliary_tasks})
         auxiliary = len(self.heads)
@@ -103,6 +115,7 @@ class SerMetaModel(PreTrainedModel):
         input_values: torch.Tensor | None = None,
         input_features: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        layer_states: torch.Tensor | None = None,
         labels: Mapping[str, torch.Tensor] | torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -115,18 +128,18 @@ class SerMetaModel(PreTrainedModel):
             input_features: what the encoder's own feature extractor gives, for log-mel encoders:
                 `(batch, mels, frames)` (Whisper) or `(batch, frames, features)` (wav2vec2-bert).
             attention_mask: `(batch, samples)` or `(batch, frames)`, 1 for true input; without it all of it is.
-            labels: by task, class ids `(batch,)` or characters `(batch, length)`, -100 where missing or padded; a lone
-                tensor is the target's.
+            layer_states: what a frozen encoder gave for the recordings, `(batch, layers, frames, width)`, instead of
+                the recordings themselves; `attention_mask` is then that of the encoder's frames.
+            labels: by task, class ids `(batch,)` or characters `(batch, length)`, -100 where missing or padded, or
+                numbers `(batch,)`, NaN where missing; a lone tensor is the target's.
             output_hidden_states: return the encoder's.
             output_attentions: return the encoder's, where it has them; not Whisper's, and only with
                 `attn_implementation="eager"`.
             return_dict: false for a plain tuple.
         """
-        inputs = input_values if self.encoder.input_name == "input_values" else input_features
-        if inputs is None:
-            raise ValueError(f"{self.config.speech_config.model_type} needs {self.encoder.input_name}")
-        encoded = self.encoder(inputs.to(self.dtype), attention_mask, bool(output_attentions))
-        frames = self.layer_fusion(encoded.hidden_states)
+        encoded = self.encode(input_values, input_features, attention_mask, layer_states, bool(output_attentions))
+        states = encoded.hidden_states
+        frames = self.layer_fusion(states if self.standardization is None else self.standardization(states))
         task_logits, vectors = {}, []
         for name, head in self.heads.items():
             task_logits[name], vector = head(frames, encoded.frame_mask)
@@ -148,6 +161,34 @@ class SerMetaModel(PreTrainedModel):
             attentions=encoded.attentions,
         )
         return output.to_tuple() if return_dict is False else output
+
+    def encode(
+        self,
+        input_values: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        layer_states: torch.Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> EncoderOutput:
+        """What the speech encoder makes of a batch; the arguments are those of `forward`."""
+        if layer_states is not None:
+            mask = _frame_mask(layer_states, attention_mask)
+            return EncoderOutput(layer_states.to(self.dtype).unbind(dim=1), mask)
+        inputs = input_values if self.encoder.input_name == "input_values" else input_features
+        if inputs is None:
+            raise ValueError(f"{self.config.speech_config.model_type} needs {self.encoder.input_name}")
+        return self.encoder(inputs.to(self.dtype), attention_mask, output_attentions)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | PathLike | None, *arguments, **options) -> "SerMetaModel":
+        """As Transformers', from safetensors only.
+
+        Raises:
+            ValueError: the folder's weights are pickled: what unpickles can run any code.
+        """
+        if name_or_path is not None:
+            _refuse_pickled_weights(Path(name_or_path, options.get("subfolder") or ""))
+        return super().from_pretrained(name_or_path, *arguments, **{**options, "use_safetensors": True})
 
     def save_pretrained(self, save_directory: str | PathLike, **options) -> None:
         """Saves weights (safetensors only), config and, for `trust_remote_code`, the code of this folder."""
@@ -244,30 +285,45 @@ class SerMetaModel(PreTrainedModel):
         unknown = sorted(set(labels) - set(task_logits))
         if unknown:
             raise ValueError(f"labels for unknown tasks {unknown}: the model has {list(task_logits)}")
-        lengths = frame_mask.sum(dim=-1)
-        return {
-            name: characters_loss(logits, labels[name], lengths)
-            if self.config.tasks[name]["kind"] == "ctc"
-            else classification_loss(logits, labels[name])
-            for name, logits in task_logits.items()
-            if name in labels
-        }
+        known = {name: logits for name, logits in task_logits.items() if name in labels}
+        return {name: self._task_loss(name, logits, labels[name], frame_mask) for name, logits in known.items()}
+
+    def _task_loss(
+        self, name: str, logits: torch.Tensor, labels: torch.Tensor, frame_mask: torch.Tensor
+    ) -> torch.Tensor:
+        task = self.config.tasks[name]
+        if task["kind"] == "ctc":
+            return characters_loss(logits, labels, frame_mask.sum(dim=-1))
+        if task["kind"] == "regression":
+            return concordance_loss(logits, labels, *task["range"])
+        return classification_loss(logits, labels)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, (AugmentedResidualIntegration, WeightedSum)):
+        elif isinstance(module, (AugmentedResidualIntegration, WeightedSum, StateStandardization)):
             module.reset_parameters()
 
 
 SerMetaModel.register_for_auto_class("AutoModel")
 
 
+def _refuse_pickled_weights(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    pickled = sorted(names & {"pytorch_model.bin", "pytorch_model.bin.index.json"})
+    if pickled and not names & {"model.safetensors", "model.safetensors.index.json"}:
+        raise ValueError(
+            f"{folder / pickled[0]} is pickled, and a ser-meta model is read from safetensors only: if you trust the "
+            "file, read it with torch.load(..., weights_only=True) and write it with safetensors.torch.save_file as "
+            "model.safetensors beside it"
+        )
+
+
 def labelled_rows(labels: torch.Tensor) -> torch.Tensor:
-    """Bool `(batch,)`: which rows carry a label, for class ids `(batch,)` or characters `(batch, length)`."""
-    known = labels != MISSING
+    """Bool `(batch,)`: which rows carry a label: class ids or numbers `(batch,)`, or characters `(batch, length)`."""
+    known = ~labels.isnan() if labels.is_floating_point() else labels != MISSING
     return known if labels.dim() == 1 else known.any(dim=-1)
 
 
@@ -298,6 +354,35 @@ def characters_loss(logits: torch.Tensor, labels: torch.Tensor, frame_lengths: t
     return torch.where(known, losses / lengths.clamp(min=1), 0.0).sum() / known.sum().clamp(min=1)
 
 
+def concordance_loss(values: torch.Tensor, labels: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """1 - the concordance correlation coefficient (Lin, 1989) of the labelled rows of `(batch,)`; 0 without any.
+
+    Ours. The coefficient is one of a whole batch and no sum over rows: of several batches (accumulated, or on several
+    processes) each has its own, so that 4 x 1 is not a batch of 4 here. Batches of 8 or more labelled rows are wise.
+    Where labels hardly differ, as with a single one, nothing can correlate, and the mean squared error on the scale
+    on which `low` is -1 and `high` is 1 stands in.
+    """
+    known = labelled_rows(labels)
+    count = known.sum().clamp(min=1)
+
+    def mean(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(known, x, 0.0).sum() / count
+
+    unit = (high - low) / 2
+    values, labels = values.float() / unit, labels.float().nan_to_num() / unit
+    error = mean((values - labels) ** 2)
+    spread = mean((labels - mean(labels)) ** 2)
+    # 1 - CCC is the squared error over what it would be without any correlation
+    uncorrelated = spread + mean((values - mean(values)) ** 2) + (mean(values) - mean(labels)) ** 2
+    return torch.where(spread > LEAST_SPREAD, error / uncorrelated.clamp(min=LEAST_SPREAD), error)
+
+
+def _frame_mask(layer_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    if attention_mask is None:
+        return torch.ones(layer_states.shape[0], layer_states.shape[2], dtype=torch.bool, device=layer_states.device)
+    return attention_mask.bool()
+
+
 def _layer_fusion(config: SerMetaConfig, width: int, layers: int) -> nn.Module:
     if config.layer_fusion == "ari":
         return AugmentedResidualIntegration(
@@ -308,9 +393,8 @@ def _layer_fusion(config: SerMetaConfig, width: int, layers: int) -> nn.Module:
 
 def _head(config: SerMetaConfig, width: int, name: str) -> TaskHead:
     task = config.tasks[name]
-    per_frame = task["kind"] == "ctc"
-    outputs = task["vocab_size"] if per_frame else len(task["labels"])
-    return TaskHead(width, config.head_hidden_size, outputs, config.dropout, per_frame)
+    outputs = 1 if task["kind"] == "regression" else task.get("vocab_size") or len(task["labels"])
+    return TaskHead(width, config.head_hidden_size, outputs, config.dropout, task["kind"] == "ctc", task.get("range"))
 
 
 def _classifier(config: SerMetaConfig, features: int) -> nn.Module:

@@ -13,6 +13,30 @@ def masked_mean(frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
     return (weights[:, None] @ frames)[:, 0] / weights.sum(dim=1, keepdim=True)
 
 
+class StateStandardization(nn.Module):
+    """Centres and scales every layer's hidden states by channel, with statistics that are taken once (ours).
+
+    Frames of all recordings have a large part in common, in particular where layers normalise before and not after;
+    without it what differs between recordings is small, and the heads learn it slowly. The statistics are those of the
+    encoder as it was before training: from then on it is a fixed map, which no batch changes.
+    """
+
+    def __init__(self, hidden_size: int, num_layers: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_layers, hidden_size))
+        self.register_buffer("deviation", torch.ones(num_layers, hidden_size))
+
+    def reset_parameters(self) -> None:
+        """Leaves the states as they are."""
+        nn.init.zeros_(self.mean)
+        nn.init.ones_(self.deviation)
+
+    def forward(self, hidden_states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """From the L layers' hidden states, each `(batch, frames, width)`, to as many of that shape."""
+        pairs = zip(hidden_states, self.mean, self.deviation, strict=True)
+        return [(state - mean) / deviation for state, mean, deviation in pairs]
+
+
 class AugmentedResidualIntegration(nn.Module):
     """Joins the lower layers to the last one: `H = h_L + sum_{i<L} W_i h_i` (the paper's formula 3, section II-A4).
 
@@ -97,12 +121,29 @@ class TaskHead(nn.Module):
     """An auxiliary task's head: its hidden vector, which the co-attention uses, and its logits.
 
     A classification pools the frames' mean first; CTC keeps every frame, and its hidden vector is the mean of its
-    hidden frames (section II-A3; pooling and width are our reading).
+    hidden frames (section II-A3; pooling and width are our reading). A regression pools like a classification, and
+    its one output is a number (ours).
+
+    Args:
+        hidden_size: width of the frames.
+        head_hidden_size: width of the hidden vector.
+        outputs: labels or characters; 1 for a regression.
+        dropout: of the hidden vector.
+        per_frame: for CTC.
+        value_range: of a regression: an output of -1 means the first number, 1 the second, and beyond is possible.
     """
 
-    def __init__(self, hidden_size: int, head_hidden_size: int, outputs: int, dropout: float, per_frame: bool):
+    def __init__(
+        self,
+        hidden_size: int,
+        head_hidden_size: int,
+        outputs: int,
+        dropout: float,
+        per_frame: bool,
+        value_range: Sequence[float] | None = None,
+    ):
         super().__init__()
-        self.per_frame = per_frame
+        self.per_frame, self.value_range = per_frame, value_range
         self.dense = nn.Linear(hidden_size, head_hidden_size)
         self.activation = nn.GELU()
         self.dropout = nn.Dropout(dropout)
@@ -111,11 +152,14 @@ class TaskHead(nn.Module):
     def forward(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """From frames `(batch, frames, width)` to logits and the hidden vector `(batch, head width)`.
 
-        The logits are `(batch, outputs)`, for CTC `(batch, frames, outputs)`.
+        The logits are `(batch, outputs)`, for CTC `(batch, frames, outputs)`, for a regression its numbers `(batch,)`.
         """
         features = frames if self.per_frame else masked_mean(frames, frame_mask)
         hidden = self.dropout(self.activation(self.dense(features)))
         logits = self.classifier(hidden)
+        if self.value_range is not None:
+            low, high = self.value_range
+            logits = (low + high) / 2 + (high - low) / 2 * logits[:, 0]
         return logits, masked_mean(hidden, frame_mask) if self.per_frame else hidden
 
 

@@ -1,22 +1,32 @@
-"""`pipeline("speech-emotion-recognition", ...)`: a recording in, an emotion with its metadata out."""
+"""`pipeline("speech-emotion-recognition", ...)`: a recording in, its emotion over time with its metadata out."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import Pipeline
+from transformers.pipelines.base import ChunkPipeline
 
-from .audio_ser_meta import AudioError, read_audio
+from .audio_ser_meta import AudioError, recording_name, stream_audio
+from .processing_ser_meta import speech_bounds
+from .windows_ser_meta import Piece, audible_pieces, cut_recording, merged_segments, regions, verdict
+
+PADDING = -1  # behind a recording's last character
 
 
-class SpeechEmotionPipeline(Pipeline):
-    """Recognises short recordings.
+class SpeechEmotionPipeline(ChunkPipeline):
+    """Recognises recordings of any length.
 
-    A recording is a path, the bytes of an audio file, `{"array", "sampling_rate"}`, or an array with `sampling_rate=`
-    in the call; any sampling rate, channels are mixed down.
+    A recording is a path, the bytes of an audio file, `{"array", "sampling_rate"}`, `{"blocks", "sampling_rate"}` with
+    an iterable of arrays, or an array with `sampling_rate=` in the call; any sampling rate, channels are mixed down.
+    One of up to 15 s goes to the model in one piece; a longer one is read from disk block by block and cut into
+    windows, `batch_size` of which go to the model together.
 
     Returns, for each recording, a dict: every reported classification task's `[{"label", "score"}, ...]`, best first,
-    the target's first; and the greedy transcript as text. Scores are softmax probabilities.
+    the target's first; a regression task's value; the greedy transcript as text. With windows also `segments`, a list
+    of `{"start", "end", <target>: [{"label", "score"}, ...]}` in seconds; the scores above them are a mean of the
+    windows' in which a window weighs as much as its best score. The target's scores are calibrated: softmax
+    probabilities at the `calibration_temperature` of the model's config.
     """
 
     _load_processor = True
@@ -25,49 +35,188 @@ class SpeechEmotionPipeline(Pipeline):
     _load_image_processor = False
 
     def _sanitize_parameters(
-        self, tasks: list[str] | None = None, sampling_rate: int | None = None
+        self,
+        tasks: list[str] | None = None,
+        sampling_rate: int | None = None,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        gate_decibels: float | None = None,
+        labels: list[str] | None = None,
+        threshold: float | None = None,
+        smoothing: int | None = None,
+        return_embeddings: bool | None = None,
     ) -> tuple[dict, dict, dict]:
         """Parameters of a call.
 
         Args:
             tasks: which tasks to report, instead of the model's own choice; the only way to see the speaker's.
             sampling_rate: of recordings given as bare arrays, in Hz.
-        """
-        known = list(self.model.config.tasks)
-        unknown = sorted(set(tasks or ()) - set(known))
-        if unknown:
-            raise ValueError(f"tasks={unknown} are not among the model's tasks {known}")
-        # only what is given: a call's parameters take the place of the pipeline's own
-        return {"sampling_rate": sampling_rate} if sampling_rate else {}, {}, {"tasks": tasks} if tasks else {}
+            window_seconds: cut every recording into windows of this length; by default of 4 s, and only recordings
+                of more than 15 s.
+            hop_seconds: from the start of one window to the next; by default half a window.
+            gate_decibels: leave out windows whose loudest 100 ms lie below this level, in decibels of full scale, such
+                as -50 (ours; a plain energy gate, off by default). A recording that is silent throughout has
+                no segments, and its verdict is marked as `abstained`.
+            labels: only these of the target's labels; their scores sum to 1.
+            threshold: adds `abstained` to a result and to each segment: whether its best score of the target is below.
+            smoothing: over how many neighbouring windows scores are averaged before segments are joined; 3 by default,
+                1 for none.
+            return_embeddings: adds `embeddings`, a list of floats: what the target's classifier sees, the windows
+                weighted as in the scores.
 
-    def preprocess(self, recording: Any, sampling_rate: int | None = None) -> dict[str, torch.Tensor]:
-        """Reads one recording: samples `(1, samples)` at the encoder's rate, and their mask for stock batching."""
+        Raises:
+            ValueError: an unknown task or label, or a value out of its range.
+        """
+        given = {name: value for name, value in locals().items() if value is not None and name != "self"}
+        self._check_parameters(given)
+        # only what is given: a call's parameters take the place of the pipeline's own
+        reading = ("sampling_rate", "window_seconds", "hop_seconds", "gate_decibels")
+        preprocess = {name: given.pop(name) for name in reading if name in given}
+        forward = {"return_embeddings": True} if given.pop("return_embeddings", False) else {}
+        return preprocess, forward, given
+
+    def _check_parameters(self, given: dict[str, Any]) -> None:
+        config = self.model.config
+        known = {"tasks": ("the model's tasks", list(config.tasks)), "labels": ("the target's labels", self._labels)}
+        for name, (what, choices) in known.items():
+            unknown = sorted(set(given.get(name, ())) - set(choices))
+            if unknown:
+                raise ValueError(f"{name}={unknown} are not among {what} {choices}")
+        if len(set(given.get("labels", self._labels))) < 2:
+            raise ValueError(f"labels={given['labels']} must name two labels or more of {self._labels}")
+        for name in ("window_seconds", "hop_seconds", "smoothing", "threshold"):
+            if name in given and not given[name] > 0:
+                raise ValueError(f"{name}={given[name]} must be above 0")
+        if given.get("threshold", 0) > 1:
+            raise ValueError(f"threshold={given['threshold']} must be at most 1")
+
+    @property
+    def _labels(self) -> list[str]:
+        config = self.model.config
+        return config.tasks[config.target_task]["labels"]
+
+    def preprocess(
+        self,
+        recording: Any,
+        sampling_rate: int | None = None,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        gate_decibels: float | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Reads one recording, piece by piece: samples `(samples,)` at the encoder's rate, and where they lie."""
         if isinstance(recording, np.ndarray):
             if sampling_rate is None:
                 raise AudioError("an array has no sampling rate: pass sampling_rate=, in Hz")
             recording = {"array": recording, "sampling_rate": sampling_rate}
-        samples = torch.from_numpy(read_audio(recording, self.processor.sampling_rate))[None]
-        return {"input_values": samples, "attention_mask": torch.ones(samples.shape, dtype=torch.long)}
+        rate = self.processor.sampling_rate
+        pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds)
+        if gate_decibels is not None:
+            pieces = audible_pieces(pieces, rate, gate_decibels)
+        pieces = self._long_enough(pieces, recording_name(recording))
+        held = next(pieces)
+        for piece in pieces:
+            yield {**self._place(held), "is_last": False}
+            held = piece
+        yield {**self._place(held), "is_last": True}
 
-    def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        samples = [row[:length].numpy() for row, length in zip(inputs["input_values"].cpu(), lengths, strict=True)]
+    def _long_enough(self, pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
+        shortest = max(1, self.model.encoder.shortest_input)
+        for piece in pieces:
+            if len(piece.samples) < shortest:
+                raise AudioError(
+                    f"{name}: a piece of {len(piece.samples)} samples is shorter than the {shortest} that the encoder "
+                    "needs: leave it out, or ask for longer windows"
+                )
+            yield piece
+
+    def _place(self, piece: Piece) -> dict[str, Any]:
+        """A piece as one entry of a batch, its times in seconds; `heard` is what the processor does not trim."""
+        rate, trim = self.processor.sampling_rate, self.processor.trim_decibels
+        bounds = (0, len(piece.samples)) if trim is None else speech_bounds(piece.samples, rate, trim)
+        return {
+            "samples": piece.samples,
+            "span": (piece.start / rate, (piece.start + len(piece.samples)) / rate),
+            "heard": tuple((piece.start + bound) / rate for bound in bounds),
+            "windowed": piece.windowed,
+            "silent": piece.silent,
+        }
+
+    def _forward(self, inputs: dict[str, Any], return_embeddings: bool = False) -> dict[str, Any]:
+        # a batch of one comes as it is, several come as lists
+        samples = inputs.pop("samples")
+        samples = samples if isinstance(samples, list) else [samples]
         features = self.processor(samples, sampling_rate=self.processor.sampling_rate).to(self.device)
         output = self.model(**features)
-        return {"frame_mask": output.frame_mask, **output.task_logits}
+        results = {"is_last": inputs.pop("is_last"), **inputs}
+        for name, logits in output.task_logits.items():
+            if self.model.config.tasks[name]["kind"] == "ctc":
+                results[name] = logits.argmax(dim=-1).masked_fill(~output.frame_mask, PADDING)
+            else:
+                results[name] = logits.float()
+        return {**results, "embeddings": output.embeddings.float()} if return_embeddings else results
 
-    def postprocess(self, outputs: dict, tasks: list[str] | None = None) -> dict:
-        """Scores and transcript of one recording."""
+    def postprocess(
+        self,
+        pieces: list[dict],
+        tasks: list[str] | None = None,
+        labels: list[str] | None = None,
+        threshold: float | None = None,
+        smoothing: int = 3,
+    ) -> dict[str, Any]:
+        """One recording's scores, transcript and segments from its pieces'."""
         config = self.model.config
-        names = [config.target_task, *config.auxiliary_tasks]
-        shown = tasks or config.reported_tasks
-        frames = outputs["frame_mask"][0].bool()
-        return {name: self._task_result(name, outputs[name][0].float(), frames) for name in names if name in shown}
+        target = config.target_task
+        shown = [name for name in (target, *config.auxiliary_tasks) if name in (tasks or config.reported_tasks)]
+        labels = [label for label in self._labels if label in (labels or self._labels)]
+        scores = self._target_scores(pieces, labels)
+        spans = regions([piece["span"] for piece in pieces])
+        overall = ranked(labels, verdict(scores))
+        silent = pieces[-1]["silent"]
+        result = {name: overall if name == target else self._task_result(name, pieces, spans) for name in shown}
+        if threshold is not None or silent:
+            result["abstained"] = silent or overall[0]["score"] < threshold
+        if pieces[0]["windowed"] and target in shown:
+            found = [] if silent else merged_segments(scores, spans, smoothing)
+            result["segments"] = [self._segment(*segment, labels, threshold) for segment in found]
+        if "embeddings" in pieces[0]:
+            embeddings = np.concatenate([piece["embeddings"].numpy() for piece in pieces])
+            result["embeddings"] = np.average(embeddings, axis=0, weights=scores.max(axis=1)).tolist()
+        return result
 
-    def _task_result(self, name: str, logits: Any, frames: Any) -> str | list[dict]:
+    def _target_scores(self, pieces: list[dict], labels: list[str]) -> np.ndarray:
+        """Calibrated scores `(pieces, labels)`."""
+        config = self.model.config
+        logits = torch.cat([piece[config.target_task] for piece in pieces]) / config.calibration_temperature
+        return logits[:, [self._labels.index(label) for label in labels]].double().softmax(dim=-1).numpy()
+
+    def _task_result(self, name: str, pieces: list[dict], spans: list[tuple[float, float]]) -> Any:
         task = self.model.config.tasks[name]
         if task["kind"] == "ctc":
-            return self.processor.decode_transcripts([logits[frames].argmax(dim=-1).tolist()])[0]
-        scores = logits.softmax(dim=-1).tolist()
-        ranked = sorted(zip(task["labels"], scores, strict=True), key=lambda pair: -pair[1])
-        return [{"label": label, "score": score} for label, score in ranked]
+            ids = [
+                _own_frames(piece[name][0], piece["heard"], span) for piece, span in zip(pieces, spans, strict=True)
+            ]
+            return self.processor.decode_transcripts([torch.cat(ids).tolist()])[0]
+        if task["kind"] == "regression":
+            return torch.cat([piece[name] for piece in pieces]).double().mean().item()
+        scores = torch.cat([piece[name] for piece in pieces]).double().softmax(dim=-1).numpy()
+        return ranked(task["labels"], verdict(scores))
+
+    def _segment(
+        self, start: float, end: float, scores: np.ndarray, labels: list[str], threshold: float | None
+    ) -> dict[str, Any]:
+        segment = {"start": round(start, 3), "end": round(end, 3)}
+        segment[self.model.config.target_task] = ranked(labels, scores)
+        return segment if threshold is None else {**segment, "abstained": bool(scores.max() < threshold)}
+
+
+def ranked(labels: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
+    """`[{"label", "score"}, ...]`, best first."""
+    pairs = sorted(zip(labels, scores.tolist(), strict=True), key=lambda pair: -pair[1])
+    return [{"label": label, "score": score} for label, score in pairs]
+
+
+def _own_frames(ids: torch.Tensor, heard: tuple[float, float], span: tuple[float, float]) -> torch.Tensor:
+    """Characters of the frames `(frames,)` of a piece that lie in what it answers for, so that none counts twice."""
+    ids = ids[ids != PADDING]
+    times = heard[0] + (torch.arange(len(ids)) + 0.5) / max(1, len(ids)) * (heard[1] - heard[0])
+    return ids[(times >= span[0]) & (times < span[1])]

@@ -20,6 +20,10 @@ app = typer.Typer(
 )
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+ModelLicense = Annotated[
+    str | None,
+    typer.Option("--license", help="The model's, as the Hub names it (default: what the corpus's leaves, if one)."),
+]
 
 
 @app.callback()
@@ -83,6 +87,60 @@ def train(
 
 
 @app.command()
+def crossval(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs; may be given again.")] = None,
+    at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every run's weights.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe on every fold, and judge all folds together.
+
+    Example: ser-meta crossval ravdess-whisper-base-frozen data.root=/data/ravdess --seed 1 --seed 2 --output frozen
+
+    Several GPUs: one fold on each with --at-once 4, or all of them on one fold after the other with
+    accelerate launch -m ser_meta.training crossval RECIPE ... --output STUDY
+    """
+    from ..configuration.recipe import load_recipe
+    from .crossval import cross_validate
+
+    report = cross_validate(load_recipe(recipe, overrides), output, seeds or (), at_once, keep_models)
+    _show_study(report, output, as_json)
+
+
+@app.command()
+def ablate(
+    table: Annotated[int, typer.Argument(help="The paper's table, 1 to 4.")],
+    recipes: Annotated[
+        list[str], typer.Argument(help="Recipes of the full method, and settings as key=value.", metavar="RECIPE...")
+    ],
+    output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs; may be given again.")] = None,
+    at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train and compare the rows of one of the paper's tables.
+
+    1 compares the fine-tuned encoder alone with the full method, 2 leaves out ARI, co-attention or both, 3 compares
+    ARI with a weighted sum of the layers, 4 tries every set of the auxiliary tasks.
+
+    Example: ser-meta ablate 2 demo data.root=/tmp/recordings --output studies/demo
+    """
+    from ..configuration.recipe import load_recipe
+    from .ablation import ablate as run_table
+
+    names = [name for name in recipes if "=" not in name]
+    overrides = [setting for setting in recipes if "=" in setting]
+    loaded = {Path(name).stem: load_recipe(name, overrides) for name in names}
+    report = run_table(table, loaded, output, seeds or (), at_once)
+    _show_study(report, output / f"table-{table}", as_json)
+
+
+@app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
     corpus: Annotated[str, typer.Argument(help="A corpus's name, or table.")],
@@ -106,27 +164,164 @@ def evaluate(
 
 
 @app.command()
+def check(
+    corpus: Annotated[str, typer.Argument(help="A corpus's name, or table.")],
+    root: Annotated[str, typer.Argument(help="The corpus's folder, or the table.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Of the corpus, as key=value.", metavar="[KEY=VALUE]...")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Write the utterances to leave out, for a recipe's data.quarantine.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that read (default: one a core).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read every recording of a corpus, count, and tell what is wrong or odd.
+
+    Example: ser-meta check ravdess /data/ravdess --quarantine ravdess-quarantine.json
+    """
+    from ..hub_cards.check_summary import print_check
+    from .checking.check import check_corpus, require_folder, write_reports
+
+    require_folder(output, quarantine)
+    report = check_corpus(corpus, root, options or [], workers)
+    write_reports(report, output, quarantine)
+    print(json.dumps(report)) if as_json else print_check(report)
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
-    audio: Annotated[list[Path], typer.Argument(help="Sound files, or folders of them.")],
+    audio: Annotated[list[str], typer.Argument(help="Sound files, folders, patterns, or - for standard input.")],
+    window: Annotated[float | None, typer.Option(help="Seconds of a window (default: 4, from 15 s on).")] = None,
+    hop: Annotated[float | None, typer.Option(help="Seconds between windows (default: half a window).")] = None,
+    gate: Annotated[
+        float | None, typer.Option(help="Leave out windows below this level, in dB of full scale.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Mark results of a lower score as uncertain.")] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", help="Report this task; may be given again.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Recordings or windows at a time.")] = 8,
+    raw_rate: Annotated[
+        int | None, typer.Option(help="Standard input is 16-bit PCM, one channel, of this rate.")
+    ] = None,
     as_json: AsJson = False,
+    csv: Annotated[Path | None, typer.Option(help="Write a table, one row a recording.")] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Folder for Parquet parts; a second call goes on there.")
+    ] = None,
+    srt: Annotated[Path | None, typer.Option(help="Write segments as subtitles: a folder, or a .srt file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Folder for pictures: waveform and emotions over time.")] = None,
 ) -> None:
     """Recognise the emotion of recordings, with the metadata the model knows of.
 
     Example: ser-meta predict runs/ravdess/model recording.wav --json
-    """
-    from .evaluation import predict_files
 
-    failed = False
-    for result in predict_files(model, audio, tasks):
-        if "error" in result:
-            failed = True
-            print(result["error"], file=sys.stderr)
-        else:
-            print(json.dumps(result, ensure_ascii=False) if as_json else f"{result['file']}: {_sentence(result)}")
-    if failed:
-        raise typer.Exit(2)
+    Recordings that cannot be used are listed at the end; the exit code is then 1, or 2 if none could be used.
+
+    Very many: accelerate launch -m ser_meta.training predict MODEL FOLDER --parquet OUTPUT
+    """
+    from .prediction.outputs import Outputs
+    from .prediction.recognition import predict as predict_recordings
+
+    options = {
+        "window_seconds": window,
+        "hop_seconds": hop,
+        "gate_decibels": gate,
+        "threshold": threshold,
+        "tasks": tasks,
+    }
+    outputs = Outputs(as_json, csv, parquet, srt, plot)
+    raise typer.Exit(predict_recordings(model, audio, options, outputs, batch_size, raw_rate))
+
+
+@app.command()
+def card(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    repository: Annotated[str | None, typer.Option(help="The snippets name it: owner/name on the Hub.")] = None,
+    model_license: ModelLicense = None,
+) -> None:
+    """Write the model card of a run anew, from what the run recorded.
+
+    Example: ser-meta card runs/ravdess --repository someone/ravdess-emotions
+    """
+    from ..configuration.run_folder import RunFolder
+    from .publishing import write_run_card
+
+    options = {"repository": repository} if repository else {}
+    print(write_run_card(RunFolder(run), model_license=model_license, **options))
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    repository: Annotated[str, typer.Argument(help="On the Hub: owner/name, made if there is none.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository a private one.")] = False,
+    revision: Annotated[str, typer.Option(help="The branch, made if there is none.")] = "main",
+    model_license: ModelLicense = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Send the UA to this leaderboard of the Hub too, as owner/dataset:task.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be sent, and send nothing.")] = False,
+) -> None:
+    """Publish a run's model on the Hub in one commit: weights, processor, code, pictures, results and card.
+
+    Example: ser-meta push runs/ravdess someone/ravdess-emotions --private
+    """
+    from ..configuration.run_folder import RunFolder
+    from ..hub_cards.push import push, size
+    from .publishing import files_to_push
+
+    options = {"repository": repository, "revision": revision, "model_license": model_license}
+    files = files_to_push(RunFolder(run), benchmark, **options)
+    if dry_run:
+        for name, content in files.items():
+            print(f"{size(content):>13,}  {name}")
+        print(f"{sum(map(size, files.values())):>13,}  bytes would go to {repository}, revision {revision}")
+    else:
+        print(push(files, repository, private=private, revision=revision))
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
+    output: Annotated[Path, typer.Option(help="The folder to write.")] = ...,
+    onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX graph: the one format there is.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Store the weights of matrix products in 8 bits.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model as a folder that runs on onnxruntime, without torch and Transformers.
+
+    Example: ser-meta export runs/ravdess/model --onnx --output ravdess-onnx
+    """
+    from ..hub_cards.export import export_onnx
+    from .loading import load_model
+
+    if not onnx:
+        raise UserError("the format is missing: add --onnx")
+    written = export_onnx(*load_model(model), output, int8)
+    if as_json:
+        print(json.dumps(written))
+    else:
+        print(f"{written['bytes'] / 1e6:.1f} MB; logits differ from the model's by up to {written['difference']:.1e}")
+        print(f"python {output / 'runner.py'} recording.wav")
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 7860,
+) -> None:
+    """Open a page on which a model is tried: record or upload, and see emotion, timeline and transcript.
+
+    Example: ser-meta serve runs/ravdess/model
+    """
+    from ..hub_cards.space import check_gradio, page_name, serve
+    from .prediction.recognition import load_pipeline
+
+    check_gradio()
+    serve(load_pipeline(model, {}, 8, None), page_name(model), host, port)
 
 
 @app.command()
@@ -145,12 +340,27 @@ def doctor(as_json: AsJson = False) -> None:
             print(f"{name:<20}{value}")
 
 
+def _show_study(report: dict[str, Any], folder: Path, as_json: bool) -> None:
+    from ..hub_cards.study import print_study
+    from .progress import is_main_process
+
+    if not is_main_process():
+        return
+    if as_json:
+        print(json.dumps(report))
+    else:
+        print_study(report)
+        print(f"Page: {folder / 'report.html'}   Report: {folder / 'report.json'}")
+
+
 def _sentence(result: dict[str, Any]) -> str:
     """A prediction on one line."""
     parts = []
     for name, value in result.items():
         if isinstance(value, list):
             parts.append(f"{name} {value[0]['label']} ({value[0]['score']:.2f})")
+        elif isinstance(value, float):
+            parts.append(f"{name} {value:.2f}")
         elif name != "file":
             parts.append(f"{name} {value!r}")
     return ", ".join(parts)

@@ -1,6 +1,7 @@
 """From rows of a corpus to the model's batches."""
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any
 
 import torch
@@ -34,39 +35,72 @@ class SpeechCollator:
         }
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch as the design has it: the model's inputs, and `labels`, a dict by task, -100 where missing."""
-        recordings = [self._read(row) for row in rows]
-        batch = self.processor(recordings, sampling_rate=self.processor.sampling_rate)
+        """A batch as the design has it: the model's inputs, and `labels`, a dict by task.
+
+        What is missing is -100 among class ids and characters, NaN among a regression's numbers.
+        """
         labels = {name: self._labels(name, [row.get(name) for row in rows]) for name in self.tasks}
-        return {**batch, "labels": labels}
+        return {**self._inputs(rows), "labels": labels}
 
     def without_speed(self) -> "SpeechCollator":
         """The same, for utterances as they were recorded."""
         return SpeechCollator(self.processor, self.tasks)
 
+    def _inputs(self, rows: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
+        recordings = [self._read(row) for row in rows]
+        return self.processor(recordings, sampling_rate=self.processor.sampling_rate)
+
     def _read(self, row: dict[str, Any]) -> Any:
         samples = read_audio(row["audio"], self.processor.sampling_rate)
         return self.speed(samples, row["utterance_id"]) if self.speed else samples
 
-    def _labels(self, name: str, values: list[str | None]) -> torch.Tensor:
+    def _labels(self, name: str, values: list[str | float | None]) -> torch.Tensor:
         if self.tasks[name]["kind"] == "ctc":
             return self.processor.encode_transcripts(values)
+        if self.tasks[name]["kind"] == "regression":
+            return torch.tensor([nan if value is None else float(value) for value in values])
         ids = self.label_ids[name]
         return torch.tensor([ids.get(value, MISSING) for value in values])
 
 
 def check_labels(dataset: Any, tasks: Mapping[str, Mapping], unseen: tuple[str, ...] = ("speaker",)) -> None:
-    """Refuses labels that a task does not have; tasks in `unseen` may meet new ones on another side.
+    """Refuses labels that a task does not have, and numbers far off its range.
+
+    Args:
+        dataset: rows of a corpus.
+        tasks: of the model's config.
+        unseen: tasks that may meet new labels on another side.
 
     Raises:
         UserError: naming the task, the label and an utterance that has it.
     """
     for name, task in tasks.items():
-        if task["kind"] != "classification" or name in unseen or name not in dataset.column_names:
+        if task["kind"] == "ctc" or name in unseen or name not in dataset.column_names:
             continue
+        refuse = _refuse_number if task["kind"] == "regression" else _refuse_label
         for utterance, label in zip(dataset["utterance_id"], dataset[name], strict=True):
-            if label is not None and label not in task["labels"]:
-                raise UserError(
-                    f"utterance {utterance} has the {name} {label!r}, which is not among the task's labels "
-                    f"{', '.join(task['labels'])}: map or leave out that label"
-                )
+            if label is not None:
+                refuse(utterance, name, label, task)
+
+
+def _refuse_label(utterance: str, name: str, label: str, task: Mapping[str, Any]) -> None:
+    if label not in task["labels"]:
+        raise UserError(
+            f"utterance {utterance} has the {name} {label!r}, which is not among the task's labels "
+            f"{', '.join(task['labels'])}: map or leave out that label"
+        )
+
+
+def _refuse_number(utterance: str, name: str, value: float | str, task: Mapping[str, Any]) -> None:
+    """Corpora have a few ratings a little off their own scale; what lies farther is on another one."""
+    low, high = task["range"]
+    slack = (high - low) / 4
+    try:
+        near = low - slack <= float(value) <= high + slack
+    except ValueError:
+        near = False
+    if not near:
+        raise UserError(
+            f"utterance {utterance} has the {name} {value!r}, which is no number on the task's scale from {low:g} to "
+            f"{high:g}: mend it, or give its scale as model.ranges.{name}=[lowest, highest]"
+        )

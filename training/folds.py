@@ -1,4 +1,4 @@
-"""Which utterances train, validate and test: folds of speakers or sessions, and no speaker on two sides."""
+"""Which utterances train, validate and test: folds of speakers, sessions or corpora, and no speaker on two sides."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from itertools import chain, zip_longest
 from datasets import Dataset
 
 from ..configuration.errors import UserError
+from ..configuration.recipe import FOLDS, VALIDATIONS
 
-VALIDATIONS = ("none", "random", "session", "speaker")
+OFFICIAL = ("train", "validation")  # sides of a corpus's own split that are no fold to test on
+NEEDED_FOR = {"corpus": "several: list them in data.corpora", "split": "a corpus that has sides of its own"}
 
 
 def assign_folds(dataset: Dataset, by: str = "speaker", group_size: int = 1) -> list[str]:
-    """Each row's fold, named after its speaker or session.
+    """Each row's fold, named after its speaker, session or corpus, or after its side in the corpus's own split.
 
     Names in sorted order are taken `group_size` at a time and joined: "21+22+23+24". The paper's folds on IEMOCAP are
     its sessions, a pair of speakers each (section III-A).
-    Raises `UserError` for another `by`, and for a row whose speaker or session is null.
+    Raises `UserError` for another `by`, and for a row without it; a lone corpus has no column `corpus`.
     """
-    if by not in ("speaker", "session"):
-        raise UserError(f"folds cannot be made by {by!r}: choose speaker or session")
+    if by not in FOLDS:
+        raise UserError(f"folds cannot be made by {by!r}: choose one of {', '.join(FOLDS)}")
+    if by in NEEDED_FOR and by not in dataset.column_names:
+        raise UserError(f"folds by {by} need {NEEDED_FOR[by]}, or choose speaker or session")
     if group_size < 1:
         raise UserError(f"a fold of {group_size} {by}s is empty: choose a group_size of at least 1")
     owners = read_known(dataset, by, range(len(dataset)))
@@ -33,8 +37,8 @@ def assign_folds(dataset: Dataset, by: str = "speaker", group_size: int = 1) -> 
 
 
 def fold_names(folds: Iterable[str]) -> list[str]:
-    """The names of the folds, sorted: the order that an index counts in."""
-    return sorted(set(folds))
+    """The names of the folds that can be tested on, sorted: the order that an index counts in."""
+    return sorted(set(folds) - set(OFFICIAL))
 
 
 def split(
@@ -54,6 +58,10 @@ def split(
     - `random`: `fraction` of the training utterances, of every emotion alike. Their speakers train too.
     - `speaker`: `fraction` of the training speakers, at least one, of both genders alike where known.
     - `session`: one training session of which no row is in the test fold.
+    - `split`: the corpus's own validation side.
+
+    Of a corpus's own split only `train` is trained on: other test sides are left out, and so is its validation side
+    unless it is chosen.
 
     Raises `UserError` for an unknown fold or choice, for a side that would be empty, and, unless
     `allow_speaker_overlap`, for a speaker on two sides (under `random` train and validation may share speakers).
@@ -64,8 +72,12 @@ def split(
         raise UserError(f"the fraction for validation is {fraction}: choose one between 0 and 1")
     name = find_fold(folds, test_fold)
     test = [row for row, fold in enumerate(folds) if fold == name]
-    training = [row for row, fold in enumerate(folds) if fold != name]
-    held_back = set(choose_validation(dataset, training, test, validation, random.Random(seed), fraction))
+    official = "train" in folds
+    training = [row for row, fold in enumerate(folds) if (fold == "train" if official else fold != name)]
+    if validation == "split":
+        held_back = {row for row, fold in enumerate(folds) if fold == "validation"}
+    else:
+        held_back = set(choose_validation(dataset, training, test, validation, random.Random(seed), fraction))
     sides = {
         "train": [row for row in training if row not in held_back],
         "validation": sorted(held_back),

@@ -4,7 +4,6 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas
@@ -13,17 +12,19 @@ from datasets import Dataset
 from transformers import TrainingArguments
 
 from ..configuration.run_folder import RunFolder, write_json
-from ..hub_cards.card import CorpusFacts, write_card
 from ..hub_cards.plots import plot_confusion, plot_training_curves
 from ..modeling_ser_meta import SpeechEmotionPipeline
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .baseline import logistic_regression_yardstick
+from .calibration import calibrated, fit_on
 from .collator import SpeechCollator, check_labels
-from .corpora import corpus_module
 from .environment import environment
+from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
-from .preparation import Preparation
+from .preparation import SIDES, Preparation, recording_durations
+from .publishing import write_run_card
+from .statistics import calibration, interval
 from .trainer import SerMetaTrainer
 
 EVALUATION_BATCH = 16
@@ -37,8 +38,14 @@ class Judgement:
     report: dict[str, Any]
 
 
-def predict_dataset(model: SerMetaModel, processor: SerMetaProcessor, dataset: Dataset) -> pandas.DataFrame:
+def predict_dataset(
+    model: SerMetaModel, processor: SerMetaProcessor, dataset: Dataset, collator: SpeechCollator | None = None
+) -> pandas.DataFrame:
     """Predictions of every task, one row an utterance, in the dataset's order; on all processes there are.
+
+    The target's scores are at the temperature of the model's config, as a user of the pipeline sees them. Each row has
+    its recording's `duration` in seconds too. The `collator` makes the batches; by default from the
+    recordings.
 
     Raises:
         UserError: a label that the model does not have.
@@ -60,30 +67,43 @@ def predict_dataset(model: SerMetaModel, processor: SerMetaProcessor, dataset: D
             model=model,
             args=arguments,
             processing_class=processor,
-            data_collator=SpeechCollator(processor, tasks),
+            data_collator=collator or SpeechCollator(processor, tasks),
         )
         predictions, _ = trainer.predict_table(dataset)
-    return predictions
+    predictions = calibrated(predictions, model.config.target_task, model.config.calibration_temperature)
+    return predictions.assign(duration=recording_durations(dataset))
 
 
 def report_on(predictions: pandas.DataFrame, tasks: dict[str, dict], target: str) -> dict[str, Any]:
-    """Metrics of every task, and the target's by slices of the test side."""
-    return {
-        "metrics": evaluate_predictions(predictions, tasks),
-        "slices": slices(predictions, tasks, target=target),
-    }
+    """Metrics of every task, and the target's by slices of the test side, with its intervals and its calibration."""
+    metrics = evaluate_predictions(predictions, tasks)
+    if "confusion" in metrics[target]:
+        metrics[target]["calibration"] = calibration(predictions, target)
+        if bounds := interval(predictions, tasks, target):
+            metrics[target]["interval"] = bounds
+    return {"metrics": metrics, "slices": slices(predictions, tasks, target=target)}
 
 
 def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> Judgement:
     """Judges a run's model on its test side, once, with the weights that its recipe's rule picked beforehand."""
     recipe = prepared.recipe
-    predictions = predict_dataset(model, prepared.processor, prepared.side("test"))
+    *_, last_stage = recipe.stages.values()
+    collator = prepared.collator(model, last_stage)
+    calibration_facts = calibrate(prepared, model, collator)
+    predictions = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
     stages = {name: {key: value for key, value in record.items() if key != "log"} for name, record in state.items()}
     report = {
         **report_on(predictions, model.config.tasks, model.config.target_task),
+        "calibration": calibration_facts,
         "protocol": _protocol(prepared),
         "sides": {side: len(rows) for side, rows in prepared.sides.items()},
-        "model": {"encoder": recipe.model.encoder, "parameters": model.num_parameters()},
+        "data": _data_facts(prepared),
+        "model": {
+            "encoder": recipe.model.encoder,
+            "parameters": model.num_parameters(),
+            "tasks": model.config.tasks,
+        },
+        "layer_shares": layer_shares(model),
         "stages": stages,
         "versions": environment(),
     }
@@ -91,6 +111,24 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
         target = model.config.target_task
         report["yardstick"] = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
     return Judgement(predictions, report)
+
+
+def calibrate(prepared: Preparation, model: SerMetaModel, collator: SpeechCollator) -> dict[str, Any]:
+    """Fits the temperature of the target's scores on the validation side, and stores it in the model's config.
+
+    Returns:
+        `{"temperature", "fitted_on": "validation", "n"}`, or a temperature of 1 that is `fitted_on` nothing where the
+        run has no validation side.
+    """
+    config = model.config
+    config.calibration_temperature = 1.0
+    if prepared.sides["validation"]:
+        predictions = predict_dataset(model, prepared.processor, prepared.side("validation"), collator)
+        fitted = fit_on(predictions, config.target_task, config.tasks[config.target_task]["labels"])
+        if fitted is not None:
+            config.calibration_temperature, n = fitted
+            return {"temperature": config.calibration_temperature, "fitted_on": "validation", "n": n}
+    return {"temperature": 1.0, "fitted_on": None, "n": 0}
 
 
 def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
@@ -107,8 +145,8 @@ def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: 
     )
     plot_training_curves({name: record["log"] for name, record in state.items()}, run.plots / "training.png")
     save_model_folder(model, prepared.processor, run)
-    write_card(run.model, judgement.report, corpus=_corpus_facts(prepared))
     write_json(run.report, judgement.report)
+    write_run_card(run)
 
 
 def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, run: RunFolder) -> None:
@@ -118,16 +156,13 @@ def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, run: Run
     shutil.copytree(run.plots, run.model / "plots", dirs_exist_ok=True)
 
 
-def _corpus_facts(prepared: Preparation) -> CorpusFacts:
-    data = prepared.recipe.data
-    module = corpus_module(data.corpus)
-    name = data.corpus if data.corpus != "table" else Path(str(data.root)).stem
-    return CorpusFacts(
-        name=name,
-        license=getattr(module, "LICENSE", ""),
-        citation=getattr(module, "CITATION", ""),
-        language=getattr(module, "LANGUAGE", ""),
-    )
+def _data_facts(prepared: Preparation) -> dict[str, dict[str, float]]:
+    """Speakers and minutes of each side."""
+    speakers, durations = list(prepared.dataset["speaker"]), prepared.durations
+    return {
+        "speakers": {side: len({speakers[row] for row in prepared.sides[side]} - {None}) for side in SIDES},
+        "minutes": {side: round(sum(durations[row] for row in prepared.sides[side]) / 60, 1) for side in SIDES},
+    }
 
 
 def _protocol(prepared: Preparation) -> dict[str, Any]:
@@ -135,7 +170,7 @@ def _protocol(prepared: Preparation) -> dict[str, Any]:
     last_stage = list(prepared.recipe.stages.values())[-1]
     groups = f"groups of {data.group_size} speakers" if data.group_size > 1 else data.folds
     return {
-        "corpus": data.corpus,
+        "corpus": " + ".join(source.corpus for source in data.sources),
         "folds": groups,
         "test_fold": prepared.test_fold,
         "validation": data.validation,

@@ -10,7 +10,13 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ..configuration.errors import UserError
 
-LOGGED_MEASURES = ("wa", "ua", "macro_f1", "cer", "wer")
+LOGGED_MEASURES = ("wa", "ua", "macro_f1", "cer", "wer", "ccc", "rmse")
+SLICED_BY = ("gender", "age", "style", "language", "duration", "corpus")
+BANDS = {
+    "age": {"under 30": 30, "30 to 44": 45, "45 to 59": 60, "60 and over": np.inf},
+    "duration": {"under 2 s": 2, "2 to 4 s": 4, "4 to 8 s": 8, "8 s and over": np.inf},
+}
+"""Of a column of numbers: band -> its upper bound, which is not in it; years and seconds (the bounds are ours)."""
 
 
 def evaluate_predictions(
@@ -22,13 +28,15 @@ def evaluate_predictions(
 
     Args:
         predictions: one row an utterance. A classification task `T` has the columns `T` (reference label or missing)
-            and `T_predicted`; a CTC task the same columns with text.
-        tasks: name -> `{"kind": "classification", "labels": [...]}` or `{"kind": "ctc", ...}`.
+            and `T_predicted`; a CTC task the same columns with text, a regression with numbers.
+        tasks: name -> `{"kind": "classification", "labels": [...]}`, `{"kind": "ctc", ...}` or
+            `{"kind": "regression", ...}`.
         unseen: tasks whose classes on this side were never trained. Where the test speakers are unseen, the speaker
             task has no right answer to give (reading of the paper's Table III, which leaves it out too).
 
     Returns:
-        Task -> what `classification_metrics` or `transcript_metrics` returns, or `{"not_applicable": reason}`.
+        Task -> what `classification_metrics`, `transcript_metrics` or `regression_metrics` returns, or
+        `{"not_applicable": reason}`.
 
     Raises:
         UserError: a reference label that the task does not have.
@@ -84,24 +92,42 @@ def transcript_metrics(reference: Sequence[str], predicted: Sequence[str]) -> di
     }
 
 
+def regression_metrics(reference: Sequence[float], predicted: Sequence[float]) -> dict:
+    """How near numbers are to those that were given.
+
+    Returns:
+        `{"ccc", "rmse", "n"}`: the concordance correlation coefficient (Lin, 1989; variances divided by n), from -1 to
+        1, and the root mean squared error in the task's own units. `{"not_applicable": reason}` where the references
+        are all the same, so that nothing could go along with them.
+    """
+    reference, predicted = np.asarray(reference, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if np.ptp(reference) == 0:
+        return {"not_applicable": f"every one of the {len(reference)} references is {reference[0]:g}"}
+    covariance = np.mean((reference - reference.mean()) * (predicted - predicted.mean()))
+    apart = (reference.mean() - predicted.mean()) ** 2
+    return {
+        "ccc": float(2 * covariance / (reference.var() + predicted.var() + apart)),
+        "rmse": float(np.sqrt(np.mean((reference - predicted) ** 2))),
+        "n": len(reference),
+    }
+
+
 def slices(
     predictions: pandas.DataFrame,
     tasks: Mapping[str, Mapping[str, Any]],
     target: str = "emotion",
-    by: Iterable[str] = ("gender", "style"),
+    by: Iterable[str] = SLICED_BY,
 ) -> dict[str, dict[str, dict]]:
-    """The target's measures within each value of a metadata column.
+    """The target's measures within each value of a metadata column; age and duration in the bands of `BANDS`.
 
     Returns:
         Column -> value -> the target's metrics, for the columns of `by` that the table has with two values or more.
     """
-    found = {column: _values(predictions, column) for column in by}
+    found = {column: _groups(predictions, column) for column in by if column in predictions}
     return {
-        column: {
-            value: _task_metrics(predictions[predictions[column] == value], target, tasks[target]) for value in values
-        }
-        for column, values in found.items()
-        if len(values) > 1
+        column: {value: _task_metrics(rows, target, tasks[target]) for value, rows in groups.items()}
+        for column, groups in found.items()
+        if len(groups) > 1
     }
 
 
@@ -124,6 +150,8 @@ def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, A
     reference, predicted = rows[name].tolist(), rows[f"{name}_predicted"].tolist()
     if task["kind"] == "ctc":
         return transcript_metrics(reference, predicted)
+    if task["kind"] == "regression":
+        return regression_metrics(reference, predicted)
     _refuse_foreign_labels(name, reference, task["labels"])
     return classification_metrics(reference, predicted, task["labels"])
 
@@ -137,5 +165,10 @@ def _refuse_foreign_labels(name: str, reference: Sequence[str], labels: Sequence
         )
 
 
-def _values(predictions: pandas.DataFrame, column: str) -> list[str]:
-    return sorted(predictions[column].dropna().unique()) if column in predictions else []
+def _groups(predictions: pandas.DataFrame, column: str) -> dict[str, pandas.DataFrame]:
+    """Value, or band in ascending order, -> its rows."""
+    values = predictions[column]
+    if column in BANDS:
+        bounds = [-np.inf, *BANDS[column].values()]
+        values = pandas.cut(values.astype(float), bounds, right=False, labels=list(BANDS[column]))
+    return dict(iter(predictions.groupby(values, observed=True)))

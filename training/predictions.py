@@ -13,11 +13,16 @@ from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor, normalize_
 
 
 def reduce_outputs(outputs: SerMetaOutput, tasks: Mapping[str, Mapping]) -> dict[str, torch.Tensor]:
-    """By task: softmax scores `(batch, labels)`; for CTC the true frames' characters `(batch, frames)`, else -100."""
+    """By task: softmax scores `(batch, labels)`; a regression's numbers `(batch,)`; for CTC characters.
+
+    Those are `(batch, frames)`, -100 where a frame is not a true one.
+    """
     reduced = {}
     for name, logits in outputs.task_logits.items():
         if tasks[name]["kind"] == "ctc":
             reduced[name] = logits.argmax(dim=-1).masked_fill(~outputs.frame_mask, MISSING)
+        elif tasks[name]["kind"] == "regression":
+            reduced[name] = logits.float()
         else:
             reduced[name] = logits.float().softmax(dim=-1)
     return reduced
@@ -36,7 +41,8 @@ def predictions_table(
 
     Returns:
         the corpus's columns but the audio, which are the references too; for a classification T `T_predicted` and
-        `T_scores` (in label order); for CTC `T_predicted`, and `T` itself normalised.
+        `T_scores` (in label order); for CTC `T_predicted`, and `T` itself normalised; for a regression `T_predicted`,
+        and `T` itself as a number.
     """
     table = dataset.remove_columns("audio").to_pandas()
     for name, task in tasks.items():
@@ -45,6 +51,9 @@ def predictions_table(
         if task["kind"] == "ctc":
             table[name] = [_reference(text, processor) for text in table[name]]
             table[f"{name}_predicted"] = processor.decode_transcripts(reduced[name].tolist())
+        elif task["kind"] == "regression":
+            table[name] = table[name].astype("float64")
+            table[f"{name}_predicted"] = reduced[name].astype("float64")
         else:
             best = reduced[name].argmax(axis=-1)
             table[f"{name}_predicted"] = [task["labels"][index] for index in best]

@@ -6,16 +6,20 @@ from functools import cached_property
 from pathlib import Path
 
 import soundfile
-from datasets import Dataset
+from accelerate import PartialState
+from datasets import Dataset, Value
 from transformers import set_seed
 
 from ..configuration.errors import UserError
-from ..configuration.recipe import ModelRecipe, Recipe
+from ..configuration.recipe import ModelRecipe, Recipe, StageRecipe
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
-from .collator import check_labels
-from .corpora import load_corpus
-from .folds import assign_folds, find_fold, require_emotions, split
+from .augmentation import SpeedPerturbation
+from .checking.duplicates import refuse_shared_recordings
+from .collator import SpeechCollator, check_labels
+from .corpora.mixture import load_corpora
+from .folds import assign_folds, find_fold, fold_names, require_emotions, split
+from .frozen import LayerStates, LayerStatesCollator
 
 PACKAGED_ENCODERS = {"demo-encoder": Path(__file__).parent / "demo_encoder"}
 SIDES = ("train", "validation", "test")
@@ -74,6 +78,18 @@ class Preparation:
         except (OSError, ValueError) as error:
             raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
 
+    def collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
+        """Makes a stage's batches; with `recipe.cache`, from what the encoder gave once, if all of it is frozen."""
+        factors = self.recipe.data.speed_factors
+        speed = SpeedPerturbation(factors, self.recipe.seed, shortest=model.encoder.shortest_input)
+        collator = SpeechCollator(self.processor, self.tasks, speed)
+        if self.recipe.cache is None or stage.freeze_layers not in ("all", len(model.encoder.layers)):
+            return collator
+        states = LayerStates(self.recipe.cache, model, collator, self.dataset, self.durations)
+        with PartialState().main_process_first():
+            states.prepare(factors)
+        return LayerStatesCollator(states, collator)
+
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""
         ids = self.dataset["utterance_id"]
@@ -88,7 +104,7 @@ def prepare(recipe: Recipe) -> Preparation:
     """
     _check_encoder(recipe.model.encoder)
     data = recipe.data
-    dataset = load_corpus(data.corpus, data.root, **data.options)
+    dataset = load_rows(recipe)
     folds = assign_folds(dataset, by=data.folds, group_size=data.group_size)
     sides = split(
         dataset,
@@ -105,7 +121,19 @@ def prepare(recipe: Recipe) -> Preparation:
     if data.longest is not None:
         sides["train"] = [row for row in sides["train"] if prepared.durations[row] <= data.longest]
     _check_sides(prepared)
+    refuse_shared_recordings(dataset, sides)
     return prepared
+
+
+def load_rows(recipe: Recipe) -> Dataset:
+    """All utterances that a recipe learns from or is judged on."""
+    return load_corpora(recipe.data.sources, recipe.model.target_task, recipe.model.ranges)
+
+
+def find_folds(recipe: Recipe) -> list[str]:
+    """The names of the folds that a recipe can be tested on, in order: an official split has one."""
+    data = recipe.data
+    return fold_names(assign_folds(load_rows(recipe), by=data.folds, group_size=data.group_size))
 
 
 def recording_durations(dataset: Dataset) -> list[float]:
@@ -157,10 +185,10 @@ def _check_sides(prepared: Preparation) -> None:
 
 
 def _tasks(dataset: Dataset, train: list[int], model: ModelRecipe) -> dict[str, dict]:
-    return {name: _task(dataset, train, name, model.labels) for name in [model.target_task, *model.auxiliary_tasks]}
+    return {name: _task(dataset, train, name, model) for name in [model.target_task, *model.auxiliary_tasks]}
 
 
-def _task(dataset: Dataset, train: list[int], name: str, labels: dict[str, list[str]]) -> dict:
+def _task(dataset: Dataset, train: list[int], name: str, model: ModelRecipe) -> dict:
     if name not in dataset.column_names:
         raise UserError(f"the corpus has no {name} for a task: its columns are {', '.join(dataset.column_names)}")
     known = dataset.select(train)[name]
@@ -168,11 +196,15 @@ def _task(dataset: Dataset, train: list[int], name: str, labels: dict[str, list[
         raise UserError(f"no utterance of the training side has a {name}: leave it out of model.auxiliary_tasks")
     if name == "transcript":
         return {"kind": "ctc"}
+    if name in model.ranges:
+        return {"kind": "regression", "range": list(model.ranges[name])}
+    if dataset.features[name] != Value("string"):
+        raise UserError(f"{name} holds numbers: give the ends of their scale, as model.ranges.{name}=[lowest,highest]")
     # a test speaker's identity is not something that training can know
     found = {label for label in (known if name == "speaker" else dataset[name]) if label is not None}
-    return {"kind": "classification", "labels": list(labels.get(name) or sorted(found))}
+    return {"kind": "classification", "labels": list(model.labels.get(name) or sorted(found))}
 
 
 def _config_options(model: ModelRecipe) -> dict:
-    own = {"encoder", "auxiliary_tasks", "labels"}
+    own = {"encoder", "auxiliary_tasks", "labels", "ranges"}
     return {name: value for name, value in vars(model).items() if name not in own}

@@ -1,11 +1,12 @@
 """A run: the recipe's stages one after another, and the judgement on the test side."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -13,21 +14,25 @@ from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe, StageRecipe
 from ..configuration.run_folder import RunFolder
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from .augmentation import SpeedPerturbation
-from .collator import SpeechCollator
 from .judgement import judge, publish
 from .preparation import Preparation, check_durations, prepare
 from .progress import hide_loading_bars, is_main_process, show_progress, wait_for_main_process
+from .standardization import fit_standardization
 from .trainer import SerMetaTrainer
 
+TARGET_ALONE = ("classifier.", "coattention.")  # the modules that no auxiliary task's loss reaches
 
-def run_stages(recipe: Recipe, output: str | Path, resume: bool = False) -> dict[str, Any]:
+
+def run_stages(
+    recipe: Recipe, output: str | Path, resume: bool = False, first_stage: Path | None = None
+) -> dict[str, Any]:
     """Trains the recipe's stages, judges the model on the test side and writes the run folder.
 
     Args:
         recipe: see `load_recipe`.
         output: the run folder; must be new or empty, unless `resume`.
         resume: go on where an interrupted run of the same recipe stopped.
+        first_stage: a folder of `train_first_stage`, whose result stands for the recipe's first stage.
 
     Returns:
         the report, as in `report.json`.
@@ -35,8 +40,39 @@ def run_stages(recipe: Recipe, output: str | Path, resume: bool = False) -> dict
     Raises:
         UserError: the recipe does not fit the corpus, or the folder holds something else; nothing is written.
     """
-    hide_loading_bars()
     run = RunFolder(output)
+    prepared, model = _begin(recipe, run, resume)
+    if first_stage is not None:
+        _adopt_first_stage(model, recipe, run, RunFolder(first_stage))
+    model, state = _train_stages(prepared, model, run)
+    judgement = judge(prepared, model, state)
+    if is_main_process():
+        publish(run, prepared, judgement, model, state)
+    return judgement.report
+
+
+def train_first_stage(recipe: Recipe, output: str | Path) -> None:
+    """Trains the recipe's first stage alone, for several recipes that differ in what comes after; goes on if begun."""
+    run = RunFolder(output)
+    prepared, model = _begin(first_stage_recipe(recipe), run, resume=True)
+    _train_stages(prepared, model, run)
+
+
+def first_stage_recipe(recipe: Recipe) -> Recipe:
+    """The recipe of the first stage alone; equal for recipes whose first stages give the same.
+
+    Without the target's loss a first stage does not reach the co-attention: the model has one in any case.
+    """
+    name, stage = next(iter(recipe.stages.items()))
+    alone = replace(recipe, stages={name: stage})
+    if recipe.model.target_task in stage.loss_weights:
+        return alone
+    return replace(alone, model=replace(recipe.model, coattention=True))
+
+
+def _begin(recipe: Recipe, run: RunFolder, resume: bool) -> tuple[Preparation, SerMetaModel]:
+    """Checks all that can be checked before anything is written, and makes the run folder."""
+    hide_loading_bars()
     run.check(recipe, resume)
     _check_device(recipe)
     prepared = prepare(recipe)
@@ -49,7 +85,15 @@ def run_stages(recipe: Recipe, output: str | Path, resume: bool = False) -> dict
     if is_main_process():
         run.create(recipe, prepared.utterances())
     wait_for_main_process()
-    state = run.read_state()
+    return prepared, model
+
+
+def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) -> tuple[SerMetaModel, dict[str, Any]]:
+    """Trains the stages that have not ended yet; returns the model after the last, and what is recorded of each."""
+    recipe, state = prepared.recipe, run.read_state()
+    if model.standardization is not None and not state:
+        first = next(iter(recipe.stages.values()))
+        fit_standardization(model, prepared.collator(model, first), prepared.side("train"))
     for index, (name, stage) in enumerate(recipe.stages.items()):
         folder = run.stage(index, name)
         if name not in state:
@@ -59,10 +103,24 @@ def run_stages(recipe: Recipe, output: str | Path, resume: bool = False) -> dict
         wait_for_main_process()
         # the next stage starts from weights: a new model has no freeze mask, and no wrapper of the last trainer
         model = SerMetaModel.from_pretrained(folder, attn_implementation=recipe.model.attention)
-    judgement = judge(prepared, model, state)
-    if is_main_process():
-        publish(run, prepared, judgement, model, state)
-    return judgement.report
+    return model, state
+
+
+def _adopt_first_stage(model: SerMetaModel, recipe: Recipe, run: RunFolder, shared: RunFolder) -> None:
+    """Makes a run look as if it had trained its first stage itself: weights and record come from another run.
+
+    What serves the target alone stays as it starts; a first stage without the target has not moved it.
+    """
+    name = next(iter(recipe.stages))
+    folder = run.stage(0, name)
+    if is_main_process() and name not in run.read_state():
+        trained = load_file(shared.stage(0, name) / "model.safetensors")
+        adopted = {key: value for key, value in trained.items() if not key.startswith(TARGET_ALONE)}
+        left = model.load_state_dict(adopted, strict=False).missing_keys
+        assert all(key.startswith(TARGET_ALONE) for key in left), left
+        model.save_pretrained(folder)
+        run.write_state({name: shared.read_state()[name]})
+    wait_for_main_process()
 
 
 def run_stage(
@@ -82,7 +140,6 @@ def run_stage(
     train = prepared.side("train")
     validation = prepared.side("validation") if prepared.sides["validation"] else None
     arguments = training_arguments(recipe, stage, folder, len(train), validation is not None)
-    speed = SpeedPerturbation(recipe.data.speed_factors, recipe.seed, shortest=model.encoder.shortest_input)
     trainer = SerMetaTrainer(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
@@ -90,7 +147,7 @@ def run_stage(
         model=model,
         args=arguments,
         processing_class=prepared.processor,
-        data_collator=SpeechCollator(prepared.processor, prepared.tasks, speed),
+        data_collator=prepared.collator(model, stage),
         train_dataset=train,
         eval_dataset=validation,
         callbacks=_callbacks(stage),
@@ -113,7 +170,8 @@ def apply_freeze_mask(model: SerMetaModel, stage: StageRecipe) -> list[str]:
     """Freezes what the stage freezes, and what its losses do not reach; returns the parameters' names."""
     frozen = model.freeze_feature_encoder() if stage.freeze_feature_encoder else []
     layers = len(model.encoder.layers)
-    frozen += model.freeze_layers(layers // 3 if stage.freeze_layers == "third" else stage.freeze_layers)
+    named = {"third": layers // 3, "all": layers}
+    frozen += model.freeze_layers(named.get(stage.freeze_layers, stage.freeze_layers))
     unreached = _unreached(model, stage.loss_weights)
     if stage.freeze_layer_fusion:
         unreached.append(model.layer_fusion)
@@ -193,10 +251,10 @@ def _callbacks(stage: StageRecipe) -> list:
 
 def _check_freezing(recipe: Recipe, layers: int) -> None:
     for name, stage in recipe.stages.items():
-        if stage.freeze_layers != "third" and stage.freeze_layers > layers:
+        if isinstance(stage.freeze_layers, int) and stage.freeze_layers > layers:
             raise UserError(
                 f"stages.{name}.freeze_layers={stage.freeze_layers} is more than the encoder's {layers} layers: "
-                "choose fewer, or third"
+                "choose fewer, third or all"
             )
 
 

@@ -1,6 +1,8 @@
 """Transformers' Trainer for one stage: weighted task losses, two learning rates, every task judged."""
 
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -8,10 +10,17 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
+from transformers.dynamic_module_utils import custom_object_save
 
+from ..hub_cards.card import render_card
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel, labelled_rows
+from ..modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
+from .environment import environment
 from .metrics import evaluate_predictions, flatten
 from .predictions import predictions_table, reduce_outputs
+
+PIPELINE, PIPELINE_MODEL = "speech-emotion-recognition", "AutoModelForAudioClassification"
+PIPELINE_CLASS = f"{SpeechEmotionPipeline.__module__.split('.')[-1]}.{SpeechEmotionPipeline.__name__}"
 
 
 class SerMetaTrainer(Trainer):
@@ -150,6 +159,45 @@ class SerMetaTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.data_collator = perturbing
+
+    def create_model_card(self, **_: Any) -> None:
+        """Writes our card in place of the Trainer's, from what a trainer knows: settings, versions, no results."""
+        if self.is_world_process_zero():
+            config = self.accelerator.unwrap_model(self.model).config.to_dict()
+            report = {"stages": {"this stage": self._settings()}, "versions": environment()}
+            folder = Path(self.args.output_dir)
+            repository, revision = self.hub_model_id or f"./{folder.name}", self.args.hub_revision or "main"
+            card = render_card(config, report, repository=repository, revision=revision)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        """The Trainer's, with the pipeline and its code, so that all it saves is ready for the Hub."""
+        config = self.accelerator.unwrap_model(self.model).config
+        config.custom_pipelines = {PIPELINE: {"impl": PIPELINE_CLASS, "pt": [PIPELINE_MODEL], "type": "audio"}}
+        super()._save(output_dir, state_dict)
+        custom_object_save(SpeechEmotionPipeline, output_dir or self.args.output_dir)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # the Trainer takes only weights and config along, and without the code and a card no one can use them
+        if self.is_world_process_zero():
+            for code in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(code, self.args.output_dir)
+            self.create_model_card()
+        super()._push_from_checkpoint(checkpoint_folder)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "loss_weights": self.loss_weights,
+            "epochs": self.args.num_train_epochs,
+            "steps": self.state.global_step,
+            "encoder_learning_rate": self.encoder_learning_rate,
+            "head_learning_rate": self.args.learning_rate,
+            "batch_size": self.args.per_device_train_batch_size,
+            "gradient_accumulation_steps": self.args.gradient_accumulation_steps,
+            "schedule": str(self.args.lr_scheduler_type.value),
+            "weight_decay": self.args.weight_decay,
+            "seed": self.args.seed,
+        }
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         if self.lengths is None:

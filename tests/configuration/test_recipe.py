@@ -101,6 +101,16 @@ def test_a_saved_recipe_reads_back_equal(base, tmp_path):
         ("data.speed_factors=[]", r"data\.speed_factors"),
         ("data.speed_factors=[0.8,0]", r"data\.speed_factors=0"),
         ("model.labels.mood=[good,bad]", r"model\.labels='mood' must be one of emotion"),
+        ("data.corpus=null", r"data\.corpus has no value: .* or list several in data\.corpora"),
+        ("data.corpora={a: b}", r"Cannot merge"),
+        ("data.corpora=[{root: /a}]", r"data\.corpora\[0\]\.corpus has no value"),
+        ("data.corpora=[{corpsu: nemo}]", r"corpsu: did you mean corpus\?"),
+        ("data.label_map.emotion=sad", r"data\.label_map\.emotion.*sad"),
+        ("model.ranges.valence=[1,5]", r"model\.ranges='valence' must be one of gender"),
+        ("model.ranges.emotion=[1,5]", r"model\.ranges='emotion' must be one of gender"),
+        ("model.ranges.style=[5,1]", r"model\.ranges\.style=\[5\.0, 1\.0\] must be the lowest and the highest"),
+        ("model.ranges.style=[1,2,3]", r"model\.ranges\.style=.* must be the lowest and the highest"),
+        ("model.ranges.style=5", r"model\.ranges\.style"),
         ("precision=fp8", r"precision='fp8' must be one of fp32, bf16, fp16"),
     ],
 )
@@ -108,6 +118,27 @@ def test_a_wrong_setting_is_named_in_one_line(base, override, message):
     with pytest.raises(UserError, match=message) as refused:
         load_recipe(base, [override])
     assert "\n" not in str(refused.value)
+
+
+def test_a_list_of_corpora_takes_the_place_of_a_single_one(base, tmp_path):
+    several = "[{corpus: nemo, root: /a, label_map: {emotion: {fear: null, anger: angry}}}, {corpus: ravdess}]"
+    own = tmp_path / "several.yaml"
+    own.write_text(f"extends: base.yaml\ndata: {{corpora: {several}, folds: corpus}}\n")
+    recipe = load_recipe(str(own))
+    nemo, ravdess = recipe.data.sources
+    assert (nemo.corpus, nemo.root, nemo.label_map) == ("nemo", "/a", {"emotion": {"fear": None, "anger": "angry"}})
+    assert (ravdess.corpus, ravdess.root, ravdess.options) == ("ravdess", None, {})
+    assert load_recipe(base, [f"data.corpora={several}", "data.folds=corpus"]) == recipe
+    save_recipe(recipe, tmp_path / "saved.yaml")
+    assert load_recipe(str(tmp_path / "saved.yaml")) == recipe
+    with pytest.raises(UserError, match=r"data\.corpora lists the corpora, but data\.root is set beside it"):
+        load_recipe(str(own), ["data.root=/c"])
+
+
+def test_a_single_corpus_is_a_list_of_one(base):
+    (source,) = load_recipe(base, ["data.label_map.emotion.calm=null"]).data.sources
+    assert (source.corpus, source.root, source.options) == ("ravdess", "/data", {"song": False})
+    assert source.label_map == {"emotion": {"calm": None}}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
+from loopback_hub import LoopbackHub
 
 from ser_meta.modeling_ser_meta import SerMetaConfig
 
@@ -13,6 +16,15 @@ EMOTION = {
     "confusion": [[18, 6, 0], [8, 7, 1], [0, 0, 0]],
     "n": 40,
 }
+INTERVAL = {"wa": [0.5125, 0.7375], "ua": [0.5031, 0.6812], "macro_f1": [0.4875, 0.7025]}
+CALIBRATION = {
+    "ece": 0.1015625,
+    "bins": [
+        {"confidence": None, "accuracy": None, "n": 0},
+        {"confidence": 0.4025, "accuracy": 0.4, "n": 10},
+        {"confidence": 0.8015, "accuracy": 0.7005, "n": 30},
+    ],
+}
 
 
 @pytest.fixture
@@ -23,11 +35,12 @@ def report():
             "gender": {**EMOTION, "wa": 0.9375, "n": 39},
             "speaker": {"not_applicable": "the test speakers are unseen in training"},
             "transcript": {"cer": 0.03125, "wer": 0.1175, "n": 38},
-            "emotion": EMOTION,
+            "emotion": {**EMOTION, "interval": INTERVAL, "calibration": CALIBRATION},
         },
         "slices": {
             "style": {"song": {**EMOTION, "wa": 0.5025, "n": 17}, "speech": {"not_applicable": "no reference"}}
         },
+        "calibration": {"temperature": 1.375, "fitted_on": "validation", "n": 53},
         "yardstick": {**EMOTION, "wa": 0.3125},
         "protocol": {
             "corpus": "ravdess",
@@ -37,12 +50,17 @@ def report():
             "epoch_rule": "last",
             "seed": 7,
         },
+        "data": {
+            "speakers": {"train": 20, "validation": 0, "test": 4},
+            "minutes": {"train": 96.1, "validation": 0.0, "test": 2.5},
+        },
+        "model": {"encoder": "openai/whisper-base", "parameters": 20_590_000},
         "sides": {"train": 1601, "validation": 0, "test": 40},
         "stages": {
             "metadata": {"epochs": 2, "learning_rate": 0.001, "loss_weights": {"gender": 1.0, "transcript": 0.1}},
             "emotion": {"epochs": 6, "seconds": 480.5},
         },
-        "versions": {"torch": "2.13.0"},
+        "versions": {"torch": "2.13.0", "device": "x86_64 CPU", "threads": "1"},
     }
     return deepcopy(measured)
 
@@ -64,3 +82,33 @@ def model_folder(tmp_path):
     folder = tmp_path / "model"
     SerMetaConfig(tasks=tasks, custom_pipelines={"speech-emotion-recognition": {}}).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def hub():
+    """A Hub that this process pushes to as `someone`, and nobody else."""
+    with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", hub.url)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", hub.url)
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setenv("HF_TOKEN", "hf_writer")
+        yield hub
+
+
+@pytest.fixture
+def own_cache(hub, monkeypatch, tmp_path):
+    """An empty cache for what is read from the Hub, and a Hub that does not remember what was asked."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    hub.cut, hub.requests = "", []
+
+
+@pytest.fixture
+def push(command_line, finished_run, own_cache):
+    """Runs `ser-meta push` on the finished run, or another folder."""
+
+    def run(repository: str, *options: str, folder: Path = finished_run) -> tuple[int, str, list[str]]:
+        return command_line("push", folder, repository, *options)
+
+    return run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_meta.modeling_ser_meta.audio_ser_meta import AudioError, read_audio, resample
+from ser_meta.modeling_ser_meta.audio_ser_meta import BLOCK_SECONDS, AudioError, read_audio, resample, stream_audio
 
 
 def dominant_pitch(samples: np.ndarray, rate: int = 16_000) -> float:
@@ -92,3 +92,30 @@ def test_unusable_recordings_are_named_in_one_line(tone, tmp_path):
         with pytest.raises(AudioError, match=message) as refused:
             read_audio(source)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("rate", [16_000, 11_025, 48_000])
+def test_a_stream_is_the_same_recording_in_blocks(rate, tone, tmp_path):
+    seconds = 2.5 * BLOCK_SECONDS
+    samples = tone(seconds, rate, (220.0, 330.0))
+    soundfile.write(tmp_path / "a.flac", samples.T, rate)
+    blocks = list(stream_audio(tmp_path / "a.flac"))
+    assert len(blocks) >= 3 and max(map(len, blocks)) <= 1.05 * BLOCK_SECONDS * 16_000
+    whole = {"array": soundfile.read(tmp_path / "a.flac", dtype="float32")[0].T, "sampling_rate": rate}
+    np.testing.assert_allclose(np.concatenate(blocks), read_audio(whole), atol=1e-6)
+
+
+def test_a_file_object_is_read_from_its_start_each_time(tone, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(), 16_000)
+    with (tmp_path / "a.wav").open("rb") as opened:
+        source = {"path": "standard input", "bytes": opened}
+        np.testing.assert_array_equal(read_audio(source), read_audio(tmp_path / "a.wav"))
+        np.testing.assert_array_equal(read_audio(source), read_audio(tmp_path / "a.wav"))
+
+
+def test_a_fault_far_into_a_stream_is_told(tone):
+    blocks = [tone(), np.full(100, np.nan, dtype=np.float32)]
+    stream = stream_audio({"path": "microphone", "blocks": blocks, "sampling_rate": 16_000})
+    assert len(next(stream)) == 8_000
+    with pytest.raises(AudioError, match="microphone holds NaN"):
+        next(stream)

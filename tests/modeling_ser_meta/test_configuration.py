@@ -57,6 +57,7 @@ def test_a_speech_config_is_a_class_or_a_dict():
 
 
 REFUSED = {
+    "calibration_temperature=0 must be above 0": {"calibration_temperature": 0},
     "layer_fusion='sum' must be one of ari, weighted_sum, last_hidden": {"layer_fusion": "sum"},
     "ari_weighting='vector' must be one of matrix, channel": {"ari_weighting": "vector"},
     "ari_join='mul' must be one of add, concat": {"ari_join": "mul"},

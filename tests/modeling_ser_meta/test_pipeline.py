@@ -1,10 +1,13 @@
 """`pipeline("speech-emotion-recognition")`, and the stock pipeline on the same model."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
 
 from ser_meta.modeling_ser_meta import SerMetaProcessor, SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import AudioError
@@ -36,6 +39,11 @@ def assert_same(first: dict, second: dict, tolerance: float = 1e-4) -> None:
     for name, result in first.items():
         if isinstance(result, str):
             assert result == second[name]
+            continue
+        if name == "segments":
+            assert [(each["start"], each["end"]) for each in result] == [(e["start"], e["end"]) for e in second[name]]
+            for mine, other in zip(result, second[name], strict=True):
+                assert_same({"emotion": mine["emotion"]}, {"emotion": other["emotion"]}, tolerance)
             continue
         scores = {entry["label"]: entry["score"] for entry in second[name]}
         assert {entry["label"]: entry["score"] for entry in result} == pytest.approx(scores, abs=tolerance)
@@ -135,3 +143,115 @@ def test_the_stock_pipeline(recognizer, tone):
     for batch_size in (1, 2):
         for scores, wanted in zip(stock([np.copy(a) for a in arrays], batch_size=batch_size), expected, strict=True):
             assert_same({"emotion": scores}, {"emotion": wanted}, tolerance)
+
+
+def by_label(entries: list[dict]) -> dict[str, float]:
+    return {entry["label"]: entry["score"] for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def changing(tone) -> np.ndarray:
+    """Twenty seconds in which pitch and loudness change."""
+    parts = [0.2 * tone(7.3, pitches=(150.0,)), tone(6.1, pitches=(700.0,)), 0.5 * tone(6.6, pitches=(2_500.0,))]
+    return np.concatenate(parts)
+
+
+def test_a_long_recording_has_segments_from_end_to_end(raw_recognizer, changing):
+    result = raw_recognizer(changing, sampling_rate=16_000, batch_size=3)
+    assert list(result) == ["emotion", "transcript", "style", "gender", "segments"]
+    segments = result["segments"]
+    assert segments[0]["start"] == 0 and segments[-1]["end"] == 20.0
+    for before, after in pairwise(segments):
+        assert before["end"] == after["start"] and before["emotion"][0]["label"] != after["emotion"][0]["label"]
+    assert sum(by_label(result["emotion"]).values()) == pytest.approx(1)
+    assert "segments" not in raw_recognizer(changing[: 15 * 16_000], sampling_rate=16_000)
+
+
+def test_windows_are_what_the_model_says_of_each(raw_recognizer, changing):
+    result = raw_recognizer(changing, sampling_rate=16_000, window_seconds=5, hop_seconds=5, smoothing=1)
+    alone = [raw_recognizer(part, sampling_rate=16_000) for part in np.split(changing, 4)]
+    scores = [by_label(each["emotion"]) for each in alone]
+    weights = [max(each.values()) for each in scores]
+    transcripts = [result["transcript"]], [each["transcript"] for each in alone]
+    expected = {
+        label: sum(w * each[label] for w, each in zip(weights, scores, strict=True)) / sum(weights)
+        for label in EMOTIONS
+    }
+    assert by_label(result["emotion"]) == pytest.approx(expected, abs=1e-4)
+    best = [max(each, key=each.get) for each in scores]
+    changes = [5.0 * index for index in range(1, 4) if best[index] != best[index - 1]]
+    assert [segment["start"] for segment in result["segments"]] == [0.0, *changes]
+    # no character twice, none lost, but where a repeat spans two windows
+    characters, expected = (len("".join(texts).replace(" ", "")) for texts in transcripts)
+    assert abs(characters - expected) < 4
+
+
+def test_a_stream_gives_what_the_array_gives(raw_recognizer, changing, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([changing, changing], axis=1), 16_000, subtype="FLOAT")
+    options = {"window_seconds": 3, "hop_seconds": 1, "batch_size": 4, "tasks": ["emotion", "transcript"]}
+    expected = raw_recognizer({"array": changing, "sampling_rate": 16_000}, **options)
+    live = (changing[start : start + 999] for start in range(0, len(changing), 999))
+    with (tmp_path / "a.wav").open("rb") as opened:
+        for source in (tmp_path / "a.wav", {"blocks": live, "sampling_rate": 16_000}, {"bytes": opened}):
+            assert_same(raw_recognizer(source, **options), expected)
+
+
+def test_a_data_set_of_short_and_long_recordings(raw_recognizer, changing, tone):
+    recordings = [{"array": array, "sampling_rate": 16_000} for array in (tone(0.5), changing, tone(0.8), changing)]
+    rows = [{"audio": recording} for recording in recordings]
+    alone = [raw_recognizer(recording) for recording in recordings]
+    for batch_size in (1, 3):
+        together = list(raw_recognizer(KeyDataset(rows, "audio"), batch_size=batch_size))
+        for first, second in zip(together, alone, strict=True):
+            assert_same(first, second)
+
+
+def test_labels_and_temperature(raw_recognizer, make_model, tone):
+    recording = {"array": tone(), "sampling_rate": 16_000}
+    scores = by_label(raw_recognizer(recording)["emotion"])
+    two = by_label(raw_recognizer(recording, labels=["sad", "happy"])["emotion"])
+    total = scores["sad"] + scores["happy"]
+    assert two == pytest.approx({"sad": scores["sad"] / total, "happy": scores["happy"] / total}, rel=1e-4)
+    for labels, message in ((["sad"], "two labels or more"), (["sad", "glad"], r"labels=\['glad'\] are not among")):
+        with pytest.raises(ValueError, match=message):
+            raw_recognizer(recording, labels=labels)
+
+    model = make_model("wav2vec2", calibration_temperature=2.0)
+    calm = SpeechEmotionPipeline(model=model, processor=raw_recognizer.processor)(recording)
+    roots = {label: score**0.5 for label, score in scores.items()}
+    expected = {label: root / sum(roots.values()) for label, root in roots.items()}
+    assert by_label(calm["emotion"]) == pytest.approx(expected, abs=1e-5)
+    assert_same({"gender": calm["gender"]}, {"gender": raw_recognizer(recording)["gender"]})
+
+
+def test_a_weak_verdict_abstains(raw_recognizer, changing):
+    sure = raw_recognizer(changing, sampling_rate=16_000, threshold=0.01)
+    unsure = raw_recognizer(changing, sampling_rate=16_000, threshold=1.0)
+    assert sure["abstained"] is False and unsure["abstained"] is True
+    assert not any(segment["abstained"] for segment in sure["segments"])
+    assert all(segment["abstained"] == (segment["emotion"][0]["score"] < 1) for segment in unsure["segments"])
+    with pytest.raises(ValueError, match=r"threshold=1\.5 must be at most 1"):
+        raw_recognizer(changing, sampling_rate=16_000, threshold=1.5)
+
+
+def test_silence_is_no_segment(raw_recognizer, changing):
+    with_pause = np.concatenate([changing, np.zeros(160_000, dtype=np.float32), changing])
+    options = {"sampling_rate": 16_000, "window_seconds": 2, "gate_decibels": -50}
+    segments = raw_recognizer(with_pause, **options)["segments"]
+    times = [(segment["start"], segment["end"]) for segment in segments]
+    assert times[0][0] == 0 and times[-1][1] == 50
+    gaps = [(end, start) for (_, end), (start, _) in pairwise(times) if end != start]
+    ((end, start),) = gaps
+    assert 20 <= end <= 22 and 28 <= start <= 30
+    silent = raw_recognizer(np.zeros(64_000, dtype=np.float32), **options)
+    assert silent["abstained"] is True and silent["segments"] == []
+
+
+@torch.no_grad()
+def test_embeddings_on_request(raw_recognizer, changing, tone):
+    samples = tone()
+    output = raw_recognizer.model(**raw_recognizer.processor(samples, sampling_rate=16_000))
+    embeddings = raw_recognizer(samples, sampling_rate=16_000, return_embeddings=True)["embeddings"]
+    assert embeddings == pytest.approx(output.embeddings[0].tolist(), abs=1e-4)
+    long = raw_recognizer(changing, sampling_rate=16_000, return_embeddings=True, batch_size=2)
+    assert len(long["embeddings"]) == len(embeddings) and isinstance(long["embeddings"][0], float)

@@ -256,3 +256,18 @@ def test_log_mel_settings_come_along(extractor, tmp_path):
 
 def test_without_settings_raw_speech_is_normalised(tmp_path):
     assert SerMetaProcessor.from_backbone_pretrained(str(tmp_path)).feature_extractor.do_normalize
+
+
+def test_a_model_of_ours_with_pickled_weights_is_refused(make_model, tmp_path):
+    model = make_model("wav2vec2")
+    model.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    SerMetaModel.from_pretrained(tmp_path)  # the safetensors beside it are what is read
+    (tmp_path / "model.safetensors").unlink()
+    for name in ("pytorch_model.bin", "pytorch_model.bin.index.json"):
+        (tmp_path / name).touch()
+        with pytest.raises(ValueError, match=rf"{tmp_path}/{name} is pickled.*safetensors.torch.save_file"):
+            SerMetaModel.from_pretrained(tmp_path)
+        (tmp_path / name).unlink()
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        SerMetaModel.from_pretrained(tmp_path)

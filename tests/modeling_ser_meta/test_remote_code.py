@@ -49,7 +49,8 @@ def folder(make_model, tone, tmp_path_factory) -> Path:
     processor = SerMetaProcessor(Wav2Vec2FeatureExtractor(do_normalize=True), character_tokenizer(["żółw"]))
     vocabulary = len(processor.tokenizer.get_vocab())
     tasks = {"transcript": {"kind": "ctc", "vocab_size": vocabulary}, "emotion": {"labels": ["sad", "happy", "calm"]}}
-    model = make_model("wav2vec2", tasks={**tasks, "gender": {"labels": ["female", "male"]}})
+    auxiliary = {"gender": {"labels": ["female", "male"]}, "valence": {"kind": "regression", "range": [1, 5]}}
+    model = make_model("wav2vec2", tasks={**tasks, **auxiliary})
     SpeechEmotionPipeline(model=model, processor=processor).save_pretrained(folder)
     processor.save_pretrained(folder)
     np.save(folder / "long.npy", tone(0.7))
@@ -78,7 +79,7 @@ def test_a_fresh_process_gives_the_same(folder, fresh):
     processor = SerMetaProcessor.from_pretrained(folder)
     arrays = [np.load(folder / f"{name}.npy") for name in ("long", "short")]
     batch = processor(arrays, sampling_rate=16_000, text=["hello", None])
-    assert fresh["tasks"] == list(model.config.tasks) == ["transcript", "emotion", "gender"]
+    assert fresh["tasks"] == list(model.config.tasks) == ["transcript", "emotion", "gender", "valence"]
     assert fresh["labels"] == batch.pop("labels").tolist()
     logits = model(**batch).logits
     for name in ("AutoModel", "AutoModelForAudioClassification"):
@@ -91,6 +92,7 @@ def test_a_fresh_process_gives_the_same(folder, fresh):
         assert list(result) == list(expected) and result["transcript"] == expected["transcript"]
         assert by_label(result["emotion"]) == pytest.approx(by_label(expected["emotion"]), abs=1e-4)
         assert by_label(result["gender"]) == pytest.approx(by_label(expected["gender"]), abs=1e-4)
+        assert result["valence"] == pytest.approx(expected["valence"], abs=1e-4)
 
 
 def test_the_stock_pipeline_of_a_fresh_process(fresh):
@@ -101,7 +103,8 @@ def test_the_stock_pipeline_of_a_fresh_process(fresh):
 
 def test_what_a_fresh_process_saves_is_whole_again(folder, fresh):
     saved = {path.name for path in (folder / "again").iterdir()}
-    assert {path.name for path in FILES} - {"pipeline_ser_meta.py", "audio_ser_meta.py"} <= saved
+    pipelines = {f"{name}_ser_meta.py" for name in ("pipeline", "audio", "windows")}
+    assert {path.name for path in FILES} - pipelines <= saved
     loaded = SerMetaModel.from_pretrained(folder / "again")
     for name, parameter in SerMetaModel.from_pretrained(folder).named_parameters():
         assert torch.equal(loaded.get_parameter(name), parameter), name

@@ -1,6 +1,7 @@
 from collections import Counter
 
 import pytest
+from datasets import Dataset
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_corpus
@@ -58,7 +59,7 @@ def test_speakers_are_grouped_in_sorted_order_whatever_the_order_of_rows(dataset
 
 
 def test_folds_that_cannot_be_made(dataset):
-    with pytest.raises(UserError, match="by 'gender': choose speaker or session"):
+    with pytest.raises(UserError, match="by 'gender': choose one of speaker, session"):
         assign_folds(dataset, by="gender")
     with pytest.raises(UserError, match="group_size of at least 1"):
         assign_folds(dataset, group_size=0)
@@ -215,3 +216,23 @@ def test_real_folds_share_no_speaker(shared):
     require_emotions(nemo, {"train": sides["train"]}, set(nemo["emotion"]))
     with pytest.raises(UserError, match="the test side has no utterance of surprised"):
         require_emotions(nemo, {"test": sides["test"]}, set(nemo["emotion"]))
+
+
+@pytest.fixture
+def official():
+    """Rows with the corpus's own sides."""
+    sides = ["train", "train", "validation", "test", "test2"]
+    rows = {"audio": list("abcde"), "speaker": list("stuvw"), "emotion": ["sad", "calm", "sad", "calm", "sad"]}
+    return Dataset.from_dict({**rows, "split": sides})
+
+
+def test_the_corpus_own_sides_are_taken_as_they_are(official):
+    folds = assign_folds(official, by="split")
+    assert fold_names(folds) == ["test", "test2"]
+    assert split(official, folds, "test", "split") == {"train": [0, 1], "validation": [2], "test": [3]}
+    assert split(official, folds, "test2") == {"train": [0, 1], "validation": [], "test": [4]}
+
+
+def test_a_corpus_without_sides_of_its_own_is_refused(official):
+    with pytest.raises(UserError, match="sides of its own"):
+        assign_folds(official.remove_columns("split"), by="split")

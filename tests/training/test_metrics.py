@@ -95,6 +95,22 @@ def test_slices_only_by_columns_with_two_values(predictions):
     assert found["gender"]["male"]["n"] == 2
 
 
+def test_ages_and_durations_are_sliced_in_ascending_bands(predictions):
+    predictions = predictions.assign(age=[60, 29, 30, None, 44, 59], duration=[0.5, 1.99, 2.0, 8.0, 30.0, 3.0])
+    found = slices(predictions, TASKS)
+    assert {value: measures.get("n") for value, measures in found["age"].items()} == {
+        "under 30": 1, "30 to 44": 2, "45 to 59": None, "60 and over": 1
+    }  # fmt: skip
+    assert {value: measures["n"] for value, measures in found["duration"].items()} == {
+        "under 2 s": 2, "2 to 4 s": 1, "8 s and over": 2
+    }  # fmt: skip
+    assert list(found) == ["gender", "age", "duration"]
+
+
+def test_a_column_without_any_value_is_no_slice(predictions):
+    assert "age" not in slices(predictions.assign(age=None), TASKS)
+
+
 def test_a_slice_without_the_target_is_not_applicable(predictions):
     predictions["style"] = ["speech"] * 5 + ["song"]  # the last utterance has no emotion
     found = slices(predictions, TASKS)["style"]

@@ -34,8 +34,9 @@ def test_a_recipe_trains_in_the_papers_two_stages(name):
     tasks = set(recipe.model.auxiliary_tasks)
     assert list(recipe.stages) == ["metadata", "emotion"]
     assert set(metadata.loss_weights) == tasks and set(emotion.loss_weights) == {"emotion", *tasks}
-    assert metadata.freeze_feature_encoder and metadata.freeze_layers == 0
-    assert emotion.freeze_feature_encoder and emotion.freeze_layers == "third"
+    frozen = ("all", "all") if name.endswith("-frozen") else (0, "third")
+    assert metadata.freeze_feature_encoder and emotion.freeze_feature_encoder
+    assert (metadata.freeze_layers, emotion.freeze_layers) == frozen
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -57,6 +58,7 @@ def test_a_recipe_trains_and_judges(name, speech_table, encoder_folder, tmp_path
         speed_factors=recipe.data.speed_factors,
         trim_decibels=recipe.data.trim_decibels,
     )
+    recipe.cache = recipe.cache and str(tmp_path / "states")
     recipe.model.encoder = str(encoder_folder)
     for stage in recipe.stages.values():
         stage.epochs = 0.1

@@ -100,7 +100,8 @@ def test_the_run_folder_holds_what_the_design_says(finished_run, recipe_file, se
     report = json.loads((finished_run / "report.json").read_text())
     assert predictions["utterance_id"].tolist() == split["test"]
     model = SerMetaModel.from_pretrained(finished_run / "model")
-    assert report["metrics"] == evaluate_predictions(predictions, model.config.tasks)
+    for task, measures in evaluate_predictions(predictions, model.config.tasks).items():
+        assert measures.items() <= report["metrics"][task].items()
     assert report["metrics"]["emotion"]["n"] == 12 and "not_applicable" in report["metrics"]["speaker"]
     assert report["metrics"]["style"]["n"] == 12 and set(report["slices"]) == {"style"}  # two men
     assert report["protocol"] | {"folds": "", "seed": 0} == {

@@ -33,7 +33,10 @@ CORPORA = {
 
 
 def corpus_module(name: str) -> ModuleType:
-    """The module of a corpus: its `load`, and as far as they apply `LICENSE`, `CITATION`, `LANGUAGE`, `EMOTIONS`.
+    """The module of a corpus: its `load`, and constants as far as they apply.
+
+    These are `LICENSE`, `CITATION`, `LANGUAGE` (or `LANGUAGES`), `SPEECH` (`acted`, `spontaneous` or `synthetic`),
+    `EMOTIONS` and `RATING_SCALE`.
 
     Raises `UserError` for a name that is no corpus.
     """

@@ -13,6 +13,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "Open Database License 1.0, contents under the Database Contents License 1.0"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@article{cao2014cremad,
   title = {{CREMA-D}: Crowd-Sourced Emotional Multimodal Actors Dataset},
   author = {Cao, Houwei and Cooper, David G. and Keutmann, Michael K. and Gur, Ruben C. and Nenkova, Ani and

@@ -15,6 +15,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "CC BY 4.0 as on https://doi.org/10.5281/zenodo.7447302 (http://emodb.bilderbar.info states none)"
 LANGUAGE = "de"
+SPEECH = "acted"
 CITATION = """@inproceedings{burkhardt2005emodb,
   title = {A Database of German Emotional Speech},
   author = {Burkhardt, Felix and Paeschke, Astrid and Rolfes, Miriam and Sendlmeier, Walter F. and Weiss, Benjamin},

@@ -14,6 +14,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "EmoV-DB licence (non-commercial purposes)"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@article{adigwe2018emovdb,
   title = {The Emotional Voices Database: Towards Controlling the Emotion Dimension in Voice Generation Systems},
   author = {Adigwe, Adaeze and Tits, No{\\'e} and El Haddad, Kevin and Ostadabbas, Sarah and Dutoit, Thierry},

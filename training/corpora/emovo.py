@@ -16,6 +16,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "none stated by its authors (offered for research)"
 LANGUAGE = "it"
+SPEECH = "acted"
 CITATION = """@inproceedings{costantini2014emovo,
   title = {{EMOVO} Corpus: an {I}talian Emotional Speech Database},
   author = {Costantini, Giovanni and Iaderola, Iacopo and Paoloni, Andrea and Todisco, Massimiliano},

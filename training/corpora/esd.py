@@ -14,6 +14,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "ESD licence, to be signed (research only)"
 LANGUAGES = ("zh", "en")  # no LANGUAGE: both are loaded unless one is chosen
+SPEECH = "acted"
 CITATION = """@article{zhou2022esd,
   title = {Emotional voice conversion: Theory, databases and {ESD}},
   author = {Zhou, Kun and Sisman, Berrak and Liu, Rui and Li, Haizhou},

@@ -18,6 +18,7 @@ from .rows import require_files, rows_to_dataset
 
 LICENSE = "CC0-1.0"
 LANGUAGE = "en"
+SPEECH = "synthetic"
 VERSION = 3  # of what is spoken: a folder of another version is not reused
 MANIFEST = "manifest.json"
 OUTPUT_RATE = 16000

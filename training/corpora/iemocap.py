@@ -17,6 +17,7 @@ from .rows import existing_folder, require_files, rows_to_dataset
 
 LICENSE = "IEMOCAP release licence of the University of Southern California (on request, not to be passed on)"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@article{busso2008iemocap,
   title = {IEMOCAP: Interactive emotional dyadic motion capture database},
   author = {Busso, Carlos and Bulut, Murtaza and Lee, Chi-Chun and Kazemzadeh, Abe and Mower, Emily and Kim, Samuel
@@ -28,6 +29,7 @@ CITATION = """@article{busso2008iemocap,
   year = {2008}
 }"""
 EMOTIONS = ("neutral", "happy", "angry", "sad")
+RATING_SCALE = (1.0, 5.0)
 FOUR_CLASSES = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
 CODES = (*FOUR_CLASSES, "fru", "fea", "sur", "dis", "oth", "xxx")
 LAYOUT = "IEMOCAP_full_release/Session1 ... Session5, each with dialog/ and sentences/"

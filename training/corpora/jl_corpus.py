@@ -12,6 +12,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "CC0-1.0"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@inproceedings{james2018jlcorpus,
   title = {An Open Source Emotional Speech Corpus for Human Robot Interaction Applications},
   author = {James, Jesin and Tian, Li and Watson, Catherine Inez},

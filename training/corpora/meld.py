@@ -19,6 +19,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "GPL-3.0 (annotation and code); the recordings are excerpts of a television series"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@inproceedings{poria2019meld,
   title = {{MELD}: A Multimodal Multi-Party Dataset for Emotion Recognition in Conversations},
   author = {Poria, Soujanya and Hazarika, Devamanyu and Majumder, Navonil and Naik, Gautam and Cambria, Erik and

@@ -14,6 +14,7 @@ from .rows import existing_folder, require_files, rows_to_dataset
 
 LICENSE = "licence of the University of Texas at Dallas, academic or commercial (on request)"
 LANGUAGE = "en"
+SPEECH = "spontaneous"
 CITATION = """@article{lotfian2019msppodcast,
   title = {Building Naturalistic Emotionally Balanced Speech Corpus by Retrieving Emotional Speech from Existing
            Podcast Recordings},
@@ -37,6 +38,7 @@ CODES = {
     "O": "other",
 }
 EMOTIONS = tuple(CODES.values())
+RATING_SCALE = (1.0, 7.0)
 NO_AGREEMENT = "X"
 SPLITS = {"Train": "train", "Development": "validation", "Test1": "test", "Test2": "test2", "Test3": "test3"}
 COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set")

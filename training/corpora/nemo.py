@@ -12,6 +12,7 @@ from .rows import existing_folder, require_files, rows_to_dataset
 
 LICENSE = "CC BY-NC-SA 4.0"
 LANGUAGE = "pl"
+SPEECH = "acted"
 CITATION = """@inproceedings{christop2024nemo,
   title = {nEMO: Dataset of Emotional Speech in Polish},
   author = {Christop, Iwona},

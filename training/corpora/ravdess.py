@@ -13,6 +13,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "CC BY-NC-SA 4.0"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@article{livingstone2018ravdess,
   title = {The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS): A dynamic, multimodal set of
            facial and vocal expressions in North American English},

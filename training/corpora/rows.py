@@ -25,7 +25,7 @@ METADATA = {
 """The columns that every corpus has beside `audio`, with their types; what a corpus does not know is null."""
 
 RATINGS = {"valence": "float64", "arousal": "float64", "dominance": "float64"}
-"""Columns that are numbers where a corpus has them. Any further column is text."""
+"""Columns that are numbers where a corpus has them, on its module's `RATING_SCALE`. Any further column is text."""
 
 
 def rows_to_dataset(rows: Sequence[Mapping[str, object]]) -> Dataset:

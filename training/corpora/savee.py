@@ -16,6 +16,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "free of charge for research only (on registration with the University of Surrey)"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@incollection{haq2010savee,
   title = {Multimodal Emotion Recognition},
   author = {Haq, Sanaul and Jackson, Philip J. B.},

@@ -12,6 +12,7 @@ from .rows import existing_folder, rows_to_dataset
 
 LICENSE = "CC BY-NC-ND 4.0"
 LANGUAGE = "en"
+SPEECH = "acted"
 CITATION = """@misc{pichorafuller2020tess,
   title = {Toronto emotional speech set ({TESS})},
   author = {Pichora-Fuller, M. Kathleen and Dupuis, Kate},

@@ -1,6 +1,7 @@
 import pytest
 
 from ser_meta.configuration.errors import UserError
+from ser_meta.hub_cards.corpus_facts import SPEECH
 from ser_meta.training.corpora import corpus_module, load_corpus
 
 NAMES = ["cremad", "emodb", "tess", "savee", "esd", "meld", "msp_podcast", "emovo", "jl_corpus", "emov_db"]
@@ -27,5 +28,6 @@ def test_a_corpus_states_its_terms_and_source(name):
     )
     languages = module.LANGUAGES if name == "esd" else [module.LANGUAGE]
     assert {len(language) for language in languages} == {2}
+    assert module.SPEECH in SPEECH
     assert len(set(module.EMOTIONS)) == len(module.EMOTIONS)
     assert set(module.EMOTIONS) <= SHARED_EMOTIONS | FURTHER_EMOTIONS

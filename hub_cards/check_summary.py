@@ -1,0 +1,103 @@
+"""The report of `ser-meta check` on the terminal."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .wording import NOTHING
+
+MOST_FOLDS = 30  # rows of a table that is still read
+EXAMPLES = 3
+
+
+def print_check(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints what a check has found: the counts, and a line for each finding with examples.
+
+    Args:
+        report: of `training.check.check_corpus`.
+        console: where to print (default: standard output).
+    """
+    console = console or Console()
+    console.print(Text(_headline(report)))
+    console.print(_count_table(report))
+    if report["findings"]:
+        console.print(_finding_table(report["findings"]))
+    else:
+        console.print(Text("Nothing was found that a training should mind."))
+    if report["leave_out"]:
+        console.print(
+            Text(
+                f"A training should leave out {len(report['leave_out']):,} of {report['utterances']:,} utterances: "
+                "--quarantine FILE writes them, and data.quarantine=FILE leaves them out."
+            )
+        )
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    seconds = report["durations"]
+    rates = ", ".join(f"{int(rate):,} Hz ({n:,})" for rate, n in report["rates"].items()) or NOTHING
+    return (
+        f"{report['corpus']}: {report['utterances']:,} utterances, {report['speakers']:,} speakers, "
+        f"{seconds['total'] / 3600:.2f} h; {seconds['shortest']:.2f} to {seconds['longest']:.2f} s, "
+        f"median {seconds['median']:.2f} s; {rates}"
+    )
+
+
+def _count_table(report: Mapping[str, Any]) -> Table:
+    counts, by = report["counts"], report["folds_by"]
+    if len(counts) > MOST_FOLDS:
+        counts = _by_gender(counts, by)
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column(by)
+    table.add_column("gender")
+    labels = list(counts[0]["emotions"])
+    for label in (*labels, "all"):
+        table.add_column(Text(label), justify="right", overflow="fold")
+    total = _sum(counts)
+    for row in [*counts, {"fold": "all", "gender": "", "emotions": total}]:
+        emotions = row["emotions"]
+        cells = [str(emotions[label] or NOTHING) for label in labels]
+        names = (Text(str(NOTHING if name is None else name)) for name in (row["fold"], row["gender"]))
+        table.add_row(*names, *cells, str(sum(emotions.values())), style="bold" if row["fold"] == "all" else "")
+    return table
+
+
+def _by_gender(counts: Sequence[Mapping[str, Any]], by: str) -> list[dict[str, Any]]:
+    groups = defaultdict(list)
+    for row in counts:
+        groups[row["gender"]].append(row)
+    return [
+        {"fold": f"{len(rows):,} {by}s", "gender": gender, "emotions": _sum(rows)} for gender, rows in groups.items()
+    ]
+
+
+def _sum(counts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    total = Counter()
+    for row in counts:
+        total.update(row["emotions"])
+    return dict(total)
+
+
+def _finding_table(findings: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("finding", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("meaning, and examples")
+    for finding in findings:
+        left_out = finding["left_out"]
+        text = Text(finding["meaning"]).append(f"\n{_examples(finding['details'])}", style="dim")
+        style = "bold red" if left_out else ""
+        what = "leave out" if left_out else "remark"
+        table.add_row(Text(finding["finding"], style), f"{len(finding['details']):,}", Text(what, style), text)
+    return table
+
+
+def _examples(details: Mapping[str, str]) -> str:
+    shown = [f"{name}: {detail}" for name, detail in list(details.items())[:EXAMPLES]]
+    return "; ".join([*shown, "..."] if len(details) > EXAMPLES else shown)

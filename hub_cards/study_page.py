@@ -1,0 +1,128 @@
+"""What a page on a study holds, whichever way it is shown: sections of text, tables and pictures."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from .wording import VALIDATION, figure, percent, span, words
+
+BACKGROUND = {
+    "WA": "the overall accuracy",
+    "UA": "the mean recall over the classes",
+    "interval": "95 %, from 10,000 draws of the test speakers with replacement, whole speakers at a time",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header; the first `names` columns are names, the others figures.
+
+    `groups` has the heading above each column, such as its encoder; neighbours with the same one share it.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: int = 1
+    groups: Sequence[str] = ()
+
+    @property
+    def group_spans(self) -> list[tuple[str, int]]:
+        """Each heading once, with how many columns it stands above."""
+        return [(name, len(list(columns))) for name, columns in groupby(self.groups)]
+
+    @property
+    def flat_header(self) -> list[str]:
+        """One line of headings, where there can be no second one."""
+        groups = self.groups or [""] * len(self.header)
+        return [f"{group} {name}".strip() for group, name in zip(groups, self.header, strict=True)]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture `plots/<name>.png`: what draws it at a path, and in words what it shows."""
+
+    name: str
+    shows: str
+    draw: Callable[[Path], Path]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a page; a `brief` one is on the terminal too, and `code` is shown as it is."""
+
+    title: str
+    texts: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    code: str = ""
+    brief: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """A study's page.
+
+    Attributes:
+        title: in plain words.
+        protocol: one line on what every figure below it was measured on and how.
+        headline: name -> figure and what goes with it, e.g. its interval.
+        sections: in order; those without content are left out.
+    """
+
+    title: str
+    protocol: str
+    headline: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
+
+
+def protocol_line(protocol: Mapping[str, Any]) -> str:
+    """What stands beside every figure: corpus, folds, validation side, the rule that picked the epoch, seeds."""
+    return "; ".join(f"{name.replace('_', ' ')}: {words(value)}" for name, value in protocol.items())
+
+
+def protocol_section(protocol: Mapping[str, Any]) -> Section:
+    """The protocol as a table, its validation side explained."""
+    facts = {name.replace("_", " "): words(value) for name, value in protocol.items()}
+    if facts.get("validation") in VALIDATION:
+        facts["validation"] += f": {VALIDATION[facts['validation']]}"
+    return Section("Protocol", tables=[Table(["", ""], list({**facts, **BACKGROUND}.items()), names=2)])
+
+
+def with_interval(measures: Mapping[str, Any], measure: str) -> str:
+    """A measure with its interval, where it has one."""
+    text = figure(measure, measures.get(measure))
+    bounds = measures.get("interval", {}).get(measure)
+    return f"{text} ({span(bounds)})" if bounds else text
+
+
+def mean_and_spread(summary: Mapping[str, Mapping[str, Mapping]], task: str, measure: str) -> tuple[str, str]:
+    """Mean and standard deviation over the folds, as text."""
+    found = summary.get(task, {}).get(measure, {})
+    return figure(measure, found.get("mean")), figure(measure, found.get("sd"))
+
+
+def task_columns(metrics: Mapping[str, Mapping[str, Any]], target: str) -> dict[str, tuple[str, str]]:
+    """Column -> task and measure: all of the target's, and what tells most of each other task."""
+    names = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
+    columns = {names[key]: (target, key) for key in names if key in metrics[target]}
+    for task, measures in metrics.items():
+        if task != target:
+            columns |= {f"{task} {key.upper()}": (task, key) for key in ("wa", "cer", "wer", "ccc") if key in measures}
+    return columns
+
+
+def signed_points(fraction: float) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return f"{100 * fraction:+.1f}"
+
+
+def share(part: int, whole: int) -> str:
+    """A part in percent of the whole."""
+    return percent(part / whole if whole else None)
+
+
+def filled(sections: Iterable[Section]) -> list[Section]:
+    """Those that have something to show."""
+    return [each for each in sections if each.texts or each.tables or each.pictures or each.code]

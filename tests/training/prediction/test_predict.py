@@ -1,0 +1,295 @@
+"""`ser-meta predict`: what it takes, and what it leaves behind."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import soundfile
+import soxr
+from PIL import Image
+
+from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
+from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
+from ser_meta.training.loading import load_model
+from ser_meta.training.prediction.inputs import find_recordings
+
+TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"
+NOISE = 0.1 * np.random.default_rng(0).normal(size=8_000)
+
+
+@pytest.fixture(scope="module")
+def model(finished_run) -> Path:
+    return finished_run / "model"
+
+
+@pytest.fixture(scope="module")
+def recognise(model) -> SpeechEmotionPipeline:
+    loaded, processor = load_model(model)
+    return SpeechEmotionPipeline(model=loaded, processor=processor)
+
+
+@pytest.fixture
+def recordings(tmp_path) -> Path:
+    """A folder of two recordings at other sampling rates, one in stereo, and a file that is none."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", np.stack([NOISE, NOISE], axis=1), 44_100)
+    soundfile.write(folder / "b.flac", NOISE, 8_000)
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+@pytest.fixture
+def long_recording(tmp_path) -> Path:
+    """Eighteen seconds: three pitches one after the other."""
+    time = np.arange(6 * 16_000) / 16_000
+    tones = [0.1 * np.sin(2 * np.pi * pitch * time) for pitch in (120.0, 600.0, 200.0)]
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.concatenate(tones) + 0.01 * np.resize(NOISE, 18 * 16_000), 16_000)
+    return path
+
+
+@pytest.fixture
+def standard_input(monkeypatch):
+    """Puts bytes on standard input."""
+    return lambda content: monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+
+
+def objects(printed: str) -> list[dict]:
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def scores(entries: list[dict]) -> dict[str, float]:
+    return {entry["label"]: entry["score"] for entry in entries}
+
+
+def test_a_prediction_is_one_object_a_recording(command_line, model, recordings):
+    code, printed, errors = command_line("predict", model, recordings, "--json")
+    results = [json.loads(line) for line in printed.splitlines()]
+    assert code == 0 and not errors
+    assert [result["file"] for result in results] == [str(recordings / "a.wav"), str(recordings / "b.flac")]
+    for result in results:
+        assert list(result) == ["file", "emotion", "gender", "style", "transcript"]
+        for task, labels in (("emotion", {"angry", "neutral", "sad"}), ("gender", {"female", "male"})):
+            scores = [entry["score"] for entry in result[task]]
+            assert {entry["label"] for entry in result[task]} == labels
+            assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=1e-5)
+        assert isinstance(result["transcript"], str)
+
+
+def test_the_speaker_is_told_to_those_who_ask(command_line, refused, model, recordings):
+    code, printed, _ = command_line("predict", model, recordings / "a.wav", "--task", "speaker", "--json")
+    assert code == 0 and set(json.loads(printed)) == {"file", "speaker"}
+    refused(["predict", model, recordings / "a.wav", "--task", "mood"], "--task mood", "emotion, gender")
+
+
+@pytest.mark.parametrize(
+    ("what", "parts"),
+    [
+        ("missing", ["no such file"]),
+        ("text", ["cannot be read as audio"]),
+        ("nothing", ["cannot be read as audio"]),
+        ("header", ["holds no samples", "leave it out"]),
+        ("short", ["300 samples", "leave it out"]),
+        ("nan", ["NaN", "export it again"]),
+    ],
+)
+def test_prediction_refuses_an_unusable_recording(refused, model, unusable, tmp_path, what, parts):
+    path = unusable(what)
+    before = sorted(tmp_path.iterdir())
+    refused(["predict", model, path], path, *parts)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_one_unusable_recording_does_not_hold_up_the_others(command_line, model, recordings, unusable):
+    unusable("text", recordings)
+    code, printed, errors = command_line("predict", model, recordings, "--json")
+    assert code == 1 and len(printed.splitlines()) == 2 and len(errors) == 1
+    assert str(recordings / "text.wav") in errors[0]
+
+
+def test_prediction_refuses_what_is_no_model_of_ours(refused, another_model, tmp_path, recordings):
+    recording = recordings / "a.wav"
+    refused(["predict", another_model, recording], another_model, "'bert'", "ser_meta")
+    refused(["predict", tmp_path / "no", recording], tmp_path / "no", "holds no model")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(["predict", another_model, empty], empty, "holds no sound files", ".wav")
+
+
+def test_a_prediction_for_people_is_a_table(command_line, model, recordings, long_recording, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    files = [recordings / "a.wav", recordings / "b.flac", long_recording]
+    code, printed, _ = command_line("predict", model, *files, "--task", "emotion", "--threshold", "1")
+    rows = [line for line in printed.splitlines() if ".wav" in line or ".flac" in line]
+    assert code == 0 and "gender" not in printed
+    for row, file in zip(rows, files, strict=True):
+        assert re.fullmatch(rf"\s*{re.escape(str(file))}\s+uncertain, (angry|neutral|sad) \d\.\d\d\s*", row)
+    times = re.findall(r"^\s+(\S+) - (\S+) .*(?:angry|neutral|sad) \d\.\d\d", printed, re.MULTILINE)
+    assert times[0][0] == "0:00.0" and times[-1][1] == "0:18.0"
+
+
+def test_files_come_in_the_callers_order_whatever_their_length(command_line, model, tmp_path, recognise):
+    lengths = [5_000, 1_000, 300, 9_000, 2_000]
+    for index, length in enumerate(lengths):
+        soundfile.write(tmp_path / f"{index}.wav", NOISE[:length] * (index + 1) / 6, 16_000, subtype="FLOAT")
+    files = [tmp_path / f"{index}.wav" for index in range(5)]
+    code, printed, errors = command_line("predict", model, *files, "--json", "--batch-size", "2")
+    assert code == 1 and len(errors) == 1 and "2.wav" in errors[0]
+    found = objects(printed)
+    assert [result["file"] for result in found] == [str(file) for file in files if file.stem != "2"]
+    for result in found:
+        alone = recognise(result["file"])
+        assert scores(result["emotion"]) == pytest.approx(scores(alone["emotion"]), abs=1e-4)
+
+
+def test_patterns_and_folders(tmp_path):
+    for name in ("a/x.wav", "a/deep/y.FLAC", "b/z.ogg", "b/w.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    names = [str(tmp_path / name) for name in ("a/deep/y.FLAC", "a/x.wav", "b/z.ogg")]
+    assert find_recordings([str(tmp_path)]) == names
+    assert find_recordings([f"{tmp_path}/*/*.wav", f"{tmp_path}/b/z.ogg"]) == names[1:]
+    assert find_recordings([f"{tmp_path}/**/y*", "-", f"{tmp_path}/gone*.wav"]) == [
+        names[0],
+        "-",
+        f"{tmp_path}/gone*.wav",
+    ]
+
+
+FORMS = {
+    "8 kHz": (8_000, "wav", "PCM_16", 1),
+    "11.025 kHz": (11_025, "wav", "PCM_16", 1),
+    "44.1 kHz": (44_100, "wav", "PCM_16", 1),
+    "96 kHz": (96_000, "wav", "PCM_16", 1),
+    "stereo": (16_000, "wav", "PCM_16", 2),
+    "24 bit": (16_000, "wav", "PCM_24", 1),
+    "float": (16_000, "wav", "FLOAT", 1),
+    "FLAC": (16_000, "flac", "PCM_16", 1),
+    "OGG": (16_000, "ogg", "VORBIS", 1),
+    "MP3": (16_000, "mp3", "MPEG_LAYER_III", 1),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_recording_in_another_form_has_the_same_label(recognise, speech_table, tmp_path, form):
+    rate, ending, subtype, channels = FORMS[form]
+    for name in ("anna-angry", "finn-neutral", "emil-sad"):
+        original = speech_table.parent / f"{name}-scripted.wav"
+        samples = soxr.resample(read_audio(original), 16_000, rate)
+        path = tmp_path / f"{name}.{ending}"
+        soundfile.write(path, np.stack([samples] * channels, axis=1), rate, subtype=subtype)
+        found, expected = (scores(recognise(file)["emotion"]) for file in (path, original))
+        assert max(found, key=found.get) == max(expected, key=expected.get)
+        assert found == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3"])
+def test_standard_input_is_any_sound_file(command_line, model, speech_table, tmp_path, standard_input, ending):
+    original = speech_table.parent / "anna-angry-scripted.wav"
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, read_audio(original), 16_000)
+    expected = objects(command_line("predict", model, path, "--json")[1])[0]
+    standard_input(path.read_bytes())
+    code, printed, _ = command_line("predict", model, "-", "--json")
+    assert code == 0 and objects(printed) == [{**expected, "file": "-"}]
+
+
+def test_a_raw_stream_on_standard_input(command_line, refused, model, long_recording, standard_input, tmp_path):
+    expected = objects(command_line("predict", model, long_recording, "--json")[1])[0]
+    standard_input(soundfile.read(long_recording, dtype="int16")[0].astype("<i2").tobytes())
+    code, printed, _ = command_line("predict", model, "-", "--raw-rate", "16000", "--json")
+    (found,) = objects(printed)
+    assert code == 0 and found["segments"][-1]["end"] == 18.0
+    assert scores(found["emotion"]) == pytest.approx(scores(expected["emotion"]), abs=1e-6)
+    refused(["predict", model, long_recording, "--raw-rate", "16000"], "--raw-rate 16000", "standard input")
+    refused(["predict", model, "-", "--raw-rate", "16000", "--plot", tmp_path], "--plot", "give a file")
+    standard_input(b"")
+    refused(["predict", model, "-"], "standard input cannot be read as audio")
+
+
+def test_windows_of_a_short_recording(command_line, refused, model, long_recording):
+    arguments = ["predict", model, long_recording, "--json", "--window", "2", "--hop", "1", "--gate", "-60"]
+    code, printed, _ = command_line(*arguments)
+    segments = objects(printed)[0]["segments"]
+    assert code == 0 and (segments[0]["start"], segments[-1]["end"]) == (0, 18)
+    refused(["predict", model, long_recording, "--window", "0"], "window_seconds=0", "above 0")
+    refused(["predict", model, long_recording, "--window", "1", "--hop", "2"], "hop_seconds=2")
+    refused(["predict", model, long_recording, "--threshold", "2"], "threshold=2", "at most 1")
+
+
+def test_a_csv_table(command_line, model, recordings, tmp_path):
+    code, printed, _ = command_line("predict", model, recordings, "--csv", tmp_path / "new" / "a.csv")
+    with (tmp_path / "new" / "a.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert (code, printed) == (0, "") and [Path(row["file"]).name for row in rows] == ["a.wav", "b.flac"]
+    for row in rows:
+        by_label = {label: float(row[f"emotion_{label}"]) for label in ("angry", "neutral", "sad")}
+        assert row["emotion"] == max(by_label, key=by_label.get) and sum(by_label.values()) == pytest.approx(1)
+        assert float(row["emotion_score"]) == max(by_label.values()) and row["gender"] in ("female", "male")
+
+
+def test_subtitles_and_pictures(command_line, refused, model, recordings, long_recording, tmp_path):
+    target = tmp_path / "out"
+    code, _, _ = command_line(
+        "predict", model, recordings, long_recording, "--srt", target, "--plot", target, "--json"
+    )
+    names = ("long.wav", "recordings/a.wav", "recordings/b.flac")
+    assert code == 0 and all((target / f"{name}.srt").is_file() for name in names)
+    for name in names:
+        with Image.open(target / f"{name}.png") as picture:
+            assert picture.width > 1_000 and len(picture.convert("RGB").getcolors(1 << 20)) > 20
+
+    only = tmp_path / "only.srt"
+    code, printed, _ = command_line("predict", model, long_recording, "--srt", only, "--json")
+    segments = objects(printed)[0]["segments"]
+    cues = only.read_text(encoding="utf-8").strip().split("\n\n")
+    assert len(cues) == len(segments)
+    assert cues[0].startswith("1\n00:00:00,000 --> 00:00:") and cues[-1].splitlines()[1].endswith("00:00:18,000")
+    assert cues[0].splitlines()[2].split()[0] == segments[0]["emotion"][0]["label"]
+    refused(["predict", model, recordings, "--srt", only], "one file for 2 recordings")
+
+
+def test_parquet_parts_go_on_where_they_stopped(command_line, refused, model, recordings, unusable, tmp_path):
+    parts = tmp_path / "parts"
+    bad = unusable("text", recordings)
+    asked = ["predict", model, recordings, "--parquet", parts, "--window", "0.5"]
+    code, printed, errors = command_line(*asked)
+    assert (code, printed, len(errors)) == (1, "", 1) and str(bad) in errors[0]
+    first = pyarrow.parquet.read_table(parts).to_pylist()
+    assert [Path(row["file"]).name for row in first] == ["a.wav", "b.flac"]
+    assert all(row["segments"][0].keys() == {"start", "end", "label", "score"} for row in first)
+
+    soundfile.write(bad, NOISE, 16_000)
+    code, _, errors = command_line(*asked)
+    assert code == 0 and not errors
+    assert [Path(row["file"]).name for row in pyarrow.parquet.read_table(parts).to_pylist()] == [
+        "a.wav",
+        "b.flac",
+        "text.wav",
+    ]
+    assert command_line(*asked)[0] == 0 and len(list(parts.iterdir())) == 2
+    bad = unusable("nothing", recordings)
+    code, _, errors = command_line(*asked)
+    assert code == 1 and len(errors) == 1 and str(bad) in errors[0]
+    refused([*asked[:-1], "0.4"], parts, "other options", "another --parquet folder")
+
+
+def test_each_process_takes_its_share(model, speech_table, unusable, tmp_path):
+    parts = tmp_path / "parts"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", TWO_PROCESSES]
+    launch += ["--main_process_port", 0]  # any that is free
+    asked = ["-m", "ser_meta.training", "predict", model, speech_table.parent, unusable("text"), "--parquet", parts]
+    done = subprocess.run(list(map(str, [*launch, *asked])), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1 and "text.wav cannot be read" in done.stderr
+    rows = pyarrow.parquet.read_table(parts).to_pylist()
+    assert sorted(row["file"] for row in rows) == sorted(map(str, speech_table.parent.glob("*.wav")))
+    assert sorted(path.name for path in parts.iterdir()) == ["part-0000-000000.parquet", "part-0001-000000.parquet"]

@@ -1,0 +1,101 @@
+import json
+from statistics import mean, stdev
+
+import pandas
+import pytest
+
+from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.recipe import load_recipe
+from ser_meta.training.crossval import cross_validate
+from ser_meta.training.metrics import evaluate_predictions
+from ser_meta.training.stages import run_stages
+
+SHORT = ["stages.metadata.epochs=1", "stages.emotion.epochs=1"]
+FOLDS = ["anna+bela", "cleo+dora", "emil+finn"]
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_file):
+    return load_recipe(str(recipe_file), SHORT)
+
+
+@pytest.fixture(scope="module")
+def study(recipe, tmp_path_factory):
+    """Three folds with two seeds: the report and the folder."""
+    folder = tmp_path_factory.mktemp("study") / "study"
+    return cross_validate(recipe, folder, seeds=[1, 2]), folder
+
+
+def test_every_fold_is_tested_with_every_seed(study):
+    report, folder = study
+    assert [(run["seed"], run["fold"]) for run in report["runs"]] == [(s, fold) for s in (1, 2) for fold in FOLDS]
+    sides = json.loads((folder / "seed-1" / "fold-1" / "split.json").read_text())
+    assert {name.split("-")[0] for name in sides["test"]} == {"cleo", "dora"}
+
+
+def test_a_run_of_a_study_is_the_run_of_its_recipe(study, recipe_file, tmp_path):
+    report, _ = study
+    alone = run_stages(load_recipe(str(recipe_file), [*SHORT, "seed=2", "data.test_fold=cleo+dora"]), tmp_path / "run")
+    assert report["runs"][4]["metrics"] == alone["metrics"]
+
+
+def test_mean_and_spread_are_over_folds_of_the_seeds_mean(study):
+    report, _ = study
+    by_fold = [mean(run["metrics"]["emotion"]["ua"] for run in report["runs"] if run["fold"] == f) for f in FOLDS]
+    assert report["summary"]["emotion"]["ua"] == pytest.approx({"mean": mean(by_fold), "sd": stdev(by_fold)})
+
+
+def test_pooled_figures_are_those_of_all_utterances_together(study):
+    report, folder = study
+    tables = pandas.concat(map(pandas.read_parquet, sorted(folder.rglob("predictions.parquet"))))
+    tasks = {"emotion": {"kind": "classification", "labels": ["angry", "neutral", "sad"]}}
+    expected = evaluate_predictions(tables, tasks)["emotion"]
+    pooled = report["pooled"]["metrics"]["emotion"]
+    assert expected["n"] == 72 and {name: pooled[name] for name in expected} == expected
+
+
+def test_the_study_says_how_it_was_judged(study):
+    report, folder = study
+    assert report["protocol"]["seeds"] == [1, 2] and report["protocol"]["validation"] == "none"
+    assert json.loads((folder / "report.json").read_text()) == report
+    page = (folder / "report.html").read_text()
+    assert "last epoch of 1" in page and "://" not in page.replace("http://www.w3.org", "")
+
+
+def test_layer_shares_are_told_for_every_task(study):
+    report, _ = study
+    shares = report["runs"][0]["layer_shares"]
+    assert set(shares) == {"emotion", "gender", "speaker", "style", "transcript"}
+    assert all(len(row) == 6 and sum(row) == pytest.approx(1) for row in shares.values())
+
+
+def test_what_has_finished_is_not_trained_again(study, recipe):
+    report, folder = study
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("predictions.parquet")}
+    assert cross_validate(recipe, folder, seeds=[1, 2]) == report
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("predictions.parquet")} == before
+
+
+def test_weights_go_unless_they_are_wanted(study, recipe, tmp_path):
+    _, folder = study
+    assert not list(folder.rglob("*.safetensors"))
+    cross_validate(recipe, tmp_path / "study", keep_models=True)
+    assert len(list((tmp_path / "study").glob("seed-1/fold-*/model/model.safetensors"))) == 3
+
+
+def test_folds_at_once_give_the_same(study, recipe, tmp_path):
+    report, _ = study
+    parallel = cross_validate(recipe, tmp_path / "study", seeds=[1], at_once=2)
+    assert [run["metrics"] for run in parallel["runs"]] == [run["metrics"] for run in report["runs"][:3]]
+
+
+def test_another_recipe_is_refused(study, recipe_file):
+    _, folder = study
+    with pytest.raises(UserError, match="another recipe"):
+        cross_validate(load_recipe(str(recipe_file), [*SHORT, "model.dropout=0.2"]), folder)
+
+
+def test_a_folder_of_something_else_is_refused(recipe, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no study"):
+        cross_validate(recipe, tmp_path)

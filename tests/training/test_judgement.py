@@ -1,0 +1,36 @@
+import json
+
+import pandas
+import pytest
+import soundfile
+
+from ser_meta.training.judgement import report_on
+from ser_meta.training.statistics import calibration, interval
+
+
+@pytest.fixture(scope="module")
+def predictions(finished_run):
+    return pandas.read_parquet(finished_run / "predictions.parquet")
+
+
+def test_predictions_have_their_recordings_durations(predictions, speech_table):
+    seconds = {path.stem: soundfile.info(path).duration for path in speech_table.parent.glob("*.wav")}
+    names = predictions["utterance_id"].str.removesuffix(".wav")
+    found = dict(zip(names, predictions["duration"], strict=True))
+    assert len(found) == 12
+    assert all(found[name] == pytest.approx(seconds[name]) for name in found)
+
+
+def test_the_report_has_intervals_and_calibration_of_the_target(finished_run, predictions):
+    report = json.loads((finished_run / "report.json").read_text(encoding="utf-8"))
+    tasks, emotion = report["model"]["tasks"], report["metrics"]["emotion"]
+    assert emotion["interval"] == interval(predictions, tasks, "emotion")
+    assert emotion["calibration"] == calibration(predictions, "emotion")
+    assert "interval" not in report["metrics"]["gender"]
+    assert report_on(predictions, tasks, "emotion")["metrics"] == report["metrics"]
+
+
+def test_without_a_reference_for_the_target_nothing_is_claimed(finished_run, predictions):
+    tasks = json.loads((finished_run / "report.json").read_text(encoding="utf-8"))["model"]["tasks"]
+    report = report_on(predictions.assign(emotion=None), tasks, "emotion")
+    assert list(report["metrics"]["emotion"]) == ["not_applicable"]

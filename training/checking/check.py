@@ -1,0 +1,137 @@
+"""`ser-meta check`: every recording of a corpus is read, and what is wrong or odd is told."""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from omegaconf import OmegaConf
+
+from ...configuration.errors import UserError
+from ...configuration.recipe import read_settings
+from ...configuration.run_folder import write_json
+from ..corpora import load_corpus
+from .duplicates import same_bytes, same_speech
+from .findings import (
+    LEFT_OUT,
+    REMARKS,
+    corpus_findings,
+    duplicate_findings,
+    find_fault,
+    utterance_findings,
+)
+from .quarantine import write_quarantine
+from .recordings import FACTS, measure
+
+
+def check_corpus(corpus: str, root: str, options: Sequence[str] = (), workers: int | None = None) -> dict[str, Any]:
+    """Reads every recording of a corpus and looks at its metadata.
+
+    Args:
+        corpus: a name that `load_corpus` knows.
+        root: the corpus's folder or table.
+        options: of the corpus's loader, as `key=value`.
+        workers: processes that read (default: one a core).
+
+    Returns:
+        the report: `utterances` and `speakers` (numbers), `durations` in seconds and `rates` in Hz of the readable,
+        `counts` (a mapping a fold and gender, in `folds_by`: the official split, session or speaker), and `findings`,
+        each with `finding`, `meaning`, `left_out` (whether a training should leave its utterances out) and `details`
+        by utterance, or by what else it is about; `leave_out` has those utterances with their reasons.
+
+    Raises:
+        UserError: whatever of the corpus `load_corpus` refuses.
+    """
+    dataset = load_corpus(corpus, root, **OmegaConf.to_container(read_settings(list(options))))
+    return {"kind": "check", "corpus": corpus, "root": str(Path(root)), **check_dataset(dataset, workers)}
+
+
+def check_dataset(dataset: Dataset, workers: int | None = None) -> dict[str, Any]:
+    """As `check_corpus`, of a loaded corpus."""
+    workers = workers or os.cpu_count() or 1
+    facts = dataset.select_columns("audio").map(
+        measure,
+        remove_columns="audio",
+        features=FACTS,
+        num_proc=min(workers, len(dataset)),
+        desc="reading",
+    )
+    metadata = dataset.remove_columns("audio")
+    spectra = np.array(facts.with_format("numpy")["spectrum"][:])
+    rows = [one | other for one, other in zip(metadata, facts.remove_columns("spectrum"), strict=True)]
+    found = utterance_findings(rows) | corpus_findings(rows)
+    found |= find_duplicates(dataset, rows, spectra, workers)
+    findings = [
+        {"finding": name, "meaning": meaning, "left_out": name in LEFT_OUT, "details": dict(found[name])}
+        for name, meaning in (LEFT_OUT | REMARKS).items()
+        if found.get(name)
+    ]
+    return {
+        "utterances": len(rows),
+        "speakers": len({row["speaker"] for row in rows} - {None}),
+        "durations": durations(rows),
+        "rates": dict(Counter(str(row["rate"]) for row in rows if row["rate"]).most_common()),
+        **count_utterances(rows),
+        "findings": findings,
+        "leave_out": to_leave_out(findings),
+    }
+
+
+def find_duplicates(
+    dataset: Dataset, rows: Sequence[Mapping[str, Any]], spectra: np.ndarray, workers: int
+) -> dict[str, dict[str, str]]:
+    """The duplicates among the usable recordings; those of the same bytes are compared with others once."""
+    usable = [number for number, row in enumerate(rows) if find_fault(row) is None]
+    twins = same_bytes({number: rows[number]["digest"] for number in usable})
+    again = {number for _, *others in twins for number in others}
+    alike = same_speech(dataset, spectra, [number for number in usable if number not in again], workers)
+    return {"same bytes": duplicate_findings(rows, twins), "same speech": duplicate_findings(rows, alike)}
+
+
+def durations(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds of the recordings that can be read: their sum, the shortest, the median, the longest."""
+    seconds = [row["samples"] / row["rate"] for row in rows if row["rate"]] or [0.0]
+    return {"total": sum(seconds), "shortest": min(seconds), "median": median(seconds), "longest": max(seconds)}
+
+
+def count_utterances(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many utterances each fold, gender and emotion has; a missing emotion is "-"."""
+    by = next((name for name in ("split", "session") if any(row.get(name) for row in rows)), "speaker")
+    counts = Counter((row[by], row["gender"], row["emotion"] or "-") for row in rows)
+    labels = sorted({label for _, _, label in counts})
+    groups = sorted({(fold, gender) for fold, gender, _ in counts}, key=lambda group: tuple(map(str, group)))
+    return {
+        "folds_by": by,
+        "counts": [
+            {"fold": fold, "gender": gender, "emotions": {label: counts[fold, gender, label] for label in labels}}
+            for fold, gender in groups
+        ],
+    }
+
+
+def require_folder(*files: Path | None) -> None:
+    """Raise `UserError`, before hours of reading, for a file in a folder that is not there."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise UserError(f"{file} cannot be written: {file.parent} is no folder: make it first")
+
+
+def write_reports(report: Mapping[str, Any], output: Path | None, quarantine: Path | None) -> None:
+    """Writes the whole report, and what a training should leave out, each as JSON where wanted."""
+    if output is not None:
+        write_json(output, report)
+    if quarantine is not None:
+        write_quarantine(quarantine, report["corpus"], report["leave_out"])
+
+
+def to_leave_out(findings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The utterances that a training should leave out, each with its reasons."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for finding in findings:
+        for name, detail in finding["details"].items() if finding["left_out"] else ():
+            reasons[name].append(f"{finding['finding']}: {detail}")
+    return {name: "; ".join(parts) for name, parts in reasons.items()}

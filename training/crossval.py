@@ -1,0 +1,206 @@
+"""`ser-meta crossval`: a recipe on every fold and with several seeds, judged together."""
+
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+from omegaconf import OmegaConf
+
+from ..configuration.recipe import Recipe
+from ..configuration.run_folder import RunFolder, StudyFolder, read_json, write_json
+from ..hub_cards.study import write_study
+from .environment import environment
+from .judgement import report_on
+from .preparation import find_folds
+from .progress import is_main_process, wait_for_main_process
+from .stages import run_stages, train_first_stage
+
+
+@dataclass(frozen=True)
+class FoldRun:
+    """One training of a study: what to train, and where.
+
+    Args:
+        recipe: with the seed and the test fold of this run.
+        fold: the test fold's place among the folds, from 0.
+        folder: of the run.
+        first_stage: folder of a first stage that is shared with other runs; it is trained if it is not there.
+    """
+
+    recipe: Recipe
+    fold: int
+    folder: Path
+    first_stage: Path | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether its report is there, which is written last."""
+        return RunFolder(self.folder).report.is_file()
+
+
+def cross_validate(
+    recipe: Recipe, output: str | Path, seeds: Iterable[int] = (), at_once: int = 1, keep_models: bool = False
+) -> dict[str, Any]:
+    """Trains a recipe with every fold as the test side, and judges all folds together.
+
+    A run that has finished is not repeated, and one that was interrupted goes on.
+
+    Args:
+        recipe: its `data.test_fold` plays no part.
+        output: the study's folder: a run folder for each seed and fold, `report.json`, `report.md`, `report.html` and
+            `plots/`.
+        seeds: of the runs (default: the recipe's alone).
+        at_once: folds that train at the same time, each in a process and, where there are several GPUs, on one of its
+            own.
+        keep_models: keep every run's weights; by default they go when the run has been judged.
+
+    Returns:
+        the report: each run's figures, their mean and spread, and those of all folds' utterances together.
+
+    Raises:
+        UserError: the recipe does not fit the corpus, or the folder holds another recipe's study.
+    """
+    study = StudyFolder(output)
+    study.begin({"crossval": recipe})
+    runs = plan_runs(recipe, find_folds(recipe), seeds or [recipe.seed], study.path)
+    train_runs(runs, at_once, keep_models)
+    report = {"kind": "crossval", **judge_runs(runs), "versions": environment()}
+    if is_main_process():
+        write_study(report, study.path, curves=training_curves(runs))
+        write_json(study.report, report)
+    wait_for_main_process()
+    return report
+
+
+def plan_runs(recipe: Recipe, folds: list[str], seeds: Iterable[int], folder: Path) -> list[FoldRun]:
+    """The runs of one recipe, in the order in which they are trained."""
+    return [
+        FoldRun(
+            replace(recipe, seed=seed, data=replace(recipe.data, test_fold=name)),
+            fold,
+            folder / f"seed-{seed}" / f"fold-{fold}",
+        )
+        for seed in seeds
+        for fold, name in enumerate(folds)
+    ]
+
+
+def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False) -> None:
+    """Trains the runs that have not finished, and says after each how long the rest will take."""
+    left = [run for run in runs if not run.finished]
+    started = time.monotonic()
+    for done, run in enumerate(_trained(left, at_once), start=1):
+        if not keep_models and is_main_process():
+            _drop_weights(run.folder)
+        rest = (time.monotonic() - started) / done * (len(left) - done)
+        _say(f"{run.folder}: {done} of {len(left)} trainings done, about {rest / 60:.0f} minutes left")
+    wait_for_main_process()
+
+
+def judge_runs(runs: list[FoldRun]) -> dict[str, Any]:
+    """What the runs of one recipe show: each run's figures, their mean and spread over the folds, and all together."""
+    reports = [read_json(RunFolder(run.folder).report) for run in runs]
+    recipe, first = runs[0].recipe, reports[0]
+    return {
+        "recipe": OmegaConf.to_container(OmegaConf.structured(recipe)),
+        "protocol": _protocol(runs, first),
+        "runs": [_run_facts(run, report) for run, report in zip(runs, reports, strict=True)],
+        "summary": _mean_and_spread(runs, reports),
+        "pooled": report_on(read_predictions(runs), first["model"]["tasks"], recipe.model.target_task),
+    }
+
+
+def read_predictions(runs: Iterable[FoldRun]) -> pandas.DataFrame:
+    """The test sides of all runs in one table, with the columns `fold` and `seed`."""
+    tables = [
+        pandas.read_parquet(RunFolder(run.folder).predictions).assign(fold=run.fold, seed=run.recipe.seed)
+        for run in runs
+    ]
+    return pandas.concat(tables, ignore_index=True)
+
+
+def training_curves(runs: Iterable[FoldRun]) -> dict[str, dict[str, list]]:
+    """By run: each stage's log history."""
+    states = {f"{_name(run)}": RunFolder(run.folder).read_state() for run in runs}
+    return {name: {stage: record["log"] for stage, record in state.items()} for name, state in states.items()}
+
+
+def _trained(runs: list[FoldRun], at_once: int) -> Iterator[FoldRun]:
+    if at_once == 1:
+        yield from map(_train, runs)
+        return
+    context = multiprocessing.get_context("spawn")
+    places = context.Queue()
+    for place in range(at_once):
+        places.put(place)
+    with ProcessPoolExecutor(at_once, context, initializer=_take_place, initargs=(places, at_once)) as pool:
+        yield from pool.map(_train, runs)
+
+
+def _take_place(places: multiprocessing.Queue, at_once: int) -> None:
+    """Gives a process its GPU, or its share of the cores."""
+    place = places.get()
+    if torch.cuda.device_count() > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % torch.cuda.device_count())
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // at_once))
+
+
+def _train(run: FoldRun) -> FoldRun:
+    if run.first_stage is not None:
+        train_first_stage(run.recipe, run.first_stage)
+    run_stages(run.recipe, run.folder, resume=True, first_stage=run.first_stage)
+    return run
+
+
+def _drop_weights(folder: Path) -> None:
+    for part in [*folder.glob("stage-*"), folder / "model"]:
+        shutil.rmtree(part)
+
+
+def _protocol(runs: list[FoldRun], report: dict[str, Any]) -> dict[str, Any]:
+    protocol = {name: value for name, value in report["protocol"].items() if name not in ("test_fold", "seed")}
+    return {**protocol, "seeds": sorted({run.recipe.seed for run in runs})}
+
+
+def _run_facts(run: FoldRun, report: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "seed": run.recipe.seed,
+        "fold": run.recipe.data.test_fold,
+        "folder": f"{run.folder.parent.name}/{run.folder.name}",
+        "seconds": sum(stage["seconds"] for stage in report["stages"].values()),
+        **{name: report[name] for name in ("metrics", "slices", "sides", "layer_shares")},
+    }
+
+
+def _mean_and_spread(runs: list[FoldRun], reports: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """By task and measure: mean and standard deviation over the folds, of each fold's mean over the seeds."""
+    figures = [
+        {"fold": run.fold, "task": task, "measure": measure, "value": value}
+        for run, report in zip(runs, reports, strict=True)
+        for task, measures in report["metrics"].items()
+        for measure, value in measures.items()
+        if isinstance(value, float)
+    ]
+    by_fold = pandas.DataFrame(figures).groupby(["task", "measure", "fold"])["value"].mean()
+    summary: dict[str, dict[str, dict[str, float]]] = {}
+    for (task, measure), values in by_fold.groupby(level=["task", "measure"]):
+        summary.setdefault(task, {})[measure] = {"mean": values.mean(), "sd": values.std() if len(values) > 1 else 0.0}
+    return summary
+
+
+def _name(run: FoldRun) -> str:
+    return f"fold {run.recipe.data.test_fold}, seed {run.recipe.seed}"
+
+
+def _say(line: str) -> None:
+    if is_main_process():
+        print(line, file=sys.stderr, flush=True)

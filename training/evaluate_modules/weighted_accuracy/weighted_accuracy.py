@@ -1,0 +1,30 @@
+"""Weighted accuracy (WA) for `evaluate.load("<this folder>")`: needs no network."""
+
+import datasets
+import evaluate
+from sklearn.metrics import accuracy_score
+
+DESCRIPTION = "Weighted accuracy (WA) of speech emotion recognition: the share of utterances that is recognised."
+INPUTS = """
+Args:
+    predictions: labels as text or as whole numbers.
+    references: the same.
+Returns:
+    weighted_accuracy: a fraction, scikit-learn's `accuracy_score`.
+"""
+
+
+class WeightedAccuracy(evaluate.Metric):
+    """The overall accuracy, which frequent classes dominate."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        kinds = [datasets.Value("string"), datasets.Value("int64")]
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=[datasets.Features({"predictions": kind, "references": kind}) for kind in kinds],
+        )
+
+    def _compute(self, predictions: list, references: list) -> dict[str, float]:
+        return {"weighted_accuracy": float(accuracy_score(references, predictions))}

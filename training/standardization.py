@@ -1,0 +1,36 @@
+"""The statistics with which a model standardises its encoder's states."""
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+
+from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from .collator import SpeechCollator
+
+UTTERANCES = 256  # some 30,000 frames, spread evenly over the training side
+BATCH = 16
+
+
+@torch.no_grad()
+def fit_standardization(model: SerMetaModel, collator: SpeechCollator, train: Dataset) -> None:
+    """Sets mean and standard deviation of every layer's channels over true frames of the training side.
+
+    It takes the utterances at their own speed, and the encoder in evaluation mode as it is now.
+    """
+    rows = torch.linspace(0, len(train) - 1, min(UTTERANCES, len(train))).long().tolist()
+    batches = DataLoader(train.select(rows), batch_size=BATCH, collate_fn=collator.without_speed())
+    was_training = model.training
+    model.eval()
+    count, total, squares = 0, 0.0, 0.0
+    for batch in batches:
+        batch.pop("labels")
+        encoded = model.encode(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+        frames = torch.stack(encoded.hidden_states)[:, encoded.frame_mask].double()
+        count += frames.shape[1]
+        total = total + frames.sum(dim=1)
+        squares = squares + frames.square().sum(dim=1)
+    mean = total / count
+    variance = squares / count - mean.square()
+    model.standardization.mean.copy_(mean)
+    model.standardization.deviation.copy_(variance.clamp(min=1e-8).sqrt())
+    model.train(was_training)
