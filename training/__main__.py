@@ -256,8 +256,11 @@ def card(
 def push(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     repository: Annotated[str, typer.Argument(help="On the Hub: owner/name, made if there is none.")],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository a private one.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make new repositories private ones.")] = False,
     revision: Annotated[str, typer.Option(help="The branch, made if there is none.")] = "main",
+    space: Annotated[
+        str | None, typer.Option(help="Push a Space too that runs this commit on a page: owner/name.")
+    ] = None,
     model_license: ModelLicense = None,
     benchmark: Annotated[
         str | None, typer.Option(help="Send the UA to this leaderboard of the Hub too, as owner/dataset:task.")
@@ -266,20 +269,20 @@ def push(
 ) -> None:
     """Publish a run's model on the Hub in one commit: weights, processor, code, pictures, results and card.
 
-    Example: ser-meta push runs/ravdess someone/ravdess-emotions --private
+    Example: ser-meta push runs/ravdess someone/ravdess-emotions --space someone/ravdess-page
+
+    The Space of a private model needs a secret HF_TOKEN in its settings, which may read the model.
     """
     from ..configuration.run_folder import RunFolder
-    from ..hub_cards.push import push, size
-    from .publishing import files_to_push
+    from .publishing import files_to_push, list_files, publish
 
     options = {"repository": repository, "revision": revision, "model_license": model_license}
     files = files_to_push(RunFolder(run), benchmark, **options)
     if dry_run:
-        for name, content in files.items():
-            print(f"{size(content):>13,}  {name}")
-        print(f"{sum(map(size, files.values())):>13,}  bytes would go to {repository}, revision {revision}")
+        list_files(files, repository, revision, space)
     else:
-        print(push(files, repository, private=private, revision=revision))
+        for address in publish(files, repository, private, revision, space):
+            print(address)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import torch
 
 from ..configuration.errors import UserError
 from ..modeling_ser_meta.audio_ser_meta import read_audio
-from ..modeling_ser_meta.modeling_ser_meta import MISSING
+from ..modeling_ser_meta.losses_ser_meta import MISSING
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .augmentation import SpeedPerturbation
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, Features, Value
+from filelock import FileLock
 
 from ..configuration.errors import UserError
 from ..modeling_ser_meta.audio_ser_meta import read_audio
@@ -67,18 +68,20 @@ class LayerStates:
         name = hashlib.sha256(f"{self.origin} {factor}".encode()).hexdigest()[:24]
         speed = SpeedPerturbation([factor], seed=0, shortest=self.model.encoder.shortest_input)
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.dataset.map(
-            lambda rows: self._compute(rows, speed),
-            batched=True,
-            batch_size=COMPUTED_AT_ONCE,
-            writer_batch_size=WRITTEN_AT_ONCE,
-            remove_columns=self.dataset.column_names,
-            features=FEATURES,
-            cache_file_name=str(self.folder / f"{name}.arrow"),
-            load_from_cache_file=True,
-            new_fingerprint=name,
-            desc=f"frozen encoder, speed {factor:g}",
-        )
+        # trainings at the same time: one computes, the others wait and read
+        with FileLock(self.folder / f"{name}.lock"):
+            return self.dataset.map(
+                lambda rows: self._compute(rows, speed),
+                batched=True,
+                batch_size=COMPUTED_AT_ONCE,
+                writer_batch_size=WRITTEN_AT_ONCE,
+                remove_columns=self.dataset.column_names,
+                features=FEATURES,
+                cache_file_name=str(self.folder / f"{name}.arrow"),
+                load_from_cache_file=True,
+                new_fingerprint=name,
+                desc=f"frozen encoder, speed {factor:g}",
+            )
 
     @torch.inference_mode()
     def _compute(self, rows: dict[str, list], speed: SpeedPerturbation) -> dict[str, list]:

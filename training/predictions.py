@@ -8,7 +8,8 @@ import pandas
 import torch
 from datasets import Dataset
 
-from ..modeling_ser_meta.modeling_ser_meta import MISSING, SerMetaOutput
+from ..modeling_ser_meta.losses_ser_meta import MISSING
+from ..modeling_ser_meta.modeling_ser_meta import SerMetaOutput
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor, normalize_transcript
 
 

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import soundfile
-from accelerate import PartialState
 from datasets import Dataset, Value
 from transformers import set_seed
 
@@ -86,8 +85,7 @@ class Preparation:
         if self.recipe.cache is None or stage.freeze_layers not in ("all", len(model.encoder.layers)):
             return collator
         states = LayerStates(self.recipe.cache, model, collator, self.dataset, self.durations)
-        with PartialState().main_process_first():
-            states.prepare(factors)
+        states.prepare(factors)
         return LayerStatesCollator(states, collator)
 
     def utterances(self) -> dict[str, list[str]]:

@@ -13,7 +13,8 @@ from transformers import Trainer, TrainerCallback
 from transformers.dynamic_module_utils import custom_object_save
 
 from ..hub_cards.card import render_card
-from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel, labelled_rows
+from ..modeling_ser_meta.losses_ser_meta import labelled_rows
+from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
 from .environment import environment
 from .metrics import evaluate_predictions, flatten
@@ -175,7 +176,8 @@ class SerMetaTrainer(Trainer):
         config = self.accelerator.unwrap_model(self.model).config
         config.custom_pipelines = {PIPELINE: {"impl": PIPELINE_CLASS, "pt": [PIPELINE_MODEL], "type": "audio"}}
         super()._save(output_dir, state_dict)
-        custom_object_save(SpeechEmotionPipeline, output_dir or self.args.output_dir)
+        if self.args.should_save:
+            custom_object_save(SpeechEmotionPipeline, output_dir or self.args.output_dir)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # the Trainer takes only weights and config along, and without the code and a card no one can use them

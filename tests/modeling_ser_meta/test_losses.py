@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, ctc_loss, log_softmax
 
-from ser_meta.modeling_ser_meta.modeling_ser_meta import characters_loss, classification_loss, labelled_rows
+from ser_meta.modeling_ser_meta.losses_ser_meta import characters_loss, classification_loss, labelled_rows
 
 MISSING = -100
 

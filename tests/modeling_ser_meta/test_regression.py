@@ -8,7 +8,7 @@ import torch
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
-from ser_meta.modeling_ser_meta.modeling_ser_meta import concordance_loss, labelled_rows
+from ser_meta.modeling_ser_meta.losses_ser_meta import concordance_loss, labelled_rows
 from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer
 
 TASKS = {

@@ -73,4 +73,6 @@ def test_two_processes_end_with_the_weights_and_predictions_of_one(one_process, 
     for name in expected:
         torch.testing.assert_close(trained[name], expected[name], rtol=0, atol=2e-4, msg=name)
     reports = [json.loads((run / "report.json").read_text()) for run in (one_process, two_processes)]
+    errors = [report["metrics"]["emotion"].pop("calibration")["ece"] for report in reports]
+    assert errors[0] == pytest.approx(errors[1], abs=1e-3)
     assert reports[0]["metrics"] == reports[1]["metrics"] and reports[0]["slices"] == reports[1]["slices"]

@@ -101,7 +101,7 @@ def test_one_corpus_is_left_out_and_speakers_are_folds_still(corpora):
     assert split(dataset, folds, "west") == {"train": [0, 1, 2, 3], "validation": [], "test": [4, 5]}
     known = dataset.select([0, 1, 2, 4, 5])
     assert assign_folds(known) == ["east:01", "east:01", "east:02", "west:01", "west:03"]
-    with pytest.raises(UserError, match=r"folds by corpus take several: list them in data\.corpora"):
+    with pytest.raises(UserError, match=r"folds by corpus need several: list them in data\.corpora"):
         assign_folds(load_corpora(corpora[:1]), by="corpus")
 
 

@@ -1,0 +1,242 @@
+"""A trained model as a folder that runs on onnxruntime: the graph, the preprocessing facts, and a small runner."""
+
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
+
+from ..configuration.errors import UserError
+from ..configuration.run_folder import write_json
+from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames
+from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel, SerMetaOutput
+from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+
+OPSET = 18
+TOLERANCE = 1e-4  # of the graph's logits against the model's
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+REQUIREMENTS = "numpy>=1.26\nonnxruntime>=1.20\nsoundfile>=0.13\nsoxr>=0.5\n"
+SHIPPED = ("audio_ser_meta.py", "windows_ser_meta.py")  # of what ships with every model: they need numpy only
+CANNOT = {"sew": "it averages frames in pairs, and the exporter cannot follow lengths that depend on the recording's"}
+
+
+def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, int8: bool = False) -> dict[str, Any]:
+    """Writes the folder.
+
+    The graph takes `(batch, time)` of any size, with its mask of true lengths, and gives `frame_mask` and each task's
+    logits, as the model does on CPU.
+
+    Args:
+        model: a trained one.
+        processor: the model's.
+        folder: to write; must be new or empty.
+        int8: store the weights of the matrix products as 8-bit integers.
+
+    Returns:
+        `difference`, the largest of the graph's logits from the model's on a padded batch of noise, and `bytes` of the
+        graph with its weights.
+
+    Raises:
+        UserError: a library is missing, the folder holds something, or the encoder's family cannot be exported.
+    """
+    _check(model, folder)
+    model = model.float().eval()
+    batch = _noise(processor)
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / "model.onnx"
+        _write_graph(model, batch, graph)
+        difference = graph_difference(model, batch, graph)
+        if difference > TOLERANCE:
+            raise UserError(
+                f"the graph's logits differ from the model's by {difference:.2g}, more than {TOLERANCE:g}: nothing is "
+                "written; run the model with torch"
+            )
+        if int8:
+            _quantize(graph)
+            difference = graph_difference(model, batch, graph)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(graph, folder)
+    _write_facts(model, processor, folder, int8)
+    _write_runner(folder)
+    return {"difference": difference, "bytes": (folder / "model.onnx").stat().st_size}
+
+
+class ExportedGraph(nn.Module):
+    """A model without the branches that depend on the recordings: every batch counts as padded."""
+
+    def __init__(self, model: SerMetaModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """From the encoder's input and its mask to `frame_mask` and each task's logits, in the config's order."""
+        encoded = _encode(self.model.encoder, inputs, attention_mask)
+        states = torch.stack(encoded.hidden_states, dim=1)
+        return _flat(self.model(layer_states=states, attention_mask=encoded.frame_mask))
+
+
+@torch.no_grad()
+def graph_difference(model: SerMetaModel, batch: dict[str, torch.Tensor], graph: Path) -> float:
+    """The largest difference of a graph's logits from the model's, over all tasks and the true frames."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    mask, *expected = _flat(model(**batch))
+    _, *found = session.run(None, {name: tensor.numpy() for name, tensor in batch.items()})
+    differences = []
+    for logits, wanted in zip(map(torch.from_numpy, found), expected, strict=True):
+        logits, wanted = (x[:, : mask.shape[1]][mask] if x.dim() == 3 else x for x in (logits, wanted))
+        differences.append((logits - wanted).abs().max().item())
+    return max(differences)
+
+
+def _check(model: SerMetaModel, folder: Path) -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise UserError(f'exporting needs {", ".join(missing)}: pip install "ser-meta[onnx]"')
+    family = model.config.speech_config.model_type
+    if family in CANNOT:
+        raise UserError(f"a model with a {family} encoder cannot be exported: {CANNOT[family]}; run it with torch")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not empty: choose another --output")
+
+
+def _flat(output: SerMetaOutput) -> tuple[torch.Tensor, ...]:
+    return output.frame_mask, *output.task_logits.values()
+
+
+def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tensor) -> EncoderOutput:
+    """The encoder's own forward, less what only spares work where nothing is padded."""
+    lengths = attention_mask.sum(dim=-1)
+    if isinstance(encoder, WhisperFrames):
+        frame_mask = _mask_of(encoder.frame_lengths(lengths), (inputs.shape[-1] - 1) // 2 + 1)
+        return _through_whisper(encoder, encoder._embed(inputs, attention_mask), frame_mask)
+    if isinstance(encoder, Wav2Vec2BertFrames):
+        features, frame_mask, mask = inputs, attention_mask.bool(), attention_mask.bool()
+    else:
+        features, mask = encoder.backbone.feature_extractor(inputs, lengths), attention_mask.bool()
+        frame_mask = _mask_of(encoder.frame_lengths(lengths), features.shape[-1])
+    output = encoder.backbone(features, attention_mask=mask, output_hidden_states=True)
+    return EncoderOutput((*output.hidden_states[1 : len(encoder.layers)], output.last_hidden_state), frame_mask)
+
+
+def _mask_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.arange(size)[None] < lengths[:, None]
+
+
+def _through_whisper(encoder: WhisperFrames, hidden_states: torch.Tensor, frame_mask: torch.Tensor) -> EncoderOutput:
+    mask, states = encoder._layer_mask(frame_mask, hidden_states.dtype), []
+    for layer in encoder.layers:
+        output = layer(hidden_states, mask, **encoder.layer_arguments)
+        hidden_states = output[0] if isinstance(output, tuple) else output
+        states.append(hidden_states)
+    return EncoderOutput((*states[:-1], encoder.backbone.layer_norm(hidden_states)), frame_mask)
+
+
+def _noise(processor: SerMetaProcessor) -> dict[str, torch.Tensor]:
+    """A padded batch of two recordings: what the graph is traced with, and first compared on."""
+    rate, chance = processor.sampling_rate, np.random.default_rng(0)
+    recordings = [chance.normal(scale=0.1, size=int(seconds * rate)).astype(np.float32) for seconds in (1.0, 0.7)]
+    return dict(processor(recordings, sampling_rate=rate))
+
+
+@torch.no_grad()
+def _write_graph(model: SerMetaModel, batch: dict[str, torch.Tensor], path: Path) -> None:
+    name, any_size = model.encoder.input_name, torch.export.Dim.DYNAMIC
+    time = 1 if isinstance(model.encoder, Wav2Vec2BertFrames) else batch[name].dim() - 1
+    with _quiet():
+        torch.onnx.export(
+            ExportedGraph(model),
+            (batch[name], batch["attention_mask"]),
+            path,
+            input_names=[name, "attention_mask"],
+            output_names=["frame_mask", *(f"{task}_logits" for task in model.config.tasks)],
+            dynamic_shapes=({0: any_size, time: any_size}, {0: any_size, 1: any_size}),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _quantize(graph: Path) -> None:
+    """Stores the weights of the matrix products as 8-bit integers, in place.
+
+    Each block of 64 weights has its own scale, and the activations stay float32: with the activations in 8 bits too,
+    Whisper's outliers change the label of every 25th recording.
+    """
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    with _quiet():
+        quantizer = MatMulNBitsQuantizer(onnx.load(graph), bits=8, block_size=64, is_symmetric=True)
+        quantizer.process()
+        quantizer.model.save_model_to_file(str(graph))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's many remarks on its own workings tell a user nothing."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, int8: bool) -> None:
+    config, tokenizer = model.config, processor.tokenizer
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    features, tables = _feature_facts(processor.feature_extractor)
+    facts = {
+        "encoder": config.speech_config.model_type,
+        "weights": "int8" if int8 else "float32",
+        "input": model.encoder.input_name,
+        "sampling_rate": processor.sampling_rate,
+        "features": features,
+        "trim_decibels": processor.trim_decibels,
+        "shortest_input": max(1, model.encoder.shortest_input),
+        "target_task": config.target_task,
+        "calibration_temperature": config.calibration_temperature,
+        "tasks": config.tasks,
+        "characters": {
+            "vocabulary": vocabulary,
+            "blank": tokenizer.pad_token_id,
+            "unknown": tokenizer.unk_token_id,
+            "word_boundary": tokenizer.word_delimiter_token,
+        },
+    }
+    write_json(folder / "preprocessing.json", facts)
+    if tables:
+        np.savez(folder / "features.npz", **tables)
+
+
+def _feature_facts(extractor: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the runner needs to compute the encoder's input: settings, and the tables of the log-mel kinds."""
+    if isinstance(extractor, WhisperFeatureExtractor):
+        settings = {"kind": "log_mel", "n_fft": extractor.n_fft, "hop_length": extractor.hop_length}
+        return settings, {"mel_filters": extractor.mel_filters}
+    if isinstance(extractor, SeamlessM4TFeatureExtractor):
+        tables = {"mel_filters": extractor.mel_filters, "window": extractor.window}
+        return {"kind": "kaldi_log_mel", "stride": extractor.stride}, tables
+    return {"kind": "waveform", "normalize": extractor.do_normalize}, {}
+
+
+def _write_runner(folder: Path) -> None:
+    here = Path(__file__).parent
+    shutil.copy(here / "onnx_runner.py", folder / "runner.py")
+    for name in SHIPPED:
+        shutil.copy(here.parent / "modeling_ser_meta" / name, folder / name)
+    (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")

@@ -1,0 +1,215 @@
+"""Recognises the emotion of recordings with an exported ser-meta model; needs neither torch nor transformers.
+
+    pip install -r requirements.txt
+    python runner.py recording.wav
+
+or in Python, with this folder on the path: `from runner import Recognizer; Recognizer()("recording.wav")`.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from audio_ser_meta import AudioError, recording_name, stream_audio
+from windows_ser_meta import Piece, cut_recording, merged_segments, regions, verdict
+
+HERE = Path(__file__).resolve().parent
+
+
+class Recognizer:
+    """An exported model, loaded once; gives what the model's own pipeline gives.
+
+    Args:
+        folder: where the model lies.
+    """
+
+    def __init__(self, folder: str | Path = HERE):
+        folder = Path(folder)
+        self.facts = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        tables = folder / "features.npz"
+        self.tables = dict(np.load(tables)) if tables.is_file() else {}
+
+    def __call__(
+        self,
+        recording: Any,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        smoothing: int = 3,
+    ) -> dict[str, Any]:
+        """Recognises one recording of any length.
+
+        Args:
+            recording: a path, the bytes of an audio file, or `{"array", "sampling_rate"}`.
+            window_seconds: cut it into windows of this length; by default of 4 s, and only if it is longer than 15 s.
+            hop_seconds: from the start of one window to the next; by default half a window.
+            smoothing: over how many neighbouring windows scores are averaged before segments are joined.
+
+        Returns:
+            every reported classification task's `[{"label", "score"}, ...]`, best first; a regression's number; the
+            transcript; with windows also `segments`, their times in seconds.
+
+        Raises:
+            AudioError: not a recording, or one that is too short.
+        """
+        rate, name = self.facts["sampling_rate"], recording_name(recording)
+        pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds)
+        heard = [self._hear(piece, name) for piece in pieces]
+        spans = regions([piece["span"] for piece in heard])
+        target = self.facts["target_task"]
+        names = [target, *(name for name in self.facts["tasks"] if name != target)]
+        shown = [name for name in names if self.facts["tasks"][name]["reported"]]
+        result = {name: self._task_result(name, heard, spans) for name in shown}
+        if heard[0]["windowed"] and target in shown:
+            labels = self.facts["tasks"][target]["labels"]
+            result["segments"] = [
+                {"start": round(start, 3), "end": round(end, 3), target: ranked(labels, scores)}
+                for start, end, scores in merged_segments(self._scores(target, heard), spans, smoothing)
+            ]
+        return result
+
+    def logits(self, recordings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """The model's outputs for a batch of recordings, each `(samples,)` float32 at the model's sampling rate.
+
+        Returns:
+            `frame_mask` `(batch, frames)`, and by task `(batch, labels)`, for CTC `(batch, frames, characters)`, for a
+            regression its numbers `(batch,)`.
+        """
+        features = [self._features(self._trimmed(np.asarray(samples, np.float32))) for samples in recordings]
+        time = 1 if self.facts["features"]["kind"] == "log_mel" else 0
+        lengths = np.array([feature.shape[time] for feature in features])
+        shape = list(features[0].shape)
+        shape[time] = lengths.max()
+        batch = np.zeros((len(features), *shape), np.float32)
+        for row, feature in zip(batch, features, strict=True):
+            row[tuple(map(slice, feature.shape))] = feature
+        mask = (np.arange(shape[time]) < lengths[:, None]).astype(np.int64)
+        outputs = self.session.run(None, {self.facts["input"]: batch, "attention_mask": mask})
+        return dict(zip(["frame_mask", *self.facts["tasks"]], outputs, strict=True))
+
+    def _hear(self, piece: Piece, name: str) -> dict[str, Any]:
+        """The outputs for one piece of a recording, and where it lies, in seconds."""
+        rate, shortest = self.facts["sampling_rate"], self.facts["shortest_input"]
+        if len(piece.samples) < shortest:
+            raise AudioError(
+                f"{name}: a piece of {len(piece.samples)} samples is shorter than the {shortest} that the encoder "
+                "needs: leave it out, or ask for longer windows"
+            )
+        outputs = self.logits([piece.samples])
+        frames = outputs.pop("frame_mask")[0]
+        for task, facts in self.facts["tasks"].items():
+            if facts["kind"] == "ctc":
+                outputs[task] = outputs[task][0, frames].argmax(axis=-1)
+        ends = (piece.start, piece.start + len(piece.samples))
+        heard = [piece.start + bound for bound in self._speech_bounds(piece.samples)]
+        return {
+            **outputs,
+            "span": tuple(end / rate for end in ends),
+            "heard": tuple(bound / rate for bound in heard),
+            "windowed": piece.windowed,
+        }
+
+    def _scores(self, name: str, heard: list[dict]) -> np.ndarray:
+        """Probabilities `(pieces, labels)`, the target's calibrated."""
+        temperature = self.facts["calibration_temperature"] if name == self.facts["target_task"] else 1.0
+        logits = np.concatenate([piece[name] for piece in heard]).astype(np.float64) / temperature
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    def _task_result(self, name: str, heard: list[dict], spans: list[tuple[float, float]]) -> Any:
+        task = self.facts["tasks"][name]
+        if task["kind"] == "ctc":
+            own = [own_frames(piece[name], piece["heard"], span) for piece, span in zip(heard, spans, strict=True)]
+            return self._text(np.concatenate(own))
+        if task["kind"] == "regression":
+            return float(np.concatenate([piece[name] for piece in heard]).astype(np.float64).mean())
+        return ranked(task["labels"], verdict(self._scores(name, heard)))
+
+    def _text(self, ids: np.ndarray) -> str:
+        """CTC's greedy reading of character ids: repeats collapse, blanks and unknown characters vanish."""
+        silent = [self.facts["characters"][name] for name in ("blank", "unknown")]
+        ids = np.where(np.isin(ids, silent), silent[0], ids)
+        kept = ids[np.flatnonzero(np.diff(ids, prepend=-1))]
+        text = "".join(self.facts["characters"]["vocabulary"][i] for i in kept if i != silent[0])
+        return text.replace(self.facts["characters"]["word_boundary"], " ").strip()
+
+    def _trimmed(self, samples: np.ndarray) -> np.ndarray:
+        return samples[slice(*self._speech_bounds(samples))]
+
+    def _speech_bounds(self, samples: np.ndarray) -> tuple[int, int]:
+        """First sample and end of what is left when silence is cut off both ends; 100 ms of it stay."""
+        decibels, rate = self.facts["trim_decibels"], self.facts["sampling_rate"]
+        frame, margin = rate // 100, rate // 10
+        energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
+        if decibels is None or not energy.size:
+            return 0, len(samples)
+        loud = np.flatnonzero(energy >= energy.max() * 10 ** (-decibels / 10))
+        return max(0, loud[0] * frame - margin), min(len(samples), (loud[-1] + 1) * frame + margin)
+
+    def _features(self, samples: np.ndarray) -> np.ndarray:
+        """What the encoder takes of one recording, as its feature extractor computes it."""
+        facts = self.facts["features"]
+        if facts["kind"] == "log_mel":
+            return log_mel(samples, self.tables["mel_filters"], facts["n_fft"], facts["hop_length"])
+        if facts["kind"] == "kaldi_log_mel":
+            return kaldi_log_mel(samples, self.tables["mel_filters"], self.tables["window"], facts["stride"])
+        return (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7) if facts["normalize"] else samples
+
+
+def log_mel(samples: np.ndarray, mel_filters: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
+    """Whisper's features `(mels, frames)`: base-10 logarithms of mel energies, no more than 8 below the loudest."""
+    frames = -(-len(samples) // hop_length)
+    centred = np.pad(np.pad(samples.astype(np.float64), (0, n_fft)), n_fft // 2, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(centred, n_fft)[::hop_length][:-1]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
+    energies = np.abs(np.fft.rfft(windows * hann)) ** 2 @ mel_filters
+    logarithms = np.log10(np.maximum(energies, 1e-10))
+    return (np.maximum(logarithms, logarithms.max() - 8)[:frames].T + 4) / 4
+
+
+def kaldi_log_mel(samples: np.ndarray, mel_filters: np.ndarray, window: np.ndarray, stride: int) -> np.ndarray:
+    """wav2vec2-bert's features `(frames, mels x stride)`: 25 ms every 10 ms, each mel to zero mean, unit variance."""
+    samples = np.pad(samples.astype(np.float64), (0, max(0, 560 - len(samples)))) * 2**15
+    frames = np.lib.stride_tricks.sliding_window_view(samples, len(window))[::160]
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    emphasised = frames - 0.97 * np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+    spectrum = np.fft.rfft(emphasised * window, 2 * (len(mel_filters) - 1))
+    features = np.log(np.maximum(np.abs(spectrum) ** 2 @ mel_filters, np.finfo(np.float32).eps))
+    features = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0, ddof=1) + 1e-7)
+    return features[: len(features) // stride * stride].reshape(len(features) // stride, -1)
+
+
+def own_frames(ids: np.ndarray, heard: tuple[float, float], span: tuple[float, float]) -> np.ndarray:
+    """Characters of the frames `(frames,)` of a piece that lie in what it answers for, so that none counts twice."""
+    times = heard[0] + (np.arange(len(ids)) + 0.5) / max(1, len(ids)) * (heard[1] - heard[0])
+    return ids[(times >= span[0]) & (times < span[1])]
+
+
+def ranked(labels: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
+    """`[{"label", "score"}, ...]`, best first."""
+    return [{"label": labels[i], "score": float(scores[i])} for i in np.argsort(-scores, kind="stable")]
+
+
+def main() -> int:
+    """Prints one JSON object a recording; the exit code is 2 when one cannot be used."""
+    parser = argparse.ArgumentParser(description="Recognise the emotion of recordings.")
+    parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="sound files")
+    parser.add_argument("--window-seconds", type=float, help="cut every recording into windows of this length")
+    arguments = parser.parse_args()
+    recognizer, failed = Recognizer(), False
+    for path in arguments.recordings:
+        try:
+            print(json.dumps({"file": path, **recognizer(path, arguments.window_seconds)}, ensure_ascii=False))
+        except AudioError as error:
+            failed = True
+            print(f"runner.py: {error}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The page on which a model is tried in a browser: it runs on one's own machine, and ships with a Space."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import soundfile
+from gradio_client.utils import is_http_url_like
+from PIL import Image
+
+from .timeline import plot_timeline
+
+LONGEST_SECONDS = 600
+LARGEST_BYTES = 50 * 2**20
+KEPT_SECONDS = 600  # uploads and pictures are deleted after that
+WAITING = 64  # visitors in the queue; one is served at a time, on all the cores there are
+FONTS = {"font": ["ui-sans-serif", "system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+NOTICE = f"""
+**What this page says, and what it does not.** It guesses how listeners would *perceive* a voice. Perceived emotion is
+not felt emotion: nobody can tell from it what a speaker feels, means or is like. Most corpora of this field hold acted
+speech: expect worse results on everyday speech, in other languages and in noise.
+
+**Not for** decisions on hiring, for clinical use, or for surveillance.
+
+A recording may last {LONGEST_SECONDS // 60} minutes and take {LARGEST_BYTES // 2**20} MB at most. It is sent to this
+server only, and deleted there after about {KEPT_SECONDS // 60} minutes.
+"""
+
+Recogniser = Callable[[str], Mapping[str, Any]]
+"""The model's pipeline: from a path to its result."""
+
+
+def build_page(recognise: Recogniser, name: str, examples: Sequence[Path] = ()) -> gr.Blocks:
+    """The page of one model.
+
+    Args:
+        recognise: its pipeline.
+        name: what visitors see it called.
+        examples: recordings that a visitor can pick.
+    """
+    tasks, target = recognise.model.config.tasks, recognise.model.config.target_task
+    names = [target, *(task for task in recognise.model.config.reported_tasks if task != target)]
+    with gr.Blocks(
+        title="Speech emotion recognition", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)
+    ) as page:
+        gr.Markdown(f"# How does this voice sound?\nSpeech emotion recognition with `{name}`")
+        with gr.Row():
+            with gr.Column():
+                audio = gr.Audio(
+                    sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], label="Recording"
+                )
+                audio.async_move_resource_to_block_cache = partial(
+                    take_upload, audio.async_move_resource_to_block_cache
+                )
+                button = gr.Button("Recognise", variant="primary")
+                if examples:
+                    gr.Examples([[str(path)] for path in examples], inputs=audio, cache_examples=False)
+                gr.Markdown(NOTICE)
+            with gr.Column():
+                results = [result_component(target, tasks[target], is_target=True)]
+        timeline = gr.Image(show_label=False, visible=False, interactive=False, buttons=["download", "fullscreen"])
+        with gr.Row():
+            results += [result_component(task, tasks[task], is_target=False) for task in names[1:]]
+        with gr.Accordion("The result as JSON", open=False):
+            everything = gr.JSON(show_label=False)
+        button.click(
+            partial(answer, recognise, names),
+            inputs=audio,
+            outputs=[*results, timeline, everything],
+            api_name="recognise",
+            concurrency_limit=1,
+            show_progress_on=results[0],
+        )
+    return page.queue(max_size=WAITING)
+
+
+async def take_upload(take: Callable[[Any], Awaitable[str | None]], path: str | Path | None) -> str | None:
+    """What a visitor uploaded or recorded. Gradio alone would also download any address that a client names."""
+    if path and is_http_url_like(str(path)):
+        raise refusal("An address is no recording: upload the file itself.")
+    return await take(path)
+
+
+def launch_page(page: gr.Blocks, **options: Any) -> Any:
+    """Starts the server; `options` are Gradio's: where it listens, and whether it blocks."""
+    return page.launch(
+        theme=gr.themes.Default(**FONTS),
+        footer_links=[],
+        max_file_size=LARGEST_BYTES,
+        ssr_mode=False,
+        share=False,
+        **options,
+    )
+
+
+def result_component(name: str, task: Mapping[str, Any], is_target: bool) -> gr.Component:
+    """What shows one task's result: bars, a number, or a text."""
+    if task["kind"] == "classification":
+        return gr.Label(label=f"{name}, as perceived" if is_target else name, num_top_classes=len(task["labels"]))
+    if task["kind"] == "regression":
+        low, high = task["range"]
+        return gr.Number(label=f"{name}, from {low:g} to {high:g}", precision=2, interactive=False)
+    return gr.Textbox(label=name, interactive=False)
+
+
+def answer(recognise: Recogniser, names: Sequence[str], path: str | None) -> list[Any]:
+    """What the page's components show for a recording."""
+    check_recording(path)
+    try:
+        result = recognise(path)
+    except ValueError as error:  # the shipped code has an AudioError of its own
+        raise refusal(str(error).replace(path, Path(path).name)) from error
+    shown = [result[name] for name in names]
+    values = [{entry["label"]: entry["score"] for entry in v} if isinstance(v, list) else v for v in shown]
+    return [*values, picture(recognise, path, result), result]
+
+
+def check_recording(path: str | None) -> None:
+    """Refuses what is no recording, or too much of one, by its header and before anything is decoded.
+
+    Raises:
+        gr.Error: with one line for the visitor.
+    """
+    if path is None:
+        raise refusal("There is no recording yet: upload one, or record yourself.")
+    name, size = Path(path).name, Path(path).stat().st_size
+    if not size:
+        raise refusal(f"{name} is empty (0 bytes): upload it again, or record it again.")
+    if size > LARGEST_BYTES:
+        raise refusal(f"{name} has {size / 2**20:.0f} MB, more than the {LARGEST_BYTES // 2**20} MB taken here.")
+    try:
+        header = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        raise refusal(f"{name} is no recording that can be read: give WAV, FLAC, OGG or MP3.") from error
+    seconds = header.frames / header.samplerate
+    if seconds > LONGEST_SECONDS:
+        raise refusal(
+            f"{name} lasts {seconds / 60:.0f} minutes, more than the {LONGEST_SECONDS // 60} taken here: cut it."
+        )
+
+
+def refusal(message: str) -> gr.Error:
+    """A message that a visitor sees, and that is not logged as a fault of ours."""
+    return gr.Error(message, print_exception=False)
+
+
+def picture(recognise: Recogniser, path: str, result: Mapping[str, Any]) -> Any:
+    """The timeline of a long recording; hidden for a short one, which has one verdict only."""
+    config = recognise.model.config
+    if "segments" not in result:
+        return gr.update(visible=False, value=None)
+    segments = [
+        {"start": segment["start"], "end": segment["end"], **segment[config.target_task][0]}
+        for segment in result["segments"]
+    ]
+    with TemporaryDirectory() as folder:
+        drawn = plot_timeline(
+            mono_blocks(path),
+            soundfile.info(path).samplerate,
+            segments,
+            config.tasks[config.target_task]["labels"],
+            Path(folder) / "timeline.png",
+            f"{config.target_task} over time, as perceived",
+        )
+        return gr.update(visible=True, value=np.asarray(Image.open(drawn).convert("RGB")))
+
+
+def mono_blocks(path: str) -> Any:
+    """The recording's samples, each block `(samples,)`."""
+    blocks = soundfile.blocks(path, blocksize=2**18, dtype="float32", always_2d=True)
+    return (block.mean(axis=1) for block in blocks)
