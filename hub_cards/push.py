@@ -1,15 +1,16 @@
-"""A model folder on the Hub: what is sent, the refusals, and the one commit."""
+"""A model, and the Space that runs it, on the Hub: what is sent, the refusals, and the one commit."""
 
 import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, get_token
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, ModelInfo, SpaceInfo, get_token
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -26,7 +27,22 @@ Files = dict[str, Path | bytes]
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 CARD = "README.md"
-MADE_BY_THE_HUB = {".gitattributes"}  # what a repository that nobody has pushed to holds
+Kind = Literal["model", "space"]
+
+
+@dataclass(frozen=True)
+class _Repository:
+    """What is particular to one kind: what ours holds, what nobody has pushed to holds, and the commit's message."""
+
+    ours: str
+    made_by_the_hub: frozenset[str]
+    message: str
+
+
+KINDS: dict[Kind, _Repository] = {
+    "model": _Repository("a ser-meta model", frozenset({".gitattributes"}), "ser-meta: model, code and card"),
+    "space": _Repository("a ser-meta page", frozenset({".gitattributes", CARD}), "ser-meta: the page of a model"),
+}
 
 
 def model_files(model_folder: Path, card: str) -> Files:
@@ -88,70 +104,100 @@ def size(content: Path | bytes) -> int:
     return len(content) if isinstance(content, bytes) else content.stat().st_size
 
 
-def push(files: Files, repository: str, *, private: bool = False, revision: str = "main") -> str:
+def push(
+    files: Mapping[str, Path | bytes],
+    repository: str,
+    *,
+    kind: Kind = "model",
+    private: bool = False,
+    revision: str = "main",
+) -> CommitInfo:
     """Sends files to a repository in one commit; an interruption before it leaves the repository as it was.
 
     The repository and the branch are made where there are none. Files of an earlier push that are not sent stay.
 
     Args:
-        files: see `model_files`.
+        files: see `model_files` and `space_files`.
         repository: `owner/name`.
+        kind: of the repository.
         private: make a new repository a private one; one that exists stays as it is.
         revision: the branch.
 
     Returns:
-        the commit's address.
+        the commit: its `commit_url` is its address, its `oid` its id.
 
     Raises:
-        UserError: the repository holds something else than a ser-meta model, there is no token, it has no right to
+        UserError: the repository holds something else of its kind than ours, there is no token, it has no right to
             write there, or there is no way to the Hub.
     """
+    with _hub(repository) as api:
+        info = _find(api, repository, kind, None)
+        if info is None:
+            sdk = "gradio" if kind == "space" else None
+            api.create_repo(repository, repo_type=kind, private=private, space_sdk=sdk)
+        else:
+            _refuse_foreign(api, info, kind, None)
+        branch = _find(api, repository, kind, revision)
+        if branch is None:
+            api.create_branch(repository, repo_type=kind, branch=revision)
+            branch = _find(api, repository, kind, revision)
+        _refuse_foreign(api, branch, kind, revision)
+        return api.create_commit(
+            repository,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message=KINDS[kind].message,
+            repo_type=kind,
+            revision=revision,
+            parent_commit=branch.sha,  # whoever pushes meanwhile is not overwritten
+        )
+
+
+def check_repository(repository: str, kind: Kind) -> None:
+    """Raises `UserError` where `push` would refuse the repository; sends nothing."""
+    with _hub(repository) as api:
+        info = _find(api, repository, kind, None)
+        if info is not None:
+            _refuse_foreign(api, info, kind, None)
+
+
+def _find(api: HfApi, repository: str, kind: Kind, revision: str | None) -> ModelInfo | SpaceInfo | None:
+    """What the Hub knows of a repository at a revision; None where there is no such one."""
+    try:
+        return api.repo_info(repository, repo_type=kind, revision=revision)
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        return None
+
+
+def _refuse_foreign(api: HfApi, info: ModelInfo | SpaceInfo, kind: Kind, revision: str | None) -> None:
+    """Only a repository that is empty, or ours, may be written to."""
+    names = {file.rfilename for file in info.siblings or ()}
+    foreign = sorted(names - KINDS[kind].made_by_the_hub)
+    if foreign and not _is_ours(api, info, kind, names):
+        raise UserError(
+            f"{info.id}{f' at {revision}' if revision else ''} holds something else than {KINDS[kind].ours} "
+            f"({', '.join(foreign[:3])}): choose another name, or empty it first"
+        )
+
+
+def _is_ours(api: HfApi, info: ModelInfo | SpaceInfo, kind: Kind, names: set[str]) -> bool:
+    if kind == "space":
+        return "page/space_app.py" in names
+    if "config.json" not in names:
+        return False
+    path = Path(api.hf_hub_download(info.id, "config.json", revision=info.sha))
+    return json.loads(path.read_text(encoding="utf-8")).get("model_type") == "ser_meta"
+
+
+@contextmanager
+def _hub(repository: str) -> Iterator[HfApi]:
+    """The Hub's client for work on one repository; whatever goes wrong there is a `UserError`."""
     if repository.count("/") != 1:
         raise UserError(f"{repository} does not say whose repository it is: give it as owner/name")
     if get_token() is None:
         raise UserError("no token for the Hub: run `hf auth login`, or set HF_TOKEN")
     api = HfApi()
     with _errors_in_one_line(repository, api.endpoint):
-        info = _find(api, repository, None)
-        if info is None:
-            api.create_repo(repository, private=private)
-        else:
-            _refuse_foreign(api, info, None)
-        branch = _find(api, repository, revision)
-        if branch is None:
-            api.create_branch(repository, branch=revision)
-            branch = _find(api, repository, revision)
-        _refuse_foreign(api, branch, revision)
-        return api.create_commit(
-            repository,
-            [CommitOperationAdd(name, content) for name, content in files.items()],
-            commit_message="ser-meta: model, code and card",
-            revision=revision,
-            parent_commit=branch.sha,  # whoever pushes meanwhile is not overwritten
-        ).commit_url
-
-
-def _find(api: HfApi, repository: str, revision: str | None) -> ModelInfo | None:
-    """What the Hub knows of a repository at a revision; None where there is no such one."""
-    try:
-        return api.model_info(repository, revision=revision)
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        return None
-
-
-def _refuse_foreign(api: HfApi, info: ModelInfo, revision: str | None) -> None:
-    """Only an empty repository, or one whose config.json is a ser-meta model's, may be written to."""
-    names = {file.rfilename for file in info.siblings or ()}
-    if names <= MADE_BY_THE_HUB:
-        return
-    if "config.json" in names:
-        path = Path(api.hf_hub_download(info.id, "config.json", revision=info.sha))
-        if json.loads(path.read_text(encoding="utf-8")).get("model_type") == "ser_meta":
-            return
-    raise UserError(
-        f"{info.id}{f' at {revision}' if revision else ''} holds something else than a ser-meta model "
-        f"({', '.join(sorted(names - MADE_BY_THE_HUB)[:3])}): choose another name, or empty it first"
-    )
+        yield api
 
 
 @contextmanager

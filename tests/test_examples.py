@@ -1,9 +1,23 @@
+import ast
+import json
+import os
 import runpy
+import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from loopback_hub import LoopbackHub
+from PIL import Image
 from transformers import AutoFeatureExtractor, Wav2Vec2Model
 
+from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
 from ser_meta.training.preparation import PACKAGED_ENCODERS
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -58,3 +72,123 @@ def test_what_the_benchmark_counts_as_found():
         "boundaries_within_a_hop_of_a_join": 1.0,
         "label_by_time": 11 / 16,
     }
+
+
+@pytest.fixture
+def recording(speech_table) -> Path:
+    return speech_table.parent / "emil-angry-scripted.wav"
+
+
+@pytest.fixture(scope="module")
+def recognise(finished_run) -> SpeechEmotionPipeline:
+    folder = finished_run / "model"
+    processor = SerMetaProcessor.from_pretrained(folder)
+    return SpeechEmotionPipeline(model=SerMetaModel.from_pretrained(folder), processor=processor)
+
+
+def printed_scores(lines: list[str]) -> dict[str, float]:
+    return {label: float(score) for score, label in (line.split("  ") for line in lines)}
+
+
+def test_fine_tuning_on_own_recordings(recipe_file, speech_table, recording, tmp_path, capsys):
+    own = Path(shutil.copytree(speech_table.parent, tmp_path / "own"))
+    table = pd.read_csv(speech_table).rename(columns={"audio": "path", "emotion": "label", "speaker": "actor"})
+    table[["path", "label", "actor"]].to_csv(own / "my.csv", index=False)
+    script = runpy.run_path(str(EXAMPLES / "own_recordings.py"))
+    script["main"](own / "my.csv", tmp_path / "run", recording, recipe=str(recipe_file))
+    scores = printed_scores(capsys.readouterr().out.splitlines()[-3:])
+    assert set(scores) == {"angry", "neutral", "sad"} and sum(scores.values()) == pytest.approx(1, abs=0.02)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["sides"] == {"train": 30, "validation": 0, "test": 6}
+    assert SerMetaModel.from_pretrained(tmp_path / "run" / "model").config.auxiliary_tasks == ["speaker"]
+
+
+def test_predictions_of_a_data_set(finished_run, speech_table, recognise, tmp_path):
+    script = runpy.run_path(str(EXAMPLES / "batch_predictions.py"))
+    script["main"](str(finished_run / "model"), str(speech_table), tmp_path / "predictions.csv", batch_size=5)
+    table = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
+    assert list(table["utterance_id"]) == list(pd.read_csv(speech_table)["audio"])
+    for row in table.iloc[::7].itertuples():
+        expected = recognise(str(speech_table.parent / row.utterance_id))
+        best = [expected[task][0]["label"] for task in ("emotion", "gender", "style")]
+        assert [row.emotion, row.gender, row.style, row.transcript] == [*best, expected["transcript"]]
+        assert row.score == pytest.approx(expected["emotion"][0]["score"], abs=1e-5)
+
+
+def test_a_linear_probe_on_a_frozen_encoder(encoder_folder, speech_table, recording, capsys):
+    script = runpy.run_path(str(EXAMPLES / "freeze_and_probe.py"))
+    script["main"](str(encoder_folder), "table", str(speech_table), folds=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:8] for line in lines] == [f"layer {layer:2}" for layer in range(1, 7)]
+    assert all(0 <= float(line.split()[-1]) <= 1 for line in lines)
+    backbone = Wav2Vec2Model.from_pretrained(encoder_folder).eval()
+    with torch.no_grad():
+        samples = torch.tensor(soundfile.read(recording, dtype="float32")[0])
+        states = backbone(samples[None], output_hidden_states=True).hidden_states[1:]
+    model = SerMetaModel.from_backbone_pretrained(encoder_folder, {"emotion": {"labels": ["angry", "sad"]}}).eval()
+    processor = SerMetaProcessor.from_backbone_pretrained(encoder_folder)
+    embeddings = script["embed"](model, processor, str(recording))
+    assert embeddings == pytest.approx(np.stack([state[0].mean(dim=0) for state in states]), abs=1e-5)
+
+
+def test_the_probe_is_judged_on_speakers_it_has_not_heard():
+    probe = runpy.run_path(str(EXAMPLES / "freeze_and_probe.py"))["probe"]
+    speakers = [f"s{number}" for number in range(6) for _ in range(4)]
+    moods = ["calm", "loud"] * 12
+    assert probe(np.array([[float(mood == "loud")] for mood in moods]), moods, speakers, 3) == 1
+    by_speaker = ["calm", "loud", "calm", "loud", "calm", "loud"]
+    voices = np.repeat(np.eye(6), 4, axis=0)  # tells the speaker and nothing else
+    assert probe(voices, [by_speaker[int(name[1:])] for name in speakers], speakers, 6) <= 0.5
+
+
+def test_pushing_in_python(finished_run, recording, recognise, tmp_path):
+    with LoopbackHub() as hub:
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_writer", "HF_HOME": str(tmp_path)}
+        environment |= {
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_MODULES_CACHE": str(tmp_path / "modules"),
+        }
+        names = ("someone/emotions", "someone/page")
+        command = [sys.executable, EXAMPLES / "push_to_hub.py", finished_run, *names, recording]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        model, space = hub.repositories["someone/emotions"], hub.repositories["spaces/someone/page"]
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith(f"/someone/emotions/commit/{model.find('main')}")
+    assert lines[1].endswith(f"/spaces/someone/page/commit/{space.find('main')}")
+    assert model.find("main") in space.tree()["app.py"].decode()
+    expected = {entry["label"]: entry["score"] for entry in recognise(str(recording))["emotion"]}
+    assert printed_scores(lines[2:]) == pytest.approx(expected, abs=0.006)
+
+
+def test_the_notebook(finished_run, speech_table, recording, recognise, tmp_path, monkeypatch, capsys):
+    """Its cells one after the other, where the demo has run."""
+    heard = tmp_path / "ser-meta-demo" / "recordings" / "f3-1"
+    heard.mkdir(parents=True)
+    for path in sorted(speech_table.parent.glob("emil-*.wav")):
+        samples, rate = soundfile.read(path)
+        soundfile.write(heard / f"{path.stem}.flac", np.tile(samples, 2), rate)
+    (tmp_path / "ser-meta-demo" / "run").symlink_to(finished_run)
+    monkeypatch.chdir(tmp_path)
+    shown = run_notebook(EXAMPLES / "first_steps.ipynb")
+    first = str(sorted(heard.iterdir())[0])
+    assert shown["predict"]["emotion"][0]["label"] == recognise(first)["emotion"][0]["label"]
+    segments = capsys.readouterr().out.splitlines()
+    assert segments[0].startswith("   0.0 - ") and all(" s  " in line for line in segments)
+    assert isinstance(shown["draw"], Image.Image) and shown["draw"].width > 500
+
+
+def run_notebook(path: Path) -> dict[str, object]:
+    """Runs the code cells; by cell, the value of its last line, which a notebook shows."""
+    notebook, names, shown = json.loads(path.read_text(encoding="utf-8")), {}, {}
+    assert (notebook["nbformat"], notebook["metadata"]["kernelspec"]["name"]) == (4, "python3")
+    for cell in (cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
+        assert not cell["outputs"] and cell["execution_count"] is None
+        *before, last = ast.parse("".join(cell["source"])).body
+        exec(compile(ast.Module(before, []), cell["id"], "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown[cell["id"]] = eval(compile(ast.Expression(last.value), cell["id"], "eval"), names)
+        else:
+            exec(compile(ast.Module([last], []), cell["id"], "exec"), names)
+    return shown

@@ -2,11 +2,15 @@
 
 import platform
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 CORE = ("ser-meta", "torch", "transformers", "datasets", "accelerate", "safetensors", "soundfile", "soxr", "jiwer")
 FEATURES = {
     "espeakng_loader": 'the demo: pip install "ser-meta[demo]"',
+    "gradio": 'serve: pip install "ser-meta[serve]"',
+    "onnx": 'export --onnx: pip install "ser-meta[onnx]"',
+    "onnxscript": 'export --onnx: pip install "ser-meta[onnx]"',
+    "onnxruntime": 'export --onnx, and to run what it wrote: pip install "ser-meta[onnx]"',
     "tensorboard": "report_to=[tensorboard]: pip install tensorboard",
 }
 
@@ -34,7 +38,8 @@ def _importable(module: str) -> str | None:
         import_module(module)
     except ImportError:
         return None
-    return _version(module.replace("_", "-"))
+    packages = packages_distributions().get(module, [module.replace("_", "-")])
+    return _version(packages[0])  # onnxruntime-gpu has the module onnxruntime too
 
 
 def _torchaudio() -> str:

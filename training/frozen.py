@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import torch
 from datasets import Dataset, Features, Value
 from filelock import FileLock
@@ -19,7 +20,7 @@ from .collator import SpeechCollator
 
 COMPUTED_AT_ONCE = 16  # utterances of alike lengths
 WRITTEN_AT_ONCE = 64
-FEATURES = Features({"utterance_id": Value("string"), "states": Value("large_binary")})
+FEATURES = Features({"states": Value("large_binary")})
 
 
 class LayerStates:
@@ -52,17 +53,21 @@ class LayerStates:
         self.shape = (len(model.encoder.layers), -1, model.config.speech_config.hidden_size)
         self.origin = self._origin()
         self.rows = {name: row for row, name in enumerate(self.dataset["utterance_id"])}
-        self.by_factor: dict[float, Dataset] = {}
+        self.by_factor: dict[float, pyarrow.ChunkedArray] = {}
 
     def prepare(self, factors: Iterable[float]) -> None:
         """Computes what is not kept yet for these speed factors, with a progress bar."""
         for factor in sorted({1.0, *factors}):
-            self.by_factor[factor] = self._read_or_compute(factor)
+            self.by_factor[factor] = self._read_or_compute(factor).data["states"]
 
-    def of(self, utterance_id: str, factor: float) -> torch.Tensor:
-        """An utterance's states at a speed: float16 `(layers, frames, width)`."""
-        packed = self.by_factor[factor][self.rows[utterance_id]]["states"]
-        return torch.from_numpy(np.frombuffer(packed, dtype=np.float16).reshape(self.shape).copy())
+    def of(self, utterance_id: str, factor: float) -> np.ndarray:
+        """An utterance's states at a speed: float16 `(layers, frames, width)`, read from the file where it is used."""
+        packed = self.by_factor[factor][self.rows[utterance_id]].as_buffer()
+        return np.frombuffer(packed, dtype=np.float16).reshape(self.shape)
+
+    def frames(self, utterance_id: str) -> int:
+        """Frames of an utterance at its own speed."""
+        return self.of(utterance_id, 1.0).shape[1]
 
     def _read_or_compute(self, factor: float) -> Dataset:
         name = hashlib.sha256(f"{self.origin} {factor}".encode()).hexdigest()[:24]
@@ -97,7 +102,7 @@ class LayerStates:
             raise UserError(f"the encoder's states exceed half precision at {rows['utterance_id'][0]}: set cache=null")
         lengths = encoded.frame_mask.sum(dim=1).tolist()
         packed = [state[:, :length].tobytes() for state, length in zip(states, lengths, strict=True)]
-        return {"utterance_id": rows["utterance_id"], "states": packed}
+        return {"states": packed}
 
     def _origin(self) -> str:
         """A digest of all that the states depend on but the speed."""
@@ -127,6 +132,10 @@ class LayerStatesCollator(SpeechCollator):
         super().__init__(collator.processor, collator.tasks, collator.speed)
         self.states = states
 
+    def lengths(self, names: Iterable[str]) -> list[float]:
+        """Frames of each utterance."""
+        return [float(self.states.frames(name)) for name in names]
+
     def without_speed(self) -> "LayerStatesCollator":
         """The same, for utterances as they were recorded."""
         return LayerStatesCollator(self.states, super().without_speed())
@@ -135,12 +144,13 @@ class LayerStatesCollator(SpeechCollator):
         """`layer_states` `(batch, layers, frames, width)`, float16, and the frames' `attention_mask`."""
         names = [row["utterance_id"] for row in rows]
         found = [self.states.of(name, self.speed.factor(name) if self.speed else 1.0) for name in names]
-        lengths = torch.tensor([states.shape[1] for states in found])
+        lengths = np.array([states.shape[1] for states in found])
         layers, _, width = found[0].shape
-        padded = torch.zeros(len(found), layers, int(lengths.max()), width, dtype=torch.float16)
+        padded = np.zeros((len(found), layers, lengths.max(), width), dtype=np.float16)
         for row, states in zip(padded, found, strict=True):
             row[:, : states.shape[1]] = states
-        return {"layer_states": padded, "attention_mask": (torch.arange(padded.shape[2]) < lengths[:, None]).long()}
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        return {"layer_states": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask).long()}
 
 
 def _digest_of_recording(audio: dict[str, Any]) -> bytes:

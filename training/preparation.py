@@ -1,18 +1,21 @@
 """From a recipe to what a run needs: the corpus on its sides, the tasks with their labels, the model."""
 
 import io
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import soundfile
 from datasets import Dataset, Value
+from tqdm import tqdm
 from transformers import set_seed
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import ModelRecipe, Recipe, StageRecipe
+from ..modeling_ser_meta.audio_ser_meta import read_audio
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor, trim_silence
 from .augmentation import SpeedPerturbation
 from .checking.duplicates import refuse_shared_recordings
 from .collator import SpeechCollator, check_labels
@@ -62,6 +65,17 @@ class Preparation:
     def durations(self) -> list[float]:
         """Seconds of every recording."""
         return recording_durations(self.dataset)
+
+    def lengths(self, side: str, collator: SpeechCollator) -> list[float]:
+        """How much of each recording of a side the model hears: seconds without silent ends, or frames."""
+        rows = self.side(side)
+        if isinstance(collator, LayerStatesCollator):
+            return collator.lengths(rows["utterance_id"])
+        decibels, rate = self.recipe.data.trim_decibels, self.processor.sampling_rate
+        if decibels is None:
+            return [self.durations[row] for row in self.sides[side]]
+        bar = tqdm(rows["audio"], "listening for silent ends", disable=not sys.stderr.isatty())
+        return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in bar]
 
     def new_model(self) -> SerMetaModel:
         """The pretrained encoder with new heads, the same for the same seed."""

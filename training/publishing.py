@@ -1,5 +1,6 @@
 """From a finished run to its card and its repository on the Hub."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from ..configuration.recipe import CorpusRecipe, Recipe, load_recipe
 from ..configuration.run_folder import RunFolder, read_json
 from ..hub_cards.card import card_of_folder, write_card
 from ..hub_cards.corpus_facts import CorpusFacts
-from ..hub_cards.push import Files, model_files, results_file
+from ..hub_cards.push import Files, check_repository, model_files, push, results_file, size
+from ..hub_cards.space import space_files
 from .corpora import corpus_module
 from .corpora.mixture import corpus_name
 
@@ -40,9 +42,43 @@ def files_to_push(run: RunFolder, benchmark: str | None = None, **options: Any) 
     return results | model_files(run.model, card)
 
 
+def publish(files: Files, repository: str, private: bool, revision: str, space: str | None) -> Iterator[str]:
+    """Pushes a model, and then the Space that runs the commit just pushed; yields each commit's address.
+
+    Args:
+        files: of the model; see `files_to_push`.
+        repository: of the model, `owner/name`.
+        private: make new repositories private ones.
+        revision: the model's branch.
+        space: `owner/name` of the Space; None for none.
+
+    Raises:
+        UserError: see `push`; a Space that is not ours is refused before the model is sent.
+    """
+    if space:
+        check_repository(space, "space")
+    commit = push(files, repository, private=private, revision=revision)
+    yield commit.commit_url
+    if space:
+        yield push(space_files(repository, commit.oid), space, kind="space", private=private).commit_url
+
+
+def list_files(files: Files, repository: str, revision: str, space: str | None) -> None:
+    """Prints what `publish` would send, and sends nothing; for want of a commit the Space would run the branch."""
+    _list_files(files, f"{repository}, revision {revision}")
+    if space:
+        _list_files(space_files(repository, revision), f"the Space {space}")
+
+
 def corpus_facts(recipe: Recipe) -> list[CorpusFacts]:
     """What is known of the corpora of a recipe."""
     return [_facts(source) for source in recipe.data.sources]
+
+
+def _list_files(files: Mapping[str, Path | bytes], where: str) -> None:
+    for name, content in files.items():
+        print(f"{size(content):>13,}  {name}")
+    print(f"{sum(map(size, files.values())):>13,}  bytes would go to {where}")
 
 
 def _recorded(run: RunFolder) -> tuple[dict[str, Any], list[CorpusFacts]]:

@@ -140,14 +140,15 @@ def run_stage(
     train = prepared.side("train")
     validation = prepared.side("validation") if prepared.sides["validation"] else None
     arguments = training_arguments(recipe, stage, folder, len(train), validation is not None)
+    collator = prepared.collator(model, stage)
     trainer = SerMetaTrainer(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
-        lengths=[prepared.durations[row] for row in prepared.sides["train"]] if stage.group_by_length else None,
+        lengths=prepared.lengths("train", collator) if stage.group_by_length else None,
         model=model,
         args=arguments,
         processing_class=prepared.processor,
-        data_collator=prepared.collator(model, stage),
+        data_collator=collator,
         train_dataset=train,
         eval_dataset=validation,
         callbacks=_callbacks(stage),

@@ -33,7 +33,7 @@ class SerMetaTrainer(Trainer):
     Args:
         loss_weights: by task (the paper's formulas 1 and 2); tasks that are not named are not trained.
         encoder_learning_rate: of the speech encoder; all else has `args.learning_rate`.
-        lengths: of the training rows in seconds, for batches of alike lengths; None for random batches.
+        lengths: of the training rows, in any unit, for batches of alike lengths; None for random batches.
         args, model, processing_class, data_collator, train_dataset, eval_dataset, callbacks: as the Trainer's.
     """
 

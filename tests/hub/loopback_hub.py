@@ -23,7 +23,7 @@ class Repository:
     branches: dict[str, list[str]] = field(default_factory=dict)
 
     def commit(self, branch: str, tree: dict[str, bytes]) -> str:
-        sha = hashlib.sha1(f"{branch} {len(self.commits)}".encode()).hexdigest()
+        sha = hashlib.sha1(f"{branch} {len(self.commits)} {sorted(tree)}".encode()).hexdigest()
         self.commits[sha] = tree
         self.branches.setdefault(branch, []).append(sha)
         return sha
@@ -40,7 +40,7 @@ class LoopbackHub(ThreadingHTTPServer):
     """The server and all that it holds.
 
     Attributes:
-        repositories: by `owner/name`.
+        repositories: by `owner/name`, and by `spaces/owner/name`.
         requests: `METHOD path` of all that was asked.
         cut: drop the connection at the first request whose path contains this.
     """
@@ -122,6 +122,8 @@ class Answers(BaseHTTPRequestHandler):
                 answer = self._create(json.loads(body))
             case ["api", "models", owner, name, *rest]:
                 answer = self._api(f"{owner}/{name}", rest, body)
+            case ["api", "spaces", owner, name, *rest]:
+                answer = self._api(f"spaces/{owner}/{name}", rest, body)
             case [_, _, "info", "lfs", "objects", "batch"]:
                 self._may_write()
                 answer = {"objects": [self._large_file(entry) for entry in json.loads(body)["objects"]]}
@@ -158,14 +160,17 @@ class Answers(BaseHTTPRequestHandler):
 
     def _create(self, wanted: dict[str, Any]) -> dict[str, str]:
         self._may_write()
-        name = f"{wanted.get('organization') or self._user()}/{wanted['name']}"
-        if not name.startswith(f"{self._user()}/"):
-            raise Refusal(403, f"You don't have the rights to create a model under the namespace of {name}")
+        owner = wanted.get("organization") or self._user()
+        if owner != self._user():
+            raise Refusal(403, f"You don't have the rights to create a repository under the namespace of {owner}")
+        is_space = wanted.get("type") == "space"
+        name = f"{'spaces/' if is_space else ''}{owner}/{wanted['name']}"
         if name in self.server.repositories:
-            raise Refusal(409, "You already created this model repo")
+            raise Refusal(409, "You already created this repo")
         private = wanted.get("private") or wanted.get("visibility") == "private"
         self.server.repositories[name] = repository = Repository(bool(private))
-        repository.commit("main", {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
+        readme = {"README.md": f"---\nsdk: {wanted['sdk']}\n---\n".encode()} if is_space else {}
+        repository.commit("main", {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", **readme})
         return {"url": f"{self.server.url}/{name}", "name": name}
 
     def _commit(self, name: str, repository: Repository, branch: str, body: bytes) -> dict[str, str]:
@@ -240,6 +245,7 @@ def validate_card(content: str) -> dict[str, list]:
 
 def describe(name: str, repository: Repository, sha: str) -> dict[str, Any]:
     siblings = [{"rfilename": path} for path in repository.commits[sha]]
+    name = name.removeprefix("spaces/")
     return {"_id": name, "id": name, "sha": sha, "private": repository.private, "tags": [], "siblings": siblings}
 
 

@@ -1,24 +1,32 @@
 """Models pushed to a Hub on the loopback address, and used from there by a process without this package."""
 
+import ast
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard, constants, parse_eval_result_entries
+from huggingface_hub import ModelCard, RepoCard, constants, parse_eval_result_entries
 from loopback_hub import Repository
 from safetensors.torch import load_file
+
+from ser_meta.hub_cards.space import space_files
+from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
 
 
 @pytest.fixture
 def refused(push):
     """Asserts that a push is refused in one line with these parts."""
 
-    def check(repository: str, *options: str, parts: list[str], **folder: Path) -> None:
-        code, printed, errors = push(repository, *options, **folder)
+    def check(repository: str, *options: str, parts: list[str], printed: str = "", **folder: Path) -> None:
+        code, out, errors = push(repository, *options, **folder)
         line = errors[-1] if errors else ""
-        assert (code, printed) == (2, "") and line.startswith("ser-meta: "), errors
+        assert code == 2 and bool(out) == bool(printed) and printed in out, out
+        assert line.startswith("ser-meta: "), errors
         assert not any("Traceback" in error for error in errors)
         for part in parts:
             assert part in line, line
@@ -96,6 +104,78 @@ def test_a_dry_run_lists_the_files_and_asks_nothing(push, hub, finished_run, mon
     assert listed["model.safetensors"] == (finished_run / "model" / "model.safetensors").stat().st_size
     assert list(listed)[-1] == "README.md" and printed.splitlines()[-1].endswith("someone/dry, revision main")
     assert (finished_run / "model" / "README.md").read_bytes() == before
+
+
+def test_a_space_runs_the_commit_just_pushed(push, hub):
+    code, printed, _ = push("someone/shown", "--space", "someone/page", "--private")
+    model, space = hub.repositories["someone/shown"], hub.repositories["spaces/someone/page"]
+    assert code == 0 and printed.split() == [
+        f"{hub.url}/someone/shown/commit/{model.find('main')}",
+        f"{hub.url}/spaces/someone/page/commit/{space.find('main')}",
+    ]
+    assert model.private and space.private and len(space.commits) == 2  # the Hub's own first, then one of ours
+    app = space.tree()["app.py"].decode()
+    assert "MODEL = 'someone/shown'" in app and f"revision={model.find('main')!r}" in app
+    card = RepoCard(space.tree()["README.md"].decode())
+    assert (card.data.sdk, card.data.app_file, card.data.models) == ("gradio", "app.py", ["someone/shown"])
+    assert {"requirements.txt", "page/space_app.py", "page/timeline.py"} < set(space.tree())
+    code, _, _ = push("someone/shown", "--space", "someone/page", "--revision", "next", "--license", "mit")
+    assert code == 0 and f"revision={model.find('next')!r}" in space.tree()["app.py"].decode()
+    assert list(space.branches) == ["main"] and len(space.commits) == 3 and model.find("next") != model.find("main")
+
+
+def test_a_pushed_space_runs_without_this_package(push, hub, finished_run, speech_table, tmp_path):
+    push("someone/running", "--space", "someone/page-running")
+    for name, content in hub.repositories["spaces/someone/page-running"].tree().items():
+        path = tmp_path / "space" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    hub.repositories["someone/running"].commit("main", {})  # what comes after the pinned commit does not count
+    program = "import sys; sys.modules['ser_meta'] = None; import app; print(app.page.fns[0].fn(sys.argv[1])[0])"
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "HF_TOKEN")}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    environment |= {"HF_HOME": str(tmp_path / "home"), "HF_MODULES_CACHE": str(tmp_path / "home" / "modules")}
+    recording = speech_table.parent / "emil-angry-scripted.wav"
+    command = [sys.executable, "-c", program, recording]
+    done = subprocess.run(
+        command, cwd=tmp_path / "space", env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    processor = SerMetaProcessor.from_pretrained(finished_run / "model")
+    recognise = SpeechEmotionPipeline(model=SerMetaModel.from_pretrained(finished_run / "model"), processor=processor)
+    expected = {entry["label"]: entry["score"] for entry in recognise(str(recording))["emotion"]}
+    assert ast.literal_eval(done.stdout.splitlines()[-1]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_foreign_space_is_not_overwritten_and_no_model_is_sent(refused, hub):
+    hub.repositories["spaces/someone/theirs"] = space = Repository(private=False)
+    space.commit("main", {"README.md": b"---\nsdk: gradio\n---\n", "app.py": b"import gradio"})
+    refused("someone/kept", "--space", "someone/theirs", parts=["someone/theirs", "than a ser-meta page (app.py)"])
+    refused("someone/kept", "--space", "page", parts=["page does not say", "owner/name"])
+    assert len(space.commits) == 1 and "someone/kept" not in hub.repositories
+    assert not any(request.startswith(("POST", "PUT")) for request in hub.requests)
+
+
+def test_an_interrupted_push_of_a_space_is_made_good_by_the_next(push, refused, hub, monkeypatch):
+    hub.cut = "api/spaces/someone/late/commit"
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's pauses between its attempts
+    refused(
+        "someone/early", "--space", "someone/late", parts=[hub.url, "push again"], printed="/someone/early/commit/"
+    )
+    space = hub.repositories["spaces/someone/late"]
+    assert set(space.tree()) == {".gitattributes", "README.md"}
+    hub.cut = ""
+    code, _, _ = push("someone/early", "--space", "someone/late")
+    assert code == 0 and "page/space_app.py" in space.tree()
+
+
+def test_a_dry_run_lists_the_spaces_files_too(push, hub):
+    code, printed, _ = push("someone/dry", "--space", "someone/page-dry", "--revision", "v1", "--dry-run")
+    _, listed = printed.split("someone/dry, revision v1\n")
+    names = [line.split()[1] for line in listed.splitlines()[:-1]]
+    assert code == 0 and not hub.requests and {"app.py", "README.md", "page/space_app.py"} <= set(names)
+    assert listed.splitlines()[-1].endswith("bytes would go to the Space someone/page-dry")
+    assert "revision='v1'" in space_files("someone/dry", "v1")["app.py"].decode()
 
 
 @pytest.mark.parametrize(

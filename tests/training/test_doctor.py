@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 
 import pytest
 
@@ -35,5 +35,22 @@ def test_what_is_missing_is_named_with_what_it_is_for(monkeypatch):
     installed = {found.metadata["Name"].lower() for found in distributions()}
     if "torchaudio" not in installed:
         assert examine()["torchaudio"] == "not installed, and not needed"
-    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    assert 'pip install "ser-meta[demo]"' in examine()["espeakng_loader"]
+    extras = {
+        "espeakng_loader": "demo",
+        "gradio": "serve",
+        "onnx": "onnx",
+        "onnxscript": "onnx",
+        "onnxruntime": "onnx",
+    }
+    for module in extras:
+        monkeypatch.setitem(sys.modules, module, None)
+    found = examine()
+    for module, extra in extras.items():
+        assert found[module].startswith("missing") and found[module].endswith(f'pip install "ser-meta[{extra}]"')
+
+
+def test_what_is_installed_has_its_version(monkeypatch):
+    found = examine()
+    assert [found[name] for name in ("gradio", "onnx", "onnxruntime")] == [
+        version(name) for name in ("gradio", "onnx", "onnxruntime")
+    ]
