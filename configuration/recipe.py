@@ -127,6 +127,7 @@ class ModelRecipe:
     head_hidden_size: int = 256
     classifier_hidden_size: int = 256
     dropout: float = 0.1
+    label_smoothing: float = 0.0
     initializer_range: float = 0.02
 
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentForma
 from .plots_style import INK, TASK_COLOURS, bare, plain, save
 
 MARKED_POINTS = 20  # a curve of no more points shows each of them
+LEAST_LOSS = 0.01  # drawn
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], path: str | Path, title: str) -> Path:
@@ -44,6 +45,8 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
 def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> Path:
     """Draws each stage's losses over the epochs and, where it was validated, its tasks' UA beneath.
 
+    A loss below 0.01, a task as good as solved, leaves the picture.
+
     Args:
         log_history_by_stage: stage -> a Trainer's `log_history`. Read are `loss` (the weighted sum), `loss_<task>`
             and `eval_<task>_ua`, each against `epoch`. A task without a loss in a stage is not trained there, and its
@@ -66,6 +69,7 @@ def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str
         if validated:
             _draw(grid[1, column], ua, colours)
         grid[-1, column].set_xlabel("epoch", color=INK)
+    grid[0, 0].set_ylim(bottom=max(LEAST_LOSS, grid[0, 0].get_ylim()[0]))
     grid[0, 0].set_ylabel("training loss", color=INK)
     grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     grid[0, 0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

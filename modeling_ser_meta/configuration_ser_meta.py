@@ -60,6 +60,7 @@ class SerMetaConfig(PretrainedConfig):
         classifier_hidden_size: width between the target's two fully connected layers (section III-B; the width is
             ours); 0 for a single layer, as the paper's baseline has it (section IV-A).
         dropout: of the heads and the classifier (ours).
+        label_smoothing: share of each of the target's references that is spread over all labels in training (ours).
         initializer_range: standard deviation of the weights above the encoder at their start. The usual 0.02 suits a
             width of 768.
         calibration_temperature: by which the pipeline divides the target's logits, so that its scores are calibrated;
@@ -92,6 +93,7 @@ class SerMetaConfig(PretrainedConfig):
         head_hidden_size: int = 256,
         classifier_hidden_size: int = 256,
         dropout: float = 0.1,
+        label_smoothing: float = 0.0,
         initializer_range: float = 0.02,
         calibration_temperature: float = 1.0,
         **kwargs,
@@ -115,6 +117,7 @@ class SerMetaConfig(PretrainedConfig):
         self.head_hidden_size = head_hidden_size
         self.classifier_hidden_size = classifier_hidden_size
         self.dropout = dropout
+        self.label_smoothing = label_smoothing
         self.initializer_range = initializer_range
         self.calibration_temperature = calibration_temperature
         self._check_target_and_widths()
@@ -156,6 +159,8 @@ class SerMetaConfig(PretrainedConfig):
             raise ValueError(f"coattention_heads={self.coattention_heads} must divide the encoder's width {width}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1")
         if not self.calibration_temperature > 0:
             raise ValueError(f"calibration_temperature={self.calibration_temperature} must be above 0")
 

@@ -15,9 +15,14 @@ def labelled_rows(labels: torch.Tensor) -> torch.Tensor:
     return known if labels.dim() == 1 else known.any(dim=-1)
 
 
-def classification_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of `(batch, labels)`, the mean over the labelled rows; 0 without any."""
-    total = cross_entropy(logits.float(), labels, ignore_index=MISSING, reduction="sum")
+def classification_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    """Cross entropy of `(batch, labels)`, the mean over the labelled rows; 0 without any.
+
+    With `label_smoothing` that share of each reference is spread evenly over all labels.
+    """
+    total = cross_entropy(
+        logits.float(), labels, ignore_index=MISSING, reduction="sum", label_smoothing=label_smoothing
+    )
     return total / labelled_rows(labels).sum().clamp(min=1)
 
 

@@ -94,3 +94,22 @@ def test_half_precision_logits_give_a_finite_loss():
 def test_which_rows_are_labelled():
     assert labelled_rows(torch.tensor([0, MISSING, 2])).tolist() == [True, False, True]
     assert labelled_rows(torch.tensor([[3, MISSING], [MISSING, MISSING]])).tolist() == [True, False]
+
+
+def test_smoothed_labels_count_in_training_and_for_the_target_alone(make_model, make_batch):
+    model = make_model(label_smoothing=0.2, dropout=0.0)
+    batch = make_batch(model, labels=True)
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, MISSING, 1])
+    known = log_softmax(logits[[0, 1, 3]], dim=-1)
+    right = known[torch.arange(3), labels[[0, 1, 3]]]
+    expected = -(0.8 * right + 0.2 * known.mean(dim=-1)).mean()
+    torch.testing.assert_close(classification_loss(logits, labels, 0.2), expected)
+    model.train()
+    for name, smoothed in (("emotion", 0.2), ("gender", 0.0)):
+        output = model(**batch)
+        expected = classification_loss(output.task_logits[name], batch["labels"][name], smoothed)
+        torch.testing.assert_close(output.task_losses[name], expected)
+    output = model.eval()(**batch)
+    torch.testing.assert_close(
+        output.task_losses["emotion"], classification_loss(output.logits, batch["labels"]["emotion"])
+    )
