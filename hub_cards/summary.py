@@ -39,7 +39,7 @@ def _task_table(report: Mapping[str, Any], target: str) -> Table:
     shown = [name for name, key in MEASURES.items() if any(key in measures for _, _, measures in rows)]
     if any("interval" in measures for _, _, measures in rows):
         shown.insert(shown.index("UA") + 1, INTERVAL)
-    table = Table("task", box=SIMPLE_HEAD)
+    table = Table("task", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in (*shown, "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for kind, name, measures in rows:
