@@ -6,8 +6,7 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from ..configuration.errors import UserError
-from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ..modeling_ser_meta import SerMetaModel, SerMetaProcessor
 
 
 def load_model(folder: Path) -> tuple[SerMetaModel, SerMetaProcessor]:
