@@ -18,9 +18,9 @@ from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel, SerMetaProce
 from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
+from ser_meta.training.durations import recording_durations
 from ser_meta.training.judgement import predict_dataset
 from ser_meta.training.metrics import evaluate_predictions
-from ser_meta.training.preparation import recording_durations
 from ser_meta.training.trainer import SerMetaTrainer
 
 # Characters matter most; the cross entropy of 400 speakers is ten times that of two genders.

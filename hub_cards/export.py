@@ -17,7 +17,7 @@ from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 
 from ..configuration.errors import UserError
 from ..configuration.run_folder import write_json
-from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames
+from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames, mask_of
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel, SerMetaOutput
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 
@@ -118,28 +118,15 @@ def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tens
     """The encoder's own forward, less what only spares work where nothing is padded."""
     lengths = attention_mask.sum(dim=-1)
     if isinstance(encoder, WhisperFrames):
-        frame_mask = _mask_of(encoder.frame_lengths(lengths), (inputs.shape[-1] - 1) // 2 + 1)
-        return _through_whisper(encoder, encoder._embed(inputs, attention_mask), frame_mask)
+        frame_mask = mask_of(encoder.frame_lengths(lengths), (inputs.shape[-1] - 1) // 2 + 1)
+        return encoder.run_layers(encoder.embed(inputs, attention_mask), frame_mask, padded=True)
     if isinstance(encoder, Wav2Vec2BertFrames):
         features, frame_mask, mask = inputs, attention_mask.bool(), attention_mask.bool()
     else:
         features, mask = encoder.backbone.feature_extractor(inputs, lengths), attention_mask.bool()
-        frame_mask = _mask_of(encoder.frame_lengths(lengths), features.shape[-1])
+        frame_mask = mask_of(encoder.frame_lengths(lengths), features.shape[-1])
     output = encoder.backbone(features, attention_mask=mask, output_hidden_states=True)
     return EncoderOutput((*output.hidden_states[1 : len(encoder.layers)], output.last_hidden_state), frame_mask)
-
-
-def _mask_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    return torch.arange(size)[None] < lengths[:, None]
-
-
-def _through_whisper(encoder: WhisperFrames, hidden_states: torch.Tensor, frame_mask: torch.Tensor) -> EncoderOutput:
-    mask, states = encoder._layer_mask(frame_mask, hidden_states.dtype), []
-    for layer in encoder.layers:
-        output = layer(hidden_states, mask, **encoder.layer_arguments)
-        hidden_states = output[0] if isinstance(output, tuple) else output
-        states.append(hidden_states)
-    return EncoderOutput((*states[:-1], encoder.backbone.layer_norm(hidden_states)), frame_mask)
 
 
 def _noise(processor: SerMetaProcessor) -> dict[str, torch.Tensor]:

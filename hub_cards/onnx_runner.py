@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from audio_ser_meta import AudioError, recording_name, stream_audio
-from windows_ser_meta import Piece, cut_recording, merged_segments, regions, verdict
+from audio_ser_meta import AudioError, recording_name, speech_bounds, stream_audio
+from windows_ser_meta import Piece, cut_recording, merged_segments, own_frames, ranked, regions, verdict
 
 HERE = Path(__file__).resolve().parent
 
@@ -142,14 +142,8 @@ class Recognizer:
         return samples[slice(*self._speech_bounds(samples))]
 
     def _speech_bounds(self, samples: np.ndarray) -> tuple[int, int]:
-        """First sample and end of what is left when silence is cut off both ends; 100 ms of it stay."""
-        decibels, rate = self.facts["trim_decibels"], self.facts["sampling_rate"]
-        frame, margin = rate // 100, rate // 10
-        energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
-        if decibels is None or not energy.size:
-            return 0, len(samples)
-        loud = np.flatnonzero(energy >= energy.max() * 10 ** (-decibels / 10))
-        return max(0, loud[0] * frame - margin), min(len(samples), (loud[-1] + 1) * frame + margin)
+        decibels = self.facts["trim_decibels"]
+        return (0, len(samples)) if decibels is None else speech_bounds(samples, self.facts["sampling_rate"], decibels)
 
     def _features(self, samples: np.ndarray) -> np.ndarray:
         """What the encoder takes of one recording, as its feature extractor computes it."""
@@ -182,17 +176,6 @@ def kaldi_log_mel(samples: np.ndarray, mel_filters: np.ndarray, window: np.ndarr
     features = np.log(np.maximum(np.abs(spectrum) ** 2 @ mel_filters, np.finfo(np.float32).eps))
     features = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0, ddof=1) + 1e-7)
     return features[: len(features) // stride * stride].reshape(len(features) // stride, -1)
-
-
-def own_frames(ids: np.ndarray, heard: tuple[float, float], span: tuple[float, float]) -> np.ndarray:
-    """Characters of the frames `(frames,)` of a piece that lie in what it answers for, so that none counts twice."""
-    times = heard[0] + (np.arange(len(ids)) + 0.5) / max(1, len(ids)) * (heard[1] - heard[0])
-    return ids[(times >= span[0]) & (times < span[1])]
-
-
-def ranked(labels: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
-    """`[{"label", "score"}, ...]`, best first."""
-    return [{"label": labels[i], "score": float(scores[i])} for i in np.argsort(-scores, kind="stable")]
 
 
 def main() -> int:

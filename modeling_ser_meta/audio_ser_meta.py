@@ -71,6 +71,21 @@ def recording_name(source: Any) -> str:
     return str(path) if path else f"the recording given as {type(source).__name__}"
 
 
+def speech_bounds(samples: np.ndarray, sampling_rate: int, decibels: float) -> tuple[int, int]:
+    """First sample and end of what `trim_silence` leaves of `(samples,)`."""
+    frame, margin = sampling_rate // 100, sampling_rate // 10
+    energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
+    loud = np.flatnonzero(energy >= energy.max(initial=0) * 10 ** (-decibels / 10))
+    if not loud.size:
+        return 0, len(samples)
+    return max(0, loud[0] * frame - margin), min(len(samples), (loud[-1] + 1) * frame + margin)
+
+
+def trim_silence(samples: np.ndarray, sampling_rate: int, decibels: float) -> np.ndarray:
+    """Cuts off both ends of `(samples,)` what lies more than `decibels` below the loudest 10 ms; 100 ms of it stay."""
+    return samples[slice(*speech_bounds(samples, sampling_rate, decibels))]
+
+
 def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
     if isinstance(source, dict) and ("array" in source or "blocks" in source):
         if not source.get("sampling_rate"):

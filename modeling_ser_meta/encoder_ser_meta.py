@@ -131,11 +131,11 @@ class WaveformEncoder(nn.Module):
         ragged = bool((lengths < inputs.shape[-1]).any())
         features = self.backbone.feature_extractor(inputs, lengths if ragged else None)
         # without padding the backbone gets no mask: the same kernels, so the same bits, as without the adapter
-        mask = _mask_of(lengths, inputs.shape[-1]) if ragged else None
+        mask = mask_of(lengths, inputs.shape[-1]) if ragged else None
         output = self.backbone(
             features, attention_mask=mask, output_hidden_states=True, output_attentions=output_attentions
         )
-        frame_mask = _mask_of(self.frame_lengths(lengths), features.shape[-1])
+        frame_mask = mask_of(self.frame_lengths(lengths), features.shape[-1])
         lower = [self._at_full_rate(state, features.shape[-1]) for state in output.hidden_states[1 : len(self.layers)]]
         return EncoderOutput((*lower, output.last_hidden_state), frame_mask, _given(output.attentions))
 
@@ -195,7 +195,7 @@ class Wav2Vec2BertFrames(nn.Module):
         """From features `(batch, frames, 160)` and their mask to the layers' hidden states."""
         lengths = _true_lengths(inputs.shape[1], attention_mask, inputs)
         inputs = nn.functional.pad(inputs, (0, 0, 0, max(0, _masked_span(self.backbone) - inputs.shape[1])))
-        frame_mask = _mask_of(lengths, inputs.shape[1])
+        frame_mask = mask_of(lengths, inputs.shape[1])
         output = self.backbone(
             inputs,
             attention_mask=None if frame_mask.all() else frame_mask,
@@ -249,9 +249,13 @@ class WhisperFrames(nn.Module):
             attention_mask = attention_mask[:, :: attention_mask.shape[-1] // inputs.shape[-1]]
         lengths = _true_lengths(inputs.shape[-1], attention_mask, inputs)
         inputs = inputs[..., : int(lengths.max())]
-        frame_mask = _mask_of(self.frame_lengths(lengths), int(self.frame_lengths(lengths).max()))
-        hidden_states = self._embed(inputs, _mask_of(lengths, inputs.shape[-1]))
-        mask = None if frame_mask.all() else self._layer_mask(frame_mask, hidden_states.dtype)
+        frame_mask = mask_of(self.frame_lengths(lengths), int(self.frame_lengths(lengths).max()))
+        hidden_states = self.embed(inputs, mask_of(lengths, inputs.shape[-1]))
+        return self.run_layers(hidden_states, frame_mask, padded=not frame_mask.all())
+
+    def run_layers(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, padded: bool) -> EncoderOutput:
+        """From the embedded frames `(batch, frames, width)` to the layers' hidden states; without padding no mask."""
+        mask = self._layer_mask(frame_mask, hidden_states.dtype) if padded else None
         states = []
         for layer in self.layers:
             output = layer(hidden_states, mask, **self.layer_arguments)
@@ -260,7 +264,8 @@ class WhisperFrames(nn.Module):
         states[-1] = self.backbone.layer_norm(hidden_states)
         return EncoderOutput(tuple(states), frame_mask)
 
-    def _embed(self, inputs: torch.Tensor, input_mask: torch.Tensor) -> torch.Tensor:
+    def embed(self, inputs: torch.Tensor, input_mask: torch.Tensor) -> torch.Tensor:
+        """From log-mel features and their mask to what the first layer takes `(batch, frames, width)`."""
         backbone, positions = self.backbone, self.backbone.config.max_source_positions
         # zeros beyond the end of each recording before either convolution, as when it is alone
         hidden_states = nn.functional.gelu(backbone.conv1(inputs * input_mask[:, None]))
@@ -387,7 +392,8 @@ def _given(attentions: tuple | None) -> tuple | None:
     return attentions if attentions and attentions[0] is not None else None
 
 
-def _mask_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
+def mask_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    """Bool `(batch, size)`, true below each of the lengths `(batch,)`."""
     return torch.arange(size, device=lengths.device)[None] < lengths[:, None]
 
 
@@ -397,7 +403,7 @@ def _masked_group_norm(norm: nn.GroupNorm, features: torch.Tensor, lengths: torc
     In float32, as the stock kernel computes it.
     """
     values = features.float()
-    mask, count = _mask_of(lengths, features.shape[-1])[:, None], lengths[:, None, None]
+    mask, count = mask_of(lengths, features.shape[-1])[:, None], lengths[:, None, None]
     mean = (values * mask).sum(dim=-1, keepdim=True) / count
     variance = ((values - mean).square() * mask).sum(dim=-1, keepdim=True) / count
     normed = (values - mean) * torch.rsqrt(variance + norm.eps)

@@ -7,9 +7,17 @@ import numpy as np
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
-from .audio_ser_meta import AudioError, recording_name, stream_audio
-from .processing_ser_meta import speech_bounds
-from .windows_ser_meta import Piece, audible_pieces, cut_recording, merged_segments, regions, verdict
+from .audio_ser_meta import AudioError, recording_name, speech_bounds, stream_audio
+from .windows_ser_meta import (
+    Piece,
+    audible_pieces,
+    cut_recording,
+    merged_segments,
+    own_frames,
+    ranked,
+    regions,
+    verdict,
+)
 
 PADDING = -1  # behind a recording's last character
 
@@ -192,10 +200,12 @@ class SpeechEmotionPipeline(ChunkPipeline):
     def _task_result(self, name: str, pieces: list[dict], spans: list[tuple[float, float]]) -> Any:
         task = self.model.config.tasks[name]
         if task["kind"] == "ctc":
+            rows = [piece[name][0].numpy() for piece in pieces]
             ids = [
-                _own_frames(piece[name][0], piece["heard"], span) for piece, span in zip(pieces, spans, strict=True)
+                own_frames(row[row != PADDING], piece["heard"], span)
+                for row, piece, span in zip(rows, pieces, spans, strict=True)
             ]
-            return self.processor.decode_transcripts([torch.cat(ids).tolist()])[0]
+            return self.processor.decode_transcripts([np.concatenate(ids).tolist()])[0]
         if task["kind"] == "regression":
             return torch.cat([piece[name] for piece in pieces]).double().mean().item()
         scores = torch.cat([piece[name] for piece in pieces]).double().softmax(dim=-1).numpy()
@@ -207,16 +217,3 @@ class SpeechEmotionPipeline(ChunkPipeline):
         segment = {"start": round(start, 3), "end": round(end, 3)}
         segment[self.model.config.target_task] = ranked(labels, scores)
         return segment if threshold is None else {**segment, "abstained": bool(scores.max() < threshold)}
-
-
-def ranked(labels: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
-    """`[{"label", "score"}, ...]`, best first."""
-    pairs = sorted(zip(labels, scores.tolist(), strict=True), key=lambda pair: -pair[1])
-    return [{"label": label, "score": score} for label, score in pairs]
-
-
-def _own_frames(ids: torch.Tensor, heard: tuple[float, float], span: tuple[float, float]) -> torch.Tensor:
-    """Characters of the frames `(frames,)` of a piece that lie in what it answers for, so that none counts twice."""
-    ids = ids[ids != PADDING]
-    times = heard[0] + (torch.arange(len(ids)) + 0.5) / max(1, len(ids)) * (heard[1] - heard[0])
-    return ids[(times >= span[0]) & (times < span[1])]

@@ -21,6 +21,8 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
+from .audio_ser_meta import trim_silence
+
 SPECIAL_TOKENS = ("<pad>", "<unk>", "|")  # CTC's blank, an unknown character, the word boundary
 LATIN = "'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TAG = re.compile(r"\[[^\]]*\]|\{[^}]*\}|<[^>]*>|\([^)]*\)")
@@ -51,21 +53,6 @@ def character_tokenizer(transcripts: Iterable[str] = ()) -> Wav2Vec2CTCTokenizer
         return Wav2Vec2CTCTokenizer(
             str(path), pad_token="<pad>", unk_token="<unk>", word_delimiter_token="|", bos_token=None, eos_token=None
         )
-
-
-def speech_bounds(samples: np.ndarray, sampling_rate: int, decibels: float) -> tuple[int, int]:
-    """First sample and end of what `trim_silence` leaves of `(samples,)`."""
-    frame, margin = sampling_rate // 100, sampling_rate // 10
-    energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
-    loud = np.flatnonzero(energy >= energy.max(initial=0) * 10 ** (-decibels / 10))
-    if not loud.size:
-        return 0, len(samples)
-    return max(0, loud[0] * frame - margin), min(len(samples), (loud[-1] + 1) * frame + margin)
-
-
-def trim_silence(samples: np.ndarray, sampling_rate: int, decibels: float) -> np.ndarray:
-    """Cuts off both ends of `(samples,)` what lies more than `decibels` below the loudest 10 ms; 100 ms of it stay."""
-    return samples[slice(*speech_bounds(samples, sampling_rate, decibels))]
 
 
 class SerMetaProcessor(ProcessorMixin):

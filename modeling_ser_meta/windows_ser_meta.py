@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -132,6 +132,17 @@ def merged_segments(
             mean = np.average(smoothed[first:last], axis=0, weights=[end - start for start, end in within])
             found.append((within[0][0], within[-1][1], mean))
     return found
+
+
+def own_frames(ids: np.ndarray, heard: tuple[float, float], span: tuple[float, float]) -> np.ndarray:
+    """Characters of the frames `(frames,)` of a piece that lie in what it answers for, so that none counts twice."""
+    times = heard[0] + (np.arange(len(ids)) + 0.5) / max(1, len(ids)) * (heard[1] - heard[0])
+    return ids[(times >= span[0]) & (times < span[1])]
+
+
+def ranked(labels: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
+    """`[{"label", "score"}, ...]`, best first."""
+    return [{"label": labels[i], "score": float(scores[i])} for i in np.argsort(-scores, kind="stable")]
 
 
 def _runs(spans: Sequence[tuple[float, float]]) -> list[slice]:

@@ -1,16 +1,20 @@
 """From rows of a corpus to the model's batches."""
 
+import sys
 from collections.abc import Mapping
 from math import nan
 from typing import Any
 
 import torch
+from datasets import Dataset
+from tqdm import tqdm
 
 from ..configuration.errors import UserError
-from ..modeling_ser_meta.audio_ser_meta import read_audio
+from ..modeling_ser_meta.audio_ser_meta import read_audio, trim_silence
 from ..modeling_ser_meta.losses_ser_meta import MISSING
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .augmentation import SpeedPerturbation
+from .durations import recording_durations
 
 
 class SpeechCollator:
@@ -41,6 +45,14 @@ class SpeechCollator:
         """
         labels = {name: self._labels(name, [row.get(name) for row in rows]) for name in self.tasks}
         return {**self._inputs(rows), "labels": labels}
+
+    def lengths(self, dataset: Dataset) -> list[float]:
+        """Seconds that the model hears of each recording: without the silent ends, if the processor cuts them off."""
+        decibels, rate = self.processor.trim_decibels, self.processor.sampling_rate
+        if decibels is None:
+            return recording_durations(dataset)
+        bar = tqdm(dataset["audio"], "listening for silent ends", disable=not sys.stderr.isatty())
+        return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in bar]
 
     def without_speed(self) -> "SpeechCollator":
         """The same, for utterances as they were recorded."""

@@ -130,7 +130,7 @@ def read_predictions(runs: Iterable[FoldRun]) -> pandas.DataFrame:
 
 def training_curves(runs: Iterable[FoldRun]) -> dict[str, dict[str, list]]:
     """By run: each stage's log history."""
-    states = {f"{_name(run)}": RunFolder(run.folder).read_state() for run in runs}
+    states = {_name(run): RunFolder(run.folder).read_state() for run in runs}
     return {name: {stage: record["log"] for stage, record in state.items()} for name, state in states.items()}
 
 

@@ -10,10 +10,10 @@ from ..configuration.errors import UserError
 from ..configuration.recipe import read_settings
 from .corpora import load_corpus
 from .corpora.mixture import scale_ratings, value_ranges
+from .durations import check_durations, recording_durations
 from .environment import environment
 from .judgement import predict_dataset, report_on
 from .loading import load_model
-from .preparation import check_durations, recording_durations
 
 
 def evaluate_model(

@@ -16,6 +16,8 @@ from ..configuration.errors import UserError
 from ..modeling_ser_meta.audio_ser_meta import read_audio
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .augmentation import SpeedPerturbation
+from .checking.recordings import digest as digest_of
+from .checking.recordings import read_bytes
 from .collator import SpeechCollator
 
 COMPUTED_AT_ONCE = 16  # utterances of alike lengths
@@ -116,7 +118,7 @@ class LayerStates:
         settings = [of_features, processor.trim_decibels]
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
         for audio in self.dataset["audio"]:
-            digest.update(_digest_of_recording(audio))
+            digest.update(digest_of(read_bytes(audio)).encode())
         return digest.hexdigest()
 
 
@@ -132,9 +134,9 @@ class LayerStatesCollator(SpeechCollator):
         super().__init__(collator.processor, collator.tasks, collator.speed)
         self.states = states
 
-    def lengths(self, names: Iterable[str]) -> list[float]:
+    def lengths(self, dataset: Dataset) -> list[float]:
         """Frames of each utterance."""
-        return [float(self.states.frames(name)) for name in names]
+        return [float(self.states.frames(name)) for name in dataset["utterance_id"]]
 
     def without_speed(self) -> "LayerStatesCollator":
         """The same, for utterances as they were recorded."""
@@ -151,10 +153,3 @@ class LayerStatesCollator(SpeechCollator):
             row[:, : states.shape[1]] = states
         mask = np.arange(lengths.max()) < lengths[:, None]
         return {"layer_states": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask).long()}
-
-
-def _digest_of_recording(audio: dict[str, Any]) -> bytes:
-    if audio["bytes"]:
-        return hashlib.sha256(audio["bytes"]).digest()
-    with open(audio["path"], "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

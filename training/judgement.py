@@ -19,10 +19,11 @@ from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .baseline import logistic_regression_yardstick
 from .calibration import calibrated, fit_on
 from .collator import SpeechCollator, check_labels
+from .durations import recording_durations
 from .environment import environment
 from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
-from .preparation import SIDES, Preparation, recording_durations
+from .preparation import SIDES, Preparation
 from .publishing import write_run_card
 from .statistics import calibration, interval
 from .trainer import SerMetaTrainer

@@ -1,25 +1,21 @@
 """From a recipe to what a run needs: the corpus on its sides, the tasks with their labels, the model."""
 
-import io
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import soundfile
 from datasets import Dataset, Value
-from tqdm import tqdm
 from transformers import set_seed
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import ModelRecipe, Recipe, StageRecipe
-from ..modeling_ser_meta.audio_ser_meta import read_audio
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor, trim_silence
+from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .augmentation import SpeedPerturbation
 from .checking.duplicates import refuse_shared_recordings
 from .collator import SpeechCollator, check_labels
 from .corpora.mixture import load_corpora
+from .durations import recording_durations
 from .folds import assign_folds, find_fold, fold_names, require_emotions, split
 from .frozen import LayerStates, LayerStatesCollator
 
@@ -65,17 +61,6 @@ class Preparation:
     def durations(self) -> list[float]:
         """Seconds of every recording."""
         return recording_durations(self.dataset)
-
-    def lengths(self, side: str, collator: SpeechCollator) -> list[float]:
-        """How much of each recording of a side the model hears: seconds without silent ends, or frames."""
-        rows = self.side(side)
-        if isinstance(collator, LayerStatesCollator):
-            return collator.lengths(rows["utterance_id"])
-        decibels, rate = self.recipe.data.trim_decibels, self.processor.sampling_rate
-        if decibels is None:
-            return [self.durations[row] for row in self.sides[side]]
-        bar = tqdm(rows["audio"], "listening for silent ends", disable=not sys.stderr.isatty())
-        return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in bar]
 
     def new_model(self) -> SerMetaModel:
         """The pretrained encoder with new heads, the same for the same seed."""
@@ -148,35 +133,9 @@ def find_folds(recipe: Recipe) -> list[str]:
     return fold_names(assign_folds(load_rows(recipe), by=data.folds, group_size=data.group_size))
 
 
-def recording_durations(dataset: Dataset) -> list[float]:
-    """Seconds of every recording, from the files' headers; `UserError` for one that is no audio."""
-    return [_duration(audio) for audio in dataset["audio"]]
-
-
-def check_durations(dataset: Dataset, durations: list[float], shortest: int, sampling_rate: int) -> None:
-    """Raises `UserError` for a recording of fewer than `shortest` samples at the encoder's sampling rate, in Hz."""
-    for audio, seconds in zip(dataset["audio"], durations, strict=True):
-        if round(seconds * sampling_rate) < max(1, shortest):
-            raise UserError(
-                f"{_name(audio)} lasts {seconds:.4f} s, shorter than the {shortest / sampling_rate:.4f} s that the "
-                "encoder needs: leave it out"
-            )
-
-
 def encoder_path(encoder: str) -> str:
     """The folder of an encoder that comes with the package; any other name as it is."""
     return str(PACKAGED_ENCODERS.get(encoder, encoder))
-
-
-def _duration(audio: dict) -> float:
-    try:
-        return soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"]).duration
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{_name(audio)} cannot be read as audio ({error}): repair it, or leave it out") from error
-
-
-def _name(audio: dict) -> str:
-    return audio["path"] or "a recording without a name"
 
 
 def _check_encoder(encoder: str) -> None:

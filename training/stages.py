@@ -14,8 +14,9 @@ from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe, StageRecipe
 from ..configuration.run_folder import RunFolder
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from .durations import check_durations
 from .judgement import judge, publish
-from .preparation import Preparation, check_durations, prepare
+from .preparation import Preparation, prepare
 from .progress import hide_loading_bars, is_main_process, show_progress, wait_for_main_process
 from .standardization import fit_standardization
 from .trainer import SerMetaTrainer
@@ -144,7 +145,7 @@ def run_stage(
     trainer = SerMetaTrainer(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
-        lengths=prepared.lengths("train", collator) if stage.group_by_length else None,
+        lengths=collator.lengths(train) if stage.group_by_length else None,
         model=model,
         args=arguments,
         processing_class=prepared.processor,

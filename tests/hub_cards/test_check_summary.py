@@ -1,8 +1,5 @@
-import io
-import re
-
 import pytest
-from rich.console import Console
+from printing import cells, printed
 
 from ser_meta.hub_cards.check_summary import print_check
 
@@ -33,23 +30,12 @@ def checked():
     }
 
 
-def printed(report, width=100) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    print_check(report, console)
-    return console.file.getvalue()
-
-
-def cells(text, start):
-    line = next(line for line in text.splitlines() if line.strip().startswith(start))
-    return re.split(r" {2,}", line.strip())
-
-
 def words(text, start):
     return next(line for line in text.splitlines() if line.strip().startswith(start)).split()
 
 
 def test_every_count_in_its_line(checked):
-    text = printed(checked, width=120)
+    text = printed(print_check, checked, width=120)
     assert text.startswith("ravdess: 1,046 utterances, 2 speakers, 2.00 h; 1.25 to 9.00 s, median 3.50 s;")
     assert "16,000 Hz (1,040), 8,000 Hz (6)" in text
     assert words(text, "speaker ") == ["speaker", "gender", "angry", "surprised", "all"]
@@ -58,7 +44,7 @@ def test_every_count_in_its_line(checked):
 
 
 def test_every_finding_with_its_consequence_and_examples(checked):
-    text = printed(checked)
+    text = printed(print_check, checked)
     assert cells(text, "silent") == ["silent", "1", "leave out", "no sound"]
     assert cells(text, "unusual rate") == ["unusual rate", "6", "remark", "not that of most"]
     assert "u0: 8000 Hz; u1: 8000 Hz; u2: 8000 Hz; ..." in text and "u3" not in text
@@ -68,20 +54,20 @@ def test_every_finding_with_its_consequence_and_examples(checked):
 def test_many_folds_are_counted_together(checked):
     fold = {"gender": "male", "emotions": {"angry": 2, "surprised": 1}}
     checked["counts"] += [{"fold": str(number), **fold} for number in range(40)]
-    text = printed(checked)
+    text = printed(print_check, checked)
     assert words(text, "40 speakers") == ["40", "speakers", "male", "80", "40", "120"]
     assert words(text, "all ") == ["all", "1120", "46", "1166"]
 
 
 def test_a_corpus_without_a_fault(checked):
     checked["findings"], checked["leave_out"] = [], {}
-    assert printed(checked).rstrip().endswith("Nothing was found that a training should mind.")
+    assert printed(print_check, checked).rstrip().endswith("Nothing was found that a training should mind.")
 
 
 def test_it_fits_a_terminal_of_80_columns(checked):
     emotions = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "contempt", "other")
     for row in checked["counts"]:
         row["emotions"] = dict.fromkeys(emotions, 1234)
-    text = printed(checked, width=80)
+    text = printed(print_check, checked, width=80)
     assert max(map(len, text.splitlines())) <= 80
     assert words(text, "21")[2:] == ["1234"] * 10 + ["12340"]

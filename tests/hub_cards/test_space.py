@@ -15,13 +15,11 @@ import yaml
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.hub_cards.space import write_space
 from ser_meta.hub_cards.space_app import LARGEST_BYTES, build_page, launch_page
-from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
-from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer
+from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
 
 TASKS = {
     "emotion": {"labels": ["neutral", "happy", "angry"]},
@@ -30,27 +28,20 @@ TASKS = {
     "valence": {"kind": "regression", "range": [1, 5]},
     "speaker": {"labels": ["ann", "bob"]},
 }
-ENCODER = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "conv_dim": (8, 8, 8),
-    "conv_kernel": (10, 8, 8),
-    "conv_stride": (5, 8, 8),
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
 
 
 @pytest.fixture(scope="module")
-def recognise() -> SpeechEmotionPipeline:
+def recognise(encoder_folder) -> SpeechEmotionPipeline:
     torch.manual_seed(0)
-    options = {"coattention_heads": 2, "head_hidden_size": 8, "initializer_range": 0.5}
-    config = SerMetaConfig(Wav2Vec2Config(**ENCODER), TASKS, calibration_temperature=30.0, **options)
-    model = SerMetaModel(config).eval()
-    processor = SerMetaProcessor(Wav2Vec2FeatureExtractor(do_normalize=True), character_tokenizer())
-    return SpeechEmotionPipeline(model=model, processor=processor)
+    options = {
+        "coattention_heads": 2,
+        "head_hidden_size": 8,
+        "initializer_range": 0.5,
+        "calibration_temperature": 30.0,
+    }
+    model = SerMetaModel.from_backbone_pretrained(str(encoder_folder), TASKS, **options).eval()
+    processor = SerMetaProcessor.from_backbone_pretrained(str(encoder_folder))
+    return SpeechEmotionPipeline(model=model.eval(), processor=processor)
 
 
 @pytest.fixture(scope="module")

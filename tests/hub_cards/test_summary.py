@@ -1,25 +1,11 @@
-import io
-import re
-
 import pytest
-from rich.console import Console
+from printing import cells, printed
 
 from ser_meta.hub_cards.summary import print_report
 
 
-def printed(report, width=100):
-    console = Console(file=io.StringIO(), width=width)
-    print_report(report, console)
-    return console.file.getvalue()
-
-
-def cells(text, start):
-    line = next(line for line in text.splitlines() if line.strip().startswith(start))
-    return re.split(r" {2,}", line.strip())
-
-
 def test_every_figure_in_its_line(report):
-    text = printed(report)
+    text = printed(print_report, report)
     assert cells(text, "task") == ["task", "WA", "UA", "95% of UA", "macro F1", "CER", "WER", "n"]
     assert cells(text, "emotion ") == ["emotion", "62.5%", "59.4%", "50.3-68.1%", "61.3%", "-", "-", "40"]
     assert cells(text, "style = song") == ["style = song", "50.2%", "59.4%", "-", "61.3%", "-", "-", "17"]
@@ -32,7 +18,7 @@ def test_every_figure_in_its_line(report):
 
 
 def test_protocol_and_sides_in_one_line(report):
-    line = printed(report, width=200).splitlines()[-1]
+    line = printed(print_report, report, width=200).splitlines()[-1]
     assert line == (
         "corpus: ravdess · folds: speaker · test fold: 21+22 · validation: random · epoch rule: last · seed: 7 · "
         "utterances: 1601 train, 40 test"
@@ -41,7 +27,7 @@ def test_protocol_and_sides_in_one_line(report):
 
 def test_the_least_report_shows_no_empty_column(small_report):
     small_report["metrics"]["emotion"].pop("interval")
-    text = printed(small_report)
+    text = printed(print_report, small_report)
     assert cells(text, "task") == ["task", "WA", "UA", "macro F1", "n"]
     assert "logistic" not in text
     assert text.splitlines()[-1] == "corpus: own"
@@ -49,7 +35,7 @@ def test_the_least_report_shows_no_empty_column(small_report):
 
 def test_a_target_without_references_is_said(small_report):
     small_report["metrics"]["emotion"] = {"not_applicable": "no utterance here has a reference for emotion"}
-    assert "emotion: not applicable, no utterance here has a reference" in printed(small_report)
+    assert "emotion: not applicable, no utterance here has a reference" in printed(print_report, small_report)
 
 
 @pytest.mark.parametrize("label", ["[red]angry[/red]", "[/]", ":smile:"])
@@ -57,11 +43,11 @@ def test_labels_are_no_markup(small_report, label):
     emotion = small_report["metrics"]["emotion"]
     emotion["recall"], emotion["support"] = {label: 0.5}, {label: 2}
     small_report["protocol"]["corpus"] = label
-    text = printed(small_report)
+    text = printed(print_report, small_report)
     assert cells(text, label)[0] == label
     assert f"corpus: {label}" in text
 
 
 def test_it_fits_a_terminal_of_80_columns(report):
-    assert max(map(len, printed(report, width=80).splitlines())) <= 80
-    assert cells(printed(report, width=80), "emotion ")[-1] == "40"
+    assert max(map(len, printed(print_report, report, width=80).splitlines())) <= 80
+    assert cells(printed(print_report, report, width=80), "emotion ")[-1] == "40"

@@ -8,7 +8,8 @@ import torch
 from transformers import AutoProcessor, SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from ser_meta.modeling_ser_meta import SerMetaProcessor
-from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer, normalize_transcript, trim_silence
+from ser_meta.modeling_ser_meta.audio_ser_meta import trim_silence
+from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer, normalize_transcript
 
 POLISH = "Zażółć gęślą jaźń!"
 EXTRACTORS = {

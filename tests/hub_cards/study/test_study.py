@@ -1,4 +1,3 @@
-import io
 import itertools
 import re
 from copy import deepcopy
@@ -7,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 from matplotlib.image import imread
-from rich.console import Console
+from printing import printed
 
 from ser_meta.hub_cards.study import print_study, write_study
 
@@ -57,12 +56,6 @@ def pages(report, folder, curves=None):
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
     return Reader((folder / "report.html").read_text(encoding="utf-8")), Reader(shown)
-
-
-def printed(report, width=80):
-    console = Console(file=io.StringIO(), width=width)
-    print_study(report, console)
-    return console.file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +221,7 @@ def test_table_4_ticks_each_rows_tasks(ablate, tmp_path):
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_the_terminal_shows_every_figure_whole(crossval_report, width):
-    text = printed(crossval_report, width)
+    text = printed(print_study, crossval_report, width)
     emotion = crossval_report["pooled"]["metrics"]["emotion"]
     assert max(map(len, text.splitlines())) <= width and "…" not in text
     assert f"UA {percent(emotion['ua'])}  95 % interval {span(emotion['interval']['ua'])}" in text
@@ -240,7 +233,7 @@ def test_the_terminal_shows_every_figure_whole(crossval_report, width):
 
 def test_the_terminal_shows_an_ablation(ablate):
     report = ablate(1, {"baseline": (0.6, None), "ours": (0.7, None)}, encoders=("first", "second"))
-    text = printed(report)
+    text = printed(print_study, report, 80)
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     for row in report["rows"]:
         emotion = row["pooled"]["metrics"]["emotion"]
