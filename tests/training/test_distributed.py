@@ -12,6 +12,9 @@ from safetensors.torch import load_file
 from ser_meta.configuration.recipe import load_recipe
 from ser_meta.training.stages import run_stages
 
+# once in many runs the two processes lose their connection on the loopback address before the first step
+pytestmark = pytest.mark.flaky(reruns=1, only_rerun="gloo/transport")
+
 TWO_PROCESSES = Path(__file__).resolve().parents[2] / "examples" / "accelerate" / "two_processes.yaml"
 
 
@@ -40,7 +43,7 @@ def two_processes(recipe_file, steady_settings, tmp_path_factory):
     program = ["-m", "ser_meta.training", "train", recipe_file, *steady_settings, *batch_size(2), "--output", folder]
     command = [*launch, "--main_process_port", free_port(), *program, "--json"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder.parent, timeout=600)
-    assert done.returncode == 0, done.stderr[-3_000:]
+    assert done.returncode == 0, done.stderr[max(0, done.stderr.find("Traceback")) :][:6_000]  # the first to fail
     assert json.loads(done.stdout) == json.loads((folder / "report.json").read_text())
     return folder
 
