@@ -1,13 +1,15 @@
 """The typed recipe: data, model and stages of a run. Its YAML files are in `recipes/`."""
 
 import difflib
+import math
+import os.path
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf.errors import ConfigKeyError, GrammarParseError, MissingMandatoryValue, OmegaConfBaseException
 
 from .errors import UserError
 
@@ -16,7 +18,10 @@ VALIDATIONS = ("none", "random", "session", "speaker", "split")
 SINGLE_CORPUS = ("corpus", "root", "options", "label_map", "quarantine")
 FOLDS = ("speaker", "session", "corpus", "split")
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
+DEEPEST = 20  # lists and mappings inside each other
+LARGEST_SEED = 2**32 - 1  # NumPy's
 PRECISIONS = ("fp32", "bf16", "fp16")
+DEFAULT_BATCH_SIZE = 4  # the paper's section III-B
 
 
 @dataclass
@@ -140,7 +145,9 @@ class StageRecipe:
         epochs: over the training side.
         encoder_learning_rate: of the speech encoder.
         head_learning_rate: of layer fusion, heads, co-attention and classifier.
-        batch_size: utterances a device and step.
+        batch_size: utterances a device and step (default: 4).
+        batch_duration: instead, the longest that a batch may last with its padding, in seconds at the recordings' own
+            speed: then short utterances come in larger batches than long ones.
         gradient_accumulation_steps: batches before the weights move.
         schedule: of the learning rates.
         warmup: share of the steps in which they rise from 0.
@@ -159,7 +166,8 @@ class StageRecipe:
     epochs: float = MISSING
     encoder_learning_rate: float = MISSING
     head_learning_rate: float = MISSING
-    batch_size: int = 4
+    batch_size: int | None = None
+    batch_duration: float | None = None
     gradient_accumulation_steps: int = 1
     schedule: str = "linear"
     warmup: float = 0.1
@@ -184,8 +192,10 @@ class Recipe:
         stages: by name, in the order in which they run; see `StageRecipe`.
         seed: of everything that is drawn.
         precision: of the computation: `fp32`, `bf16` or `fp16`.
-        cache: folder that keeps what a wholly frozen encoder makes of the corpus, for stages that freeze all of it;
-            null computes it in every step.
+        cache: folder that keeps what the frozen part of the encoder makes of the corpus; null computes it in every
+            step.
+        cache_layers: keep the states of frozen layers too, which differ after each first stage that trained them;
+            false keeps the output of frozen convolutions alone.
         workers: processes that read recordings.
         report_to: experiment trackers that Transformers knows, such as `tensorboard`.
         yardstick: judge a logistic regression on a few acoustic statistics beside the model.
@@ -197,6 +207,7 @@ class Recipe:
     seed: int = 1
     precision: str = "fp32"
     cache: str | None = None
+    cache_layers: bool = True
     workers: int = 0
     report_to: list[str] = field(default_factory=list)
     yardstick: bool = False
@@ -227,6 +238,8 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         key = getattr(error, "full_key", None) or ""
         raise UserError(f"recipe {name_or_path}: {key} {str(error).splitlines()[0]}") from error
     for stage in recipe.stages.values():
+        if stage.batch_duration is None:
+            stage.batch_size = DEFAULT_BATCH_SIZE if stage.batch_size is None else stage.batch_size
         stage.loss_weights = {task: weight for task, weight in stage.loss_weights.items() if weight}
     _check(recipe)
     return recipe
@@ -235,9 +248,11 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
 def read_settings(settings: list[str]) -> DictConfig:
     """Settings such as `stages.emotion.epochs=20`, each value read as YAML; `UserError` for one that is none."""
     try:
-        return OmegaConf.from_dotlist(settings)
-    except YAMLError as error:
+        read = OmegaConf.from_dotlist(settings)
+    except (yaml.YAMLError, GrammarParseError) as error:
         raise UserError(f"{' '.join(settings)} is no YAML: {' '.join(str(error).split())}: quote the value") from error
+    _refuse_interpolations(OmegaConf.to_container(read), "the settings")
+    return read
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -250,23 +265,53 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def _read(name_or_path: str) -> DictConfig:
+def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> DictConfig:
+    """A recipe as it is written, on top of what it extends; `changes` are the files that extend this one."""
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = RECIPES / f"{name_or_path}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no such recipe: {name_or_path}: give a YAML file, or one of {', '.join(recipe_names())}")
+    if path.resolve() in changes:
+        raise UserError(f"recipe {path} extends itself: let one of its chain extend another recipe, or none")
     try:
+        _check_form(path)
         recipe = OmegaConf.load(path)
+    except UserError:
+        raise
     except Exception as error:  # YAML's own errors have no common name that OmegaConf exports
         raise UserError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(recipe, DictConfig):
         raise UserError(f"recipe {path} holds no mapping: start from one of {', '.join(recipe_names())}")
+    _refuse_interpolations(OmegaConf.to_container(recipe), f"recipe {path}")
     extends = recipe.pop("extends", None)
     if extends is None:
         return recipe
+    if not isinstance(extends, str):
+        raise UserError(f"recipe {path}: extends={extends} must be the name of a recipe, or a file")
     beside = path.parent / extends
-    return _change(_read(str(beside) if beside.is_file() else extends), recipe)
+    extended = str(beside) if os.path.isfile(beside) else extends
+    return _change(_read(extended, (*changes, path.resolve())), recipe)
+
+
+def _check_form(path: Path) -> None:
+    """Refuses YAML of which little stands for gigabytes or minutes: lists that repeat lists, and deep nesting."""
+    depth = 0
+    with path.open(encoding="utf-8") as file:
+        for event in yaml.parse(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"recipe {path} repeats parts of itself by * aliases: write them out")
+            if depth > DEEPEST:
+                raise UserError(f"recipe {path} is nested more than {DEEPEST} levels deep: no recipe needs that")
+
+
+def _refuse_interpolations(value: Any, where: str) -> None:
+    """Refuses `${...}`: `${oc.env:TOKEN}` would write a secret of the environment into what is saved and published."""
+    if isinstance(value, str) and "${" in value:
+        raise UserError(f"{where}: {value} is to be computed from something else: write the value itself")
+    for part in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []:
+        _refuse_interpolations(part, where)
 
 
 def _change(recipe: DictConfig, change: DictConfig) -> DictConfig:
@@ -293,6 +338,8 @@ def _check(recipe: Recipe) -> None:
     if recipe.data.validation == "split" and recipe.data.folds != "split":
         raise UserError("data.validation=split needs the corpus's own sides: set data.folds=split too")
     _positive("data.group_size", recipe.data.group_size)
+    _within("seed", recipe.seed, 0, LARGEST_SEED)
+    _within("workers", recipe.workers, 0, 1_000)
     for factor in recipe.data.speed_factors or [0]:
         _positive("data.speed_factors", factor)
     if not recipe.stages:
@@ -333,8 +380,17 @@ def _check_stage(name: str, stage: StageRecipe, tasks: list[str], validation: st
         _positive(f"{name}.loss_weights.{task}", weight)
     if not stage.loss_weights:
         raise UserError(f"{name}.loss_weights is empty: name at least one of {', '.join(tasks)}")
-    for key in ("epochs", "encoder_learning_rate", "head_learning_rate", "batch_size", "gradient_accumulation_steps"):
+    if stage.batch_size is not None and stage.batch_duration is not None:
+        raise UserError(
+            f"{name} has both batch_size={stage.batch_size} and batch_duration={stage.batch_duration:g}: "
+            "set one of them to null"
+        )
+    size = "batch_size" if stage.batch_duration is None else "batch_duration"
+    for key in ("epochs", "encoder_learning_rate", "head_learning_rate", size, "gradient_accumulation_steps"):
         _positive(f"{name}.{key}", getattr(stage, key))
+    _positive(f"{name}.max_gradient_norm", stage.max_gradient_norm)
+    _within(f"{name}.warmup", stage.warmup, 0, 1)
+    _within(f"{name}.weight_decay", stage.weight_decay, 0, 1_000)
     _choice(f"{name}.schedule", stage.schedule, SCHEDULES)
     _choice(f"{name}.keep", stage.keep, ("last", "best"))
     if stage.freeze_layers not in ("third", "all") and not (
@@ -351,5 +407,10 @@ def _choice(key: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _positive(key: str, value: float) -> None:
-    if not value > 0:
-        raise UserError(f"{key}={value} must be above 0")
+    if not 0 < value < math.inf:
+        raise UserError(f"{key}={value} must be a number above 0")
+
+
+def _within(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UserError(f"{key}={value} must be from {low:g} to {high:g}")

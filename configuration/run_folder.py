@@ -1,13 +1,23 @@
 """The folders that a training and a study of many trainings write, and what is recorded there."""
 
+import errno
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from .errors import UserError
 from .recipe import Recipe, load_recipe, save_recipe
+
+# what the system says of a disk without room, through libraries that hand on its words alone; torch.save has its own
+FULL = (*map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)), "PytorchStreamWriter", "unexpected pos")
+LOCK_SECONDS = 8  # processes that read recordings live 5 s longer than a training that was killed, and hold its lock
 
 
 class RunFolder:
@@ -33,7 +43,7 @@ class RunFolder:
         Raises:
             UserError: the folder is not empty and `resume` is off, or it holds another recipe's run.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists() or (self.path.is_dir() and not _visible(self.path)):
             return
         if not self.recipe.is_file():
             raise UserError(f"{self.path} exists and holds no run: choose another --output")
@@ -48,8 +58,32 @@ class RunFolder:
         """Makes the folder and records the resolved recipe and every utterance's side."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.recipe.exists():
-            save_recipe(recipe, self.recipe)
+            _write_recipe(recipe, self.recipe)
+        if not self.split.exists():
             write_json(self.split, split)
+
+    @contextmanager
+    def held(self, wait: bool = False) -> Iterator[None]:
+        """Keeps all others from training into the folder, which is made if it is not there.
+
+        Args:
+            wait: until another training has ended.
+
+        Raises:
+            UserError: another training is at it, and `wait` is off.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=-1 if wait else LOCK_SECONDS)
+        except Timeout as error:
+            raise UserError(
+                f"another training is writing to {self.path}: wait for its end, or choose another --output"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def stage(self, index: int, name: str) -> Path:
         """Folder of the stage with this place, from 0."""
@@ -57,7 +91,10 @@ class RunFolder:
 
     def read_state(self) -> dict[str, Any]:
         """By stage: what was recorded when it ended."""
-        return read_json(self.state) if self.state.is_file() else {}
+        state = read_json(self.state) if self.state.is_file() else {}
+        if not isinstance(state, dict) or not all(isinstance(ended, dict) for ended in state.values()):
+            raise UserError(f"{self.state} is not what a training recorded: remove it to train its stages anew")
+        return state
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Records which stages have ended."""
@@ -84,7 +121,7 @@ class StudyFolder:
         Raises:
             UserError: the folder holds something else, or other recipes under these names.
         """
-        if self.path.exists() and any(self.path.iterdir()) and not self.recipes.is_dir():
+        if self.path.exists() and _visible(self.path) and not self.recipes.is_dir():
             raise UserError(f"{self.path} exists and holds no study: choose another --output")
         self.recipes.mkdir(parents=True, exist_ok=True)
         for name, recipe in recipes.items():
@@ -92,16 +129,63 @@ class StudyFolder:
             recipe = replace(recipe, seed=0, data=replace(recipe.data, test_fold=0))
             if path.is_file() and load_recipe(str(path)) != recipe:
                 raise UserError(f"{self.path} was started with another recipe, {path}: choose another --output")
-            save_recipe(recipe, path)
+            _write_recipe(recipe, path)
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """What a JSON file holds; `UserError` where it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}): restore it from where it came") from error
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON aside and moves it into place, so that no reader ever sees half of it."""
-    aside = path.with_suffix(".tmp")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Writes JSON, so that no reader ever sees half of it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    with moved_into_place(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def moved_into_place(path: Path) -> Iterator[Path]:
+    """Gives a path beside this one for a file or folder, which takes its place when it has been written."""
+    aside = path.with_name(f".{path.name}")
+    _remove(aside)  # of a program that was killed while it wrote
+    try:
+        yield aside
+    except BaseException:
+        _remove(aside)
+        raise
+    if path.is_dir():
+        shutil.rmtree(path)
     os.replace(aside, path)
+
+
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """Turns an error that comes of a full disk, whichever library raised it, into a `UserError`."""
+    try:
+        yield
+    except Exception as error:
+        reason = next((words for words in FULL if words in str(error)), None)
+        if reason is None:
+            raise
+        raise UserError(
+            f"{folder} cannot be written to ({reason}): make room, and the same command goes on from the last whole "
+            "checkpoint, train and demo with --resume"
+        ) from error
+
+
+def _write_recipe(recipe: Recipe, path: Path) -> None:
+    with moved_into_place(path) as aside:
+        save_recipe(recipe, aside)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds but for locks and what was being written when a program was killed."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -18,12 +18,12 @@ def main(
     model: Annotated[str, typer.Argument(help="A ser-meta model: a folder, or its name on the Hub.")],
     recording: Annotated[Path, typer.Argument(help="A sound file of any length.")],
     picture: Annotated[Path, typer.Argument(help="The PNG to write.")],
-    window: Annotated[float, typer.Option(help="Seconds of a window.")] = 4.0,
-    hop: Annotated[float, typer.Option(help="Seconds from one window to the next.")] = 1.0,
+    window: Annotated[float | None, typer.Option(help="Seconds of a window (default: the pipeline's).")] = None,
+    hop: Annotated[float | None, typer.Option(help="Seconds between windows (default: the pipeline's).")] = None,
 ) -> None:
     """Recognises the emotion over a long recording."""
     recognise = pipeline("speech-emotion-recognition", model=model, trust_remote_code=True)
-    result = recognise(str(recording), window_seconds=window, hop_seconds=hop, gate_decibels=-50, batch_size=8)
+    result = recognise(str(recording), window_seconds=window, hop_seconds=hop, batch_size=8)
     segments = [{**segment, **segment["emotion"][0]} for segment in result["segments"]]
     for segment in segments:
         print(f"{segment['start']:8.1f} - {segment['end']:8.1f} s  {segment['label']} {segment['score']:.2f}")

@@ -17,15 +17,20 @@ from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 
 from ..configuration.errors import UserError
 from ..configuration.run_folder import write_json
-from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames, mask_of
+from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel, SerMetaOutput
+from ..modeling_ser_meta.padding_ser_meta import mask_of
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 
 OPSET = 18
 TOLERANCE = 1e-4  # of the graph's logits against the model's
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 REQUIREMENTS = "numpy>=1.26\nonnxruntime>=1.20\nsoundfile>=0.13\nsoxr>=0.5\n"
-SHIPPED = ("audio_ser_meta.py", "windows_ser_meta.py")  # of what ships with every model: they need numpy only
+SHIPPED = (
+    "audio_ser_meta.py",
+    "segments_ser_meta.py",
+    "windows_ser_meta.py",
+)  # these of every model's files need numpy only
 CANNOT = {"sew": "it averages frames in pairs, and the exporter cannot follow lengths that depend on the recording's"}
 
 
@@ -119,7 +124,7 @@ def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tens
     lengths = attention_mask.sum(dim=-1)
     if isinstance(encoder, WhisperFrames):
         frame_mask = mask_of(encoder.frame_lengths(lengths), (inputs.shape[-1] - 1) // 2 + 1)
-        return encoder.run_layers(encoder.embed(inputs, attention_mask), frame_mask, padded=True)
+        return encoder.run_layers(encoder.embed(encoder.convolve(inputs, attention_mask)), frame_mask, padded=True)
     if isinstance(encoder, Wav2Vec2BertFrames):
         features, frame_mask, mask = inputs, attention_mask.bool(), attention_mask.bool()
     else:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from audio_ser_meta import AudioError, recording_name, speech_bounds, stream_audio
-from windows_ser_meta import Piece, cut_recording, merged_segments, own_frames, ranked, regions, verdict
+from segments_ser_meta import SMOOTHING, merged_segments, own_frames, ranked, regions, weights
+from windows_ser_meta import GATE_DECIBELS, Piece, cut_recording
 
 HERE = Path(__file__).resolve().parent
 
@@ -26,12 +27,15 @@ class Recognizer:
 
     Args:
         folder: where the model lies.
+        threads: of the computation; by default one a core.
     """
 
-    def __init__(self, folder: str | Path = HERE):
+    def __init__(self, folder: str | Path = HERE, threads: int | None = None):
         folder = Path(folder)
         self.facts = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
-        self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
         tables = folder / "features.npz"
         self.tables = dict(np.load(tables)) if tables.is_file() else {}
 
@@ -40,37 +44,40 @@ class Recognizer:
         recording: Any,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
-        smoothing: int = 3,
+        gate_decibels: float = GATE_DECIBELS,
+        smoothing: float = SMOOTHING,
     ) -> dict[str, Any]:
         """Recognises one recording of any length.
 
         Args:
             recording: a path, the bytes of an audio file, or `{"array", "sampling_rate"}`.
-            window_seconds: cut it into windows of this length; by default of 4 s, and only if it is longer than 15 s.
+            window_seconds: cut it, at its pauses and into windows of this length where it has none; by default of
+                4 s, and only if it is longer than 15 s.
             hop_seconds: from the start of one window to the next; by default half a window.
-            smoothing: over how many neighbouring windows scores are averaged before segments are joined.
+            gate_decibels: what is quieter than this is silence, in decibels of full scale.
+            smoothing: how reluctantly the label changes where there is no pause; 0 for none.
 
         Returns:
             every reported classification task's `[{"label", "score"}, ...]`, best first; a regression's number; the
-            transcript; with windows also `segments`, their times in seconds.
+            transcript; of a recording that was cut also `segments`, their times in seconds; of one that is silent
+            throughout also `abstained`.
 
         Raises:
             AudioError: not a recording, or one that is too short.
         """
         rate, name = self.facts["sampling_rate"], recording_name(recording)
-        pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds)
+        pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds, gate_decibels)
         heard = [self._hear(piece, name) for piece in pieces]
         spans = regions([piece["span"] for piece in heard])
         target = self.facts["target_task"]
         names = [target, *(name for name in self.facts["tasks"] if name != target)]
         shown = [name for name in names if self.facts["tasks"][name]["reported"]]
         result = {name: self._task_result(name, heard, spans) for name in shown}
+        silent = heard[0]["silent"]
+        if silent:
+            result["abstained"] = True
         if heard[0]["windowed"] and target in shown:
-            labels = self.facts["tasks"][target]["labels"]
-            result["segments"] = [
-                {"start": round(start, 3), "end": round(end, 3), target: ranked(labels, scores)}
-                for start, end, scores in merged_segments(self._scores(target, heard), spans, smoothing)
-            ]
+            result["segments"] = [] if silent else self._segments(heard, spans, smoothing)
         return result
 
     def logits(self, recordings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -112,7 +119,18 @@ class Recognizer:
             "span": tuple(end / rate for end in ends),
             "heard": tuple(bound / rate for bound in heard),
             "windowed": piece.windowed,
+            "stretch": piece.stretch,
+            "silent": piece.silent,
         }
+
+    def _segments(self, heard: list[dict], spans: list[tuple[float, float]], smoothing: float) -> list[dict]:
+        target, stretches = self.facts["target_task"], [piece["stretch"] for piece in heard]
+        labels = self.facts["tasks"][target]["labels"]
+        found = merged_segments(self._scores(target, heard), spans, stretches, smoothing)
+        return [
+            {"start": round(start, 3), "end": round(end, 3), target: ranked(labels, scores)}
+            for start, end, scores in found
+        ]
 
     def _scores(self, name: str, heard: list[dict]) -> np.ndarray:
         """Probabilities `(pieces, labels)`, the target's calibrated."""
@@ -124,11 +142,17 @@ class Recognizer:
     def _task_result(self, name: str, heard: list[dict], spans: list[tuple[float, float]]) -> Any:
         task = self.facts["tasks"][name]
         if task["kind"] == "ctc":
-            own = [own_frames(piece[name], piece["heard"], span) for piece, span in zip(heard, spans, strict=True)]
-            return self._text(np.concatenate(own))
+            stretches: dict[int, list[np.ndarray]] = {}
+            for piece, span in zip(heard, spans, strict=True):
+                own = own_frames(piece[name], piece["heard"], span)
+                stretches.setdefault(piece["stretch"], []).append(own)
+            texts = [self._text(np.concatenate(own)) for own in stretches.values()]
+            return " ".join(text for text in texts if text)
         if task["kind"] == "regression":
-            return float(np.concatenate([piece[name] for piece in heard]).astype(np.float64).mean())
-        return ranked(task["labels"], verdict(self._scores(name, heard)))
+            values = np.concatenate([piece[name] for piece in heard]).astype(np.float64)
+            return float(np.average(values, weights=[end - start for start, end in spans]))
+        scores = self._scores(name, heard)
+        return ranked(task["labels"], weights(scores, spans) @ scores)
 
     def _text(self, ids: np.ndarray) -> str:
         """CTC's greedy reading of character ids: repeats collapse, blanks and unknown characters vanish."""

@@ -219,7 +219,7 @@ def _in_words(error: BaseException, repository: str, endpoint: str) -> str:
         return f"{repository} cannot be a repository's name: {str(error).splitlines()[0]}"
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set: unset it to push to the Hub"
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, HfHubHTTPError) and error.response is not None:  # huggingface_hub 0.36 has one without
         return f"{repository}: {_refusal(error)}"
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return f"no way to {endpoint} ({reason}): check the network, and push again"

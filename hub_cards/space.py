@@ -1,6 +1,8 @@
 """The page that tries a model in a browser: served here, or written as the folder of a Space on the Hub."""
 
 import shutil
+import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +13,7 @@ from huggingface_hub import SpaceCardData
 from ..configuration.errors import UserError
 
 GRADIO = "6.31.0"  # what the page was tested with
-PAGE = ("space_app.py", "timeline.py", "plots_style.py", "predictions_table.py")
+PAGE = ("space_app.py", "space_gate.py", "timeline.py", "plots_style.py", "predictions_table.py")
 APP = '''"""A page on which a model is tried in a browser."""
 
 from pathlib import Path
@@ -29,7 +31,7 @@ if __name__ == "__main__":
 '''
 REQUIREMENTS = (
     "torch>=2.6",
-    "transformers>=4.57,<6",
+    "transformers>=4.57.6,<6",
     "numpy>=1.26",
     "soundfile>=0.13",
     "soxr>=0.5",
@@ -116,6 +118,8 @@ def serve(recognise: Any, name: str, host: str = "127.0.0.1", port: int = 7860) 
 
     from .space_app import build_page, launch_page
 
+    # a service is ended so; Python's own way out would leave the visitors' recordings behind
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     rate = recognise.processor.sampling_rate
     recognise({"array": np.zeros(rate, np.float32), "sampling_rate": rate})
     try:

@@ -1,5 +1,6 @@
 """The page on which a model is tried in a browser: it runs on one's own machine, and ships with a Space."""
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 import soundfile
 from gradio_client.utils import is_http_url_like
 from PIL import Image
+from starlette.middleware import Middleware
 
+from .space_gate import Gate
 from .timeline import plot_timeline
 
 LONGEST_SECONDS = 600
@@ -44,8 +47,10 @@ def build_page(recognise: Recogniser, name: str, examples: Sequence[Path] = ()) 
     """
     tasks, target = recognise.model.config.tasks, recognise.model.config.target_task
     names = [target, *(task for task in recognise.model.config.reported_tasks if task != target)]
+    kept = TemporaryDirectory(prefix="ser-meta-page-", ignore_cleanup_errors=True)  # this page's, this user's alone
+    os.environ["GRADIO_TEMP_DIR"] = kept.name
     with gr.Blocks(
-        title="Speech emotion recognition", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)
+        title="Speech emotion recognition", analytics_enabled=False, delete_cache=(KEPT_SECONDS // 10, KEPT_SECONDS)
     ) as page:
         gr.Markdown(f"# How does this voice sound?\nSpeech emotion recognition with `{name}`")
         with gr.Row():
@@ -75,7 +80,8 @@ def build_page(recognise: Recogniser, name: str, examples: Sequence[Path] = ()) 
             concurrency_limit=1,
             show_progress_on=results[0],
         )
-    return page.queue(max_size=WAITING)
+    page.kept = kept  # is removed with the page, or when Python ends
+    return page.queue(max_size=WAITING, api_open=False)
 
 
 async def take_upload(take: Callable[[Any], Awaitable[str | None]], path: str | Path | None) -> str | None:
@@ -87,12 +93,16 @@ async def take_upload(take: Callable[[Any], Awaitable[str | None]], path: str | 
 
 def launch_page(page: gr.Blocks, **options: Any) -> Any:
     """Starts the server; `options` are Gradio's: where it listens, and whether it blocks."""
+    gate = Middleware(Gate, largest=LARGEST_BYTES, folder=Path(page.kept.name))
     return page.launch(
         theme=gr.themes.Default(**FONTS),
         footer_links=[],
         max_file_size=LARGEST_BYTES,
+        state_session_capacity=2 * WAITING,  # Gradio would remember ten thousand visitors; the page has no state
         ssr_mode=False,
         share=False,
+        enable_monitoring=False,
+        app_kwargs={"middleware": [gate]},
         **options,
     )
 

@@ -1,6 +1,7 @@
 """Recordings as the model hears them: mono float32 at the model's sampling rate, whole or block by block."""
 
 import io
+import os.path
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ except ImportError:
     soundfile = soxr = None
 
 BLOCK_SECONDS = 10  # of a recording that is read from disk piece by piece
+BLOCK_VALUES = 2**22  # of all channels together that are read at once: a header may claim 1,024 channels
+# What lies outside is a damaged header or no speech: telephones have 8 kHz, studios 768 kHz at most; and every second
+# of a lower rate would become as many samples as any other (ours).
+LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000
+LOUDEST = 100.0  # of a sample, where full scale is 1: 40 dB beyond it are integers in disguise, or damaged (ours)
 
 
 class AudioError(ValueError):
@@ -32,7 +38,8 @@ def read_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
         float32 samples of shape `(samples,)`.
 
     Raises:
-        AudioError: no such file, not audio, empty, or samples that are not finite or not in -1..1 but integers.
+        AudioError: no such file, not audio, empty, a sampling rate outside 4 to 768 kHz, an array of another shape, or
+            samples that are not finite, or not in -1..1 but integers or as large as integers.
     """
     return np.concatenate(list(stream_audio(source, sampling_rate)))
 
@@ -55,7 +62,7 @@ def stream_audio(source: Any, sampling_rate: int = 16_000) -> Iterator[np.ndarra
     """
     name = recording_name(source)
     blocks, rate = _blocks(source, name)
-    return _resampled(_checked(blocks, name), rate, sampling_rate)
+    return _not_empty(_resampled(_checked(blocks, name), check_rate(rate, name), sampling_rate), name)
 
 
 def resample(samples: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
@@ -63,12 +70,33 @@ def resample(samples: np.ndarray, rate: float, target_rate: float) -> np.ndarray
     return np.concatenate(list(_resampled([samples], rate, target_rate)))
 
 
+def check_rate(rate: Any, name: str) -> float:
+    """A recording's sampling rate in Hz; `AudioError` for one outside 4 to 768 kHz."""
+    try:
+        known = LOWEST_RATE <= float(rate) <= HIGHEST_RATE
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise AudioError(
+            f"{name} has a sampling rate of {rate} Hz, not one from {LOWEST_RATE} to {HIGHEST_RATE}: "
+            "mend its header, or record it again"
+        )
+    return float(rate)
+
+
+def sound_blocks(opened: Any) -> Iterator[np.ndarray]:
+    """What an open sound file holds, `(samples, channels)` at a time, however many samples its header claims."""
+    frames = min(BLOCK_SECONDS * opened.samplerate, BLOCK_VALUES // opened.channels)
+    while len(block := opened.read(frames, dtype="float32", always_2d=True)):
+        yield block
+
+
 def recording_name(source: Any) -> str:
-    """What messages call a recording: its path, where it has one."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    path = source.get("path") if isinstance(source, dict) else None
-    return str(path) if path else f"the recording given as {type(source).__name__}"
+    """What messages call a recording: its path, where it has one, quoted if it would not fit one line."""
+    path = source.get("path") if isinstance(source, dict) else source
+    if not isinstance(path, (str, Path)) or not str(path):
+        return f"the recording given as {type(source).__name__}"
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def speech_bounds(samples: np.ndarray, sampling_rate: int, decibels: float) -> tuple[int, int]:
@@ -86,20 +114,33 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, decibels: float) -> np
     return samples[slice(*speech_bounds(samples, sampling_rate, decibels))]
 
 
-def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
+def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], Any]:
     if isinstance(source, dict) and ("array" in source or "blocks" in source):
         if not source.get("sampling_rate"):
             raise AudioError(f'{name} has no sampling rate: pass {{"array": ..., "sampling_rate": ...}}')
-        blocks = source["blocks"] if "blocks" in source else [_mono(np.asarray(source["array"]), name)]
-        return blocks, float(source["sampling_rate"])
+        blocks = source["blocks"] if "blocks" in source else [source["array"]]
+        return (_mono(block, name) for block in blocks), source["sampling_rate"]
     return _file_blocks(_file(source, name), name)
 
 
-def _mono(array: np.ndarray, name: str) -> np.ndarray:
+def _mono(samples: Any, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:
+        raise AudioError(f"{name} has rows of different lengths: give (samples,) or (channels, samples)") from error
     if array.dtype.kind in "iu":
         raise AudioError(f"{name} holds {array.dtype} samples: divide them by their full scale (int16: 32768)")
-    array = array.astype(np.float32)
-    return array.mean(axis=0) if array.ndim == 2 else array
+    if array.dtype.kind != "f":
+        raise AudioError(f"{name} holds {array.dtype} and no samples: give floats in -1..1")
+    if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= len(array) <= array.shape[1]):
+        raise AudioError(f"{name} is an array of the shape {array.shape}: give (samples,) or (channels, samples)")
+    return _mixed(array if array.ndim == 2 else array[None])
+
+
+def _mixed(channels: np.ndarray) -> np.ndarray:
+    # what becomes infinite here is refused afterwards
+    with np.errstate(over="ignore", invalid="ignore"):
+        return channels.astype(np.float32, copy=False).mean(axis=0)
 
 
 def _file(source: Any, name: str) -> Any:
@@ -107,8 +148,8 @@ def _file(source: Any, name: str) -> Any:
         source = source.get("bytes") or source.get("path")
     if isinstance(source, bytes):
         return io.BytesIO(source)
-    if isinstance(source, (str, Path)) and not Path(source).is_file():
-        raise AudioError(f"no such file: {source}")
+    if isinstance(source, (str, Path)) and not os.path.isfile(source):
+        raise AudioError(f"no such file: {name}")
     if not isinstance(source, (str, Path)) and not hasattr(source, "seek"):
         raise AudioError(
             f"{name} is no recording: give a path, the bytes of a file, or an array and its sampling rate"
@@ -130,21 +171,32 @@ def _file_blocks(file: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
 def _blocks_of(opened: Any, name: str) -> Iterator[np.ndarray]:
     with opened:
         try:
-            for block in opened.blocks(BLOCK_SECONDS * opened.samplerate, dtype="float32", always_2d=True):
-                yield block.T.mean(axis=0)
+            yield from (_mixed(block.T) for block in sound_blocks(opened))
         except soundfile.LibsndfileError as error:
             raise _unreadable(name, error) from error
 
 
 def _unreadable(name: str, error: Exception) -> AudioError:
-    return AudioError(f"{name} cannot be read as audio ({error}): give WAV, FLAC, OGG or MP3")
+    reason = " ".join(getattr(error, "error_string", str(error)).split())
+    return AudioError(f"{name} cannot be read as audio ({reason}): give WAV, FLAC, OGG or MP3")
 
 
 def _checked(blocks: Iterable[np.ndarray], name: str) -> Iterator[np.ndarray]:
-    empty = True
     for block in blocks:
         if not np.isfinite(block).all():
             raise AudioError(f"{name} holds NaN or infinite samples: export it again, or leave it out")
+        peak = np.abs(block).max(initial=0)
+        if peak > LOUDEST:
+            raise AudioError(
+                f"{name} holds samples of {peak:g}, where full scale is 1: divide them by their full scale "
+                "(of int16 32768), or leave it out"
+            )
+        yield block
+
+
+def _not_empty(blocks: Iterable[np.ndarray], name: str) -> Iterator[np.ndarray]:
+    empty = True
+    for block in blocks:
         empty = empty and not block.size
         yield block
     if empty:

@@ -9,19 +9,22 @@ that padding never changes a frame:
 """
 
 import inspect
-import logging
 from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel, WhisperConfig
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-logger = logging.getLogger(__name__)
+from .loading_ser_meta import prepare_config
+from .padding_ser_meta import ConvolutionalFront, MaskedPositions, convolved, mask_depthwise_convolutions, mask_of
 
-# A full Whisper checkpoint holds the encoder under one of these prefixes; "model." Transformers takes off itself, and
-# version 4 leaves out what does not have it
-_WHISPER_PREFIXES = {r"^model\.encoder\.": "model.", r"^encoder\.": ""}
+try:
+    from transformers.masking_utils import create_bidirectional_mask
+except ImportError:  # transformers 4 makes its masks otherwise
+    create_bidirectional_mask = None
+
+WHISPER_BATCH = 50  # log-mel frames that a batch may be padded to a multiple of: half a second
 
 
 class EncoderOutput(NamedTuple):
@@ -40,49 +43,6 @@ class EncoderOutput(NamedTuple):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-class ConvolutionalFront(nn.Module):
-    """A raw-waveform encoder's convolutions, with group norm statistics over the true samples only.
-
-    Takes the place of the backbone's own feature encoder, under the same parameter names. A three-dimensional input is
-    taken for features computed before, and passes through: this is how the adapter hands the backbone its result.
-    """
-
-    def __init__(self, conv_layers: nn.ModuleList):
-        super().__init__()
-        self.conv_layers = conv_layers
-
-    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """From a waveform `(batch, samples)`, true `lengths` `(batch,)` in samples or None when all are full, to
-        features `(batch, channels, frames)`."""
-        if inputs.dim() == 3:
-            return inputs
-        features = inputs[:, None]
-        for layer in self.conv_layers:
-            norm = getattr(layer, "layer_norm", None)
-            if lengths is not None and isinstance(norm, nn.GroupNorm):
-                lengths = _convolved(lengths, layer.conv.kernel_size[0], layer.conv.stride[0])
-                features = layer.activation(_masked_group_norm(norm, layer.conv(features), lengths))
-            else:
-                features = layer(features)
-        return features
-
-
-class _MaskedPositions(nn.Module):
-    """data2vec's stack of positional convolutions, each of which sees zeros beyond a recording's end, as alone."""
-
-    def __init__(self, stack: nn.Module):
-        super().__init__()
-        self.layers = stack.layers
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        # the backbone has just set the padded frames, and only those, to zero
-        true_frames = (hidden_states != 0).any(dim=-1)[:, None]
-        positions = hidden_states.transpose(1, 2)
-        for layer in self.layers:
-            positions = layer(positions) * true_frames
-        return positions.transpose(1, 2)
-
-
 class WaveformEncoder(nn.Module):
     """The raw-waveform families behind one face; `backbone` is the untouched Transformers model but for its front."""
 
@@ -96,9 +56,9 @@ class WaveformEncoder(nn.Module):
         self.convolutions = list(zip(config.conv_kernel, config.conv_stride, strict=True))
         self.squeeze_factor = getattr(config, "squeeze_factor", 1)
         if config.model_type == "data2vec-audio":
-            backbone.encoder.pos_conv_embed = _MaskedPositions(backbone.encoder.pos_conv_embed)
+            backbone.encoder.pos_conv_embed = MaskedPositions(backbone.encoder.pos_conv_embed)
         if config.model_type == "wav2vec2-conformer":
-            _mask_depthwise_convolutions(backbone.encoder.layers)
+            mask_depthwise_convolutions(backbone.encoder.layers)
             # the stock forward has this module and never calls it
             backbone.encoder.pos_conv_embed.requires_grad_(False)
 
@@ -112,10 +72,27 @@ class WaveformEncoder(nn.Module):
         """The convolutional feature encoder."""
         return [self.backbone.feature_extractor]
 
+    @property
+    def behind_layers(self) -> list[nn.Module]:
+        """What stands behind the last layer: the norm of the pre-norm families, SEW's upsampling."""
+        encoder, config = self.backbone.encoder, self.backbone.config
+        if config.model_type == "sew":
+            return [encoder.upsample]
+        pre_norm = getattr(config, "do_stable_layer_norm", False) or config.model_type == "wav2vec2-conformer"
+        return [encoder.layer_norm] if pre_norm else []
+
+    @property
+    def continues(self) -> bool:
+        """Whether `from_layers` can go on above any layer.
+
+        SEW's layers work on squeezed frames, and the conformer's take position embeddings from below them.
+        """
+        return self.backbone.config.model_type not in ("sew", "wav2vec2-conformer")
+
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames `(batch,)` that recordings of `lengths` samples give."""
         for kernel, stride in self.convolutions:
-            lengths = _convolved(lengths, kernel, stride)
+            lengths = convolved(lengths, kernel, stride)
         return lengths
 
     @property
@@ -127,33 +104,71 @@ class WaveformEncoder(nn.Module):
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None, output_attentions: bool = False
     ) -> EncoderOutput:
         """From a waveform `(batch, samples)` and its mask of true samples to the layers' hidden states."""
+        return self.from_features(*self.features(inputs, attention_mask), output_attentions)
+
+    def features(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """From a waveform and its mask to the convolutions' output `(batch, frames, channels)` and its frame mask."""
         inputs, lengths = self._whole_frames(inputs, _true_lengths(inputs.shape[-1], attention_mask, inputs))
         ragged = bool((lengths < inputs.shape[-1]).any())
-        features = self.backbone.feature_extractor(inputs, lengths if ragged else None)
-        # without padding the backbone gets no mask: the same kernels, so the same bits, as without the adapter
-        mask = mask_of(lengths, inputs.shape[-1]) if ragged else None
-        output = self.backbone(
-            features, attention_mask=mask, output_hidden_states=True, output_attentions=output_attentions
+        features = self.backbone.feature_extractor(inputs, lengths if ragged else None).transpose(1, 2)
+        return features, mask_of(self.frame_lengths(lengths), features.shape[1])
+
+    def from_features(
+        self, features: torch.Tensor, frame_mask: torch.Tensor, output_attentions: bool = False
+    ) -> EncoderOutput:
+        """From what `features` gave, computed now or before, to the layers' hidden states."""
+        # SpecAugment refuses a batch in which not one of its spans fits
+        missing = max(0, _masked_span(self.backbone) - features.shape[1])
+        features, frame_mask = (
+            nn.functional.pad(features, (0, 0, 0, missing)),
+            nn.functional.pad(frame_mask, (0, missing)),
         )
-        frame_mask = mask_of(self.frame_lengths(lengths), features.shape[-1])
-        lower = [self._at_full_rate(state, features.shape[-1]) for state in output.hidden_states[1 : len(self.layers)]]
+        output = self.backbone(
+            features.transpose(1, 2),
+            attention_mask=self._sample_mask(frame_mask),
+            output_hidden_states=True,
+            output_attentions=output_attentions,
+        )
+        lower = [self._at_full_rate(state, features.shape[1]) for state in output.hidden_states[1 : len(self.layers)]]
         return EncoderOutput((*lower, output.last_hidden_state), frame_mask, _given(output.attentions))
 
-    def _whole_frames(self, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Extends recordings by silence where the encoder cannot take them as they are.
+    def from_layers(self, states: tuple[torch.Tensor, ...], frame_mask: torch.Tensor) -> EncoderOutput:
+        """From the states of the lower layers, computed before, to those of all; at least one layer is above them."""
+        arguments = self._layer_arguments(states[-1], None if frame_mask.all() else frame_mask)
+        return EncoderOutput(_states_above(self, states, arguments), frame_mask)
 
-        SEW averages frames in pairs, so an odd last frame would be averaged with padding in a batch and dropped alone;
-        SpecAugment refuses a batch in which not one of its spans fits.
+    def _layer_arguments(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor | None) -> dict:
+        """What the stock forward gives each layer beside the hidden states."""
+        encoder = self.backbone.encoder
+        if self.backbone.config.model_type == "wavlm":
+            attention = encoder.layers[0].attention
+            bias = attention.compute_bias(hidden_states.shape[1], hidden_states.shape[1])
+            return {"attention_mask": frame_mask, "position_bias": bias.repeat(hidden_states.shape[0], 1, 1)}
+        if hasattr(encoder, "_update_full_mask"):  # transformers 4
+            return {"attention_mask": encoder._update_full_mask(frame_mask, hidden_states)}
+        mask = create_bidirectional_mask(config=encoder.config, inputs_embeds=hidden_states, attention_mask=frame_mask)
+        return {"attention_mask": mask}
+
+    def _sample_mask(self, frame_mask: torch.Tensor) -> torch.Tensor | None:
+        """The mask of samples from which the backbone finds this mask of frames.
+
+        None without padding: then the backbone runs the same kernels, and gives the same bits, as without the adapter.
+        """
+        if frame_mask.all():
+            return None
+        samples = self._samples_for(frame_mask.sum(dim=-1))
+        return mask_of(samples, int(samples.max()))
+
+    def _whole_frames(self, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Extends recordings by silence where SEW, which averages frames in pairs, cannot take them as they are.
+
+        An odd last frame would be averaged with padding in a batch and dropped alone.
         """
         frames = self.frame_lengths(lengths)
         _require_frames(frames, lengths, self.shortest_input)
         if self.squeeze_factor > 1:
             lengths = torch.maximum(lengths, self._samples_for(_rounded_up(frames, self.squeeze_factor)))
-        samples = int(lengths.max())
-        span = _masked_span(self.backbone)
-        if int(frames.max()) < span:
-            samples = self._samples_for(torch.tensor(span)).item()
-        return nn.functional.pad(inputs, (0, max(0, samples - inputs.shape[-1]))), lengths
+        return nn.functional.pad(inputs, (0, max(0, int(lengths.max()) - inputs.shape[-1]))), lengths
 
     def _samples_for(self, frames: torch.Tensor) -> torch.Tensor:
         for kernel, stride in reversed(self.convolutions):
@@ -185,6 +200,16 @@ class Wav2Vec2BertFrames(nn.Module):
         """What stands for the convolutional feature encoder: nothing."""
         return []
 
+    @property
+    def behind_layers(self) -> list[nn.Module]:
+        """What stands behind the last layer: nothing."""
+        return []
+
+    @property
+    def continues(self) -> bool:
+        """Whether the encoder can go on above any layer: its layers take position embeddings from below them."""
+        return False
+
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames `(batch,)` that `lengths` feature vectors give."""
         return lengths
@@ -214,6 +239,7 @@ class WhisperFrames(nn.Module):
 
     input_name = "input_features"
     shortest_input = 1
+    continues = True
 
     def __init__(self, backbone: WhisperEncoder):
         super().__init__()
@@ -232,6 +258,11 @@ class WhisperFrames(nn.Module):
         """The two convolutions over the log-mel frames."""
         return [self.backbone.conv1, self.backbone.conv2]
 
+    @property
+    def behind_layers(self) -> list[nn.Module]:
+        """The norm behind the last layer."""
+        return [self.backbone.layer_norm]
+
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames `(batch,)` that `lengths` log-mel frames give."""
         return (lengths - 1) // 2 + 1
@@ -244,39 +275,54 @@ class WhisperFrames(nn.Module):
         Raises:
             ValueError: more frames than the encoder has positions (30 s).
         """
+        return self.from_features(*self.features(inputs, attention_mask))
+
+    def features(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """From log-mel features and their mask to the convolutions' output `(batch, frames, width)` and its mask."""
         if attention_mask is not None and attention_mask.shape[-1] != inputs.shape[-1]:
             # the stock feature extractor, called by a stock pipeline, gives its mask in samples
             attention_mask = attention_mask[:, :: attention_mask.shape[-1] // inputs.shape[-1]]
         lengths = _true_lengths(inputs.shape[-1], attention_mask, inputs)
-        inputs = inputs[..., : int(lengths.max())]
-        frame_mask = mask_of(self.frame_lengths(lengths), int(self.frame_lengths(lengths).max()))
-        hidden_states = self.embed(inputs, mask_of(lengths, inputs.shape[-1]))
-        return self.run_layers(hidden_states, frame_mask, padded=not frame_mask.all())
+        # the rest of 30 s is cut off, but not what a batch is rounded up to
+        inputs = inputs[..., : int(_rounded_up(lengths.max(), WHISPER_BATCH))]
+        features = self.convolve(inputs, mask_of(lengths, inputs.shape[-1]))
+        return features, mask_of(self.frame_lengths(lengths), features.shape[1])
+
+    def from_features(
+        self, features: torch.Tensor, frame_mask: torch.Tensor, output_attentions: bool = False
+    ) -> EncoderOutput:
+        """From what `features` gave, computed now or before, to the layers' hidden states."""
+        return self.run_layers(self.embed(features), frame_mask, padded=not frame_mask.all())
+
+    def from_layers(self, states: tuple[torch.Tensor, ...], frame_mask: torch.Tensor) -> EncoderOutput:
+        """From the states of the lower layers, computed before, to those of all; at least one layer is above them."""
+        mask = None if frame_mask.all() else self._layer_mask(frame_mask, states[-1].dtype)
+        arguments = {"attention_mask": mask, **self.layer_arguments}
+        return EncoderOutput(_states_above(self, states, arguments), frame_mask)
 
     def run_layers(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, padded: bool) -> EncoderOutput:
         """From the embedded frames `(batch, frames, width)` to the layers' hidden states; without padding no mask."""
         mask = self._layer_mask(frame_mask, hidden_states.dtype) if padded else None
-        states = []
-        for layer in self.layers:
-            output = layer(hidden_states, mask, **self.layer_arguments)
-            hidden_states = output[0] if isinstance(output, tuple) else output
-            states.append(hidden_states)
-        states[-1] = self.backbone.layer_norm(hidden_states)
-        return EncoderOutput(tuple(states), frame_mask)
+        arguments = {"attention_mask": mask, **self.layer_arguments}
+        return EncoderOutput(_states_above(self, (), arguments, hidden_states), frame_mask)
 
-    def embed(self, inputs: torch.Tensor, input_mask: torch.Tensor) -> torch.Tensor:
-        """From log-mel features and their mask to what the first layer takes `(batch, frames, width)`."""
-        backbone, positions = self.backbone, self.backbone.config.max_source_positions
+    def convolve(self, inputs: torch.Tensor, input_mask: torch.Tensor) -> torch.Tensor:
+        """From log-mel features and their mask to the convolutions' output `(batch, frames, width)`."""
+        backbone = self.backbone
         # zeros beyond the end of each recording before either convolution, as when it is alone
         hidden_states = nn.functional.gelu(backbone.conv1(inputs * input_mask[:, None]))
-        hidden_states = nn.functional.gelu(backbone.conv2(hidden_states * input_mask[:, None])).transpose(1, 2)
-        frames = hidden_states.shape[1]
+        return nn.functional.gelu(backbone.conv2(hidden_states * input_mask[:, None])).transpose(1, 2)
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """From the convolutions' output to what the first layer takes `(batch, frames, width)`."""
+        backbone, positions = self.backbone, self.backbone.config.max_source_positions
+        frames = features.shape[1]
         if frames > positions:
             raise ValueError(
                 f"a recording of {frames / 50:.1f} s is longer than the {positions / 50:.0f} s that this encoder has "
                 "positions for: cut it into shorter pieces"
             )
-        hidden_states = hidden_states + backbone.embed_positions.weight[:frames]
+        hidden_states = features + backbone.embed_positions.weight[:frames]
         return nn.functional.dropout(hidden_states, backbone.dropout, training=backbone.training)
 
     def _layer_mask(self, frame_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -303,61 +349,21 @@ def build_encoder(config: PretrainedConfig, backbone: PreTrainedModel | None = N
     return families.get(config.model_type, WaveformEncoder)(backbone)
 
 
-def load_backbone(name_or_path: str, config: PretrainedConfig, **hub_options) -> PreTrainedModel:
-    """The pretrained speech encoder out of any checkpoint that holds one, in float32.
-
-    Reads safetensors or an old `pytorch_model.bin` (weights only), sharded or not, in half precision or not, with the
-    prefixes and extra heads of `...ForPreTraining`, `...ForCTC` and `...ForSequenceClassification`. One logged line
-    says what the checkpoint lacks or has too much.
-    """
-    prepare_config(config)
-    options = {"config": config, "dtype": torch.float32, "output_loading_info": True, **hub_options}
-    with _transformers_silent():
-        if isinstance(config, WhisperConfig):
-            backbone, info = WhisperEncoder.from_pretrained(name_or_path, key_mapping=_WHISPER_PREFIXES, **options)
-        else:
-            backbone, info = AutoModel.from_pretrained(name_or_path, **options)
-    _report(name_or_path, sorted(info["missing_keys"]), sorted(info["unexpected_keys"]))
-    return backbone
-
-
-def prepare_config(config: PretrainedConfig) -> None:
-    """Sets LayerDrop to 0 and drops the length adapter, in place."""
-    for name in ("layerdrop", "encoder_layerdrop"):
-        if hasattr(config, name):
-            setattr(config, name, 0.0)
-    if getattr(config, "add_adapter", False):
-        config.add_adapter = False
-
-
-class _transformers_silent:
-    """Transformers' own multi-line report about keys is replaced by our one line."""
-
-    def __enter__(self):
-        self.logger = logging.getLogger("transformers")
-        self.level = self.logger.level
-        self.logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_):
-        self.logger.setLevel(self.level)
-
-
-def _report(name: str, missing: list[str], unexpected: list[str]) -> None:
-    remarks = []
-    if missing:
-        remarks.append(f"lacks {len(missing)} tensors, newly initialised ({_shortened(missing)})")
-    if unexpected:
-        remarks.append(f"has {len(unexpected)} tensors that the encoder does not use ({_shortened(unexpected)})")
-    if remarks:
-        logger.warning("checkpoint %s %s", name, "; ".join(remarks))
-
-
-def _shortened(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def _convolved(lengths: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
-    return torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+def _states_above(
+    encoder: WaveformEncoder | WhisperFrames,
+    below: tuple[torch.Tensor, ...],
+    arguments: dict,
+    embedded: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, ...]:
+    """All layers' states, from those of the lower layers, or from what is `embedded` for the first."""
+    states, hidden_states = [*below], below[-1] if below else embedded
+    for layer in encoder.layers[len(below) :]:
+        output = layer(hidden_states, **arguments)
+        hidden_states = output[0] if isinstance(output, tuple) else output
+        states.append(hidden_states)
+    for module in encoder.behind_layers:
+        states[-1] = module(states[-1])
+    return tuple(states)
 
 
 def _rounded_up(lengths: torch.Tensor, multiple: int) -> torch.Tensor:
@@ -390,44 +396,3 @@ def _require_frames(frames: torch.Tensor, lengths: torch.Tensor, shortest: int) 
 
 def _given(attentions: tuple | None) -> tuple | None:
     return attentions if attentions and attentions[0] is not None else None
-
-
-def mask_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """Bool `(batch, size)`, true below each of the lengths `(batch,)`."""
-    return torch.arange(size, device=lengths.device)[None] < lengths[:, None]
-
-
-def _masked_group_norm(norm: nn.GroupNorm, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Group norm over time, one channel a group, of `(batch, channels, frames)`: statistics over true frames only.
-
-    In float32, as the stock kernel computes it.
-    """
-    values = features.float()
-    mask, count = mask_of(lengths, features.shape[-1])[:, None], lengths[:, None, None]
-    mean = (values * mask).sum(dim=-1, keepdim=True) / count
-    variance = ((values - mean).square() * mask).sum(dim=-1, keepdim=True) / count
-    normed = (values - mean) * torch.rsqrt(variance + norm.eps)
-    return (normed * norm.weight[:, None] + norm.bias[:, None]).to(features.dtype)
-
-
-def _mask_depthwise_convolutions(layers: nn.ModuleList) -> None:
-    """Conformer layers convolve over time behind the attention, without a mask of their own: give them one.
-
-    The layer's attention mask reaches its depthwise convolution by two hooks, so that it is also there when gradient
-    checkpointing runs the layer again.
-    """
-    for layer in layers:
-        depthwise = layer.conv_module.depthwise_conv
-        depthwise.true_frames = None
-        layer.register_forward_pre_hook(_remember_true_frames, with_kwargs=True)
-        depthwise.register_forward_pre_hook(_zero_padded_frames)
-
-
-def _remember_true_frames(layer: nn.Module, args: tuple, kwargs: dict) -> None:
-    mask = kwargs.get("attention_mask")
-    keys = None if mask is None else mask[:, 0, -1]
-    layer.conv_module.depthwise_conv.true_frames = keys if keys is None or keys.dtype == torch.bool else keys == 0
-
-
-def _zero_padded_frames(depthwise: nn.Module, args: tuple) -> tuple | None:
-    return None if depthwise.true_frames is None else (args[0] * depthwise.true_frames[:, None],)

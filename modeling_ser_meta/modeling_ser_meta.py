@@ -11,7 +11,8 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_ser_meta import SerMetaConfig
-from .encoder_ser_meta import EncoderOutput, build_encoder, load_backbone
+from .encoder_ser_meta import EncoderOutput, build_encoder
+from .loading_ser_meta import load_backbone
 from .losses_ser_meta import characters_loss, classification_loss, concordance_loss
 from .modules_ser_meta import (
     AugmentedResidualIntegration,
@@ -22,6 +23,7 @@ from .modules_ser_meta import (
     WeightedSum,
     masked_mean,
 )
+from .padding_ser_meta import mask_of
 
 
 @dataclass
@@ -100,7 +102,7 @@ class SerMetaModel(PreTrainedModel):
             revision: of the Hub repository.
             attention: the encoder's attention kernel, such as `"eager"`; None lets Transformers choose.
         """
-        speech_config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+        speech_config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=False)
         speech_config.dtype = torch.float32
         speech_config._name_or_path = ""  # it may be a folder of the machine that trains
         config = SerMetaConfig(speech_config=speech_config, tasks=tasks, **config_options)
@@ -112,7 +114,9 @@ class SerMetaModel(PreTrainedModel):
         input_values: torch.Tensor | None = None,
         input_features: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        extract_features: torch.Tensor | None = None,
         layer_states: torch.Tensor | None = None,
+        layers_below: int | None = None,
         labels: Mapping[str, torch.Tensor] | torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -125,8 +129,12 @@ class SerMetaModel(PreTrainedModel):
             input_features: what the encoder's own feature extractor gives, for log-mel encoders:
                 `(batch, mels, frames)` (Whisper) or `(batch, frames, features)` (wav2vec2-bert).
             attention_mask: `(batch, samples)` or `(batch, frames)`, 1 for true input; without it all of it is.
-            layer_states: what a frozen encoder gave for the recordings, `(batch, layers, frames, width)`, instead of
-                the recordings themselves; `attention_mask` is then that of the encoder's frames.
+            extract_features: what the encoder's frozen convolutions gave for the recordings,
+                `(batch, frames, channels)`, instead of the recordings themselves; `attention_mask` is then that of the
+                encoder's frames.
+            layer_states: what its frozen lower layers gave, or all of them, `(batch, layers, frames, width)`, instead.
+            layers_below: how many layers made `layer_states`, where only the last of their states are given: a fusion
+                that reads the last layer alone needs no others.
             labels: by task, class ids `(batch,)` or characters `(batch, length)`, -100 where missing or padded, or
                 numbers `(batch,)`, NaN where missing; a lone tensor is the target's.
             output_hidden_states: return the encoder's.
@@ -134,7 +142,15 @@ class SerMetaModel(PreTrainedModel):
                 `attn_implementation="eager"`.
             return_dict: false for a plain tuple.
         """
-        encoded = self.encode(input_values, input_features, attention_mask, layer_states, bool(output_attentions))
+        encoded = self.encode(
+            input_values,
+            input_features,
+            attention_mask,
+            extract_features,
+            layer_states,
+            layers_below,
+            bool(output_attentions),
+        )
         states = encoded.hidden_states
         frames = self.layer_fusion(states if self.standardization is None else self.standardization(states))
         task_logits, vectors = {}, []
@@ -164,17 +180,37 @@ class SerMetaModel(PreTrainedModel):
         input_values: torch.Tensor | None = None,
         input_features: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        extract_features: torch.Tensor | None = None,
         layer_states: torch.Tensor | None = None,
+        layers_below: int | None = None,
         output_attentions: bool = False,
     ) -> EncoderOutput:
-        """What the speech encoder makes of a batch; the arguments are those of `forward`."""
+        """What the speech encoder makes of a batch; the arguments are those of `forward`.
+
+        Raises:
+            ValueError: no input, or states of lower layers for a family that cannot go on above them.
+        """
         if layer_states is not None:
-            mask = _frame_mask(layer_states, attention_mask)
-            return EncoderOutput(layer_states.to(self.dtype).unbind(dim=1), mask)
+            return self._encode_above(layer_states, layers_below, _frame_mask(layer_states[:, 0], attention_mask))
+        if extract_features is not None:
+            frame_mask = _frame_mask(extract_features, attention_mask)
+            return self.encoder.from_features(extract_features.to(self.dtype), frame_mask, output_attentions)
         inputs = input_values if self.encoder.input_name == "input_values" else input_features
         if inputs is None:
             raise ValueError(f"{self.config.speech_config.model_type} needs {self.encoder.input_name}")
         return self.encoder(inputs.to(self.dtype), attention_mask, output_attentions)
+
+    def _encode_above(
+        self, layer_states: torch.Tensor, layers_below: int | None, frame_mask: torch.Tensor
+    ) -> EncoderOutput:
+        """What the encoder makes of its lower layers' states; the lowest given stands for those that are not."""
+        states = layer_states.to(self.dtype).unbind(dim=1)
+        states = (states[0],) * ((layers_below or len(states)) - len(states)) + states
+        if len(states) == len(self.encoder.layers):
+            return EncoderOutput(states, frame_mask)
+        if not self.encoder.continues:
+            raise ValueError(f"{self.config.speech_config.model_type} cannot go on from the states of lower layers")
+        return self.encoder.from_layers(states, frame_mask)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | PathLike | None, *arguments, **options) -> "SerMetaModel":
@@ -213,7 +249,7 @@ class SerMetaModel(PreTrainedModel):
             return []
         if count == len(layers):
             return self.freeze([self.encoder])
-        above = [*layers[count:], *self._behind_layers()]
+        above = [*layers[count:], *self.encoder.behind_layers]
         trained = {id(parameter) for module in above for parameter in module.parameters()}
         below = [parameter for parameter in self.encoder.parameters() if id(parameter) not in trained]
         return self._freeze_parameters(below)
@@ -232,21 +268,11 @@ class SerMetaModel(PreTrainedModel):
 
     def _eval_below_layers(self) -> None:
         """With frozen lower layers, SpecAugment and the dropout in front of the layers are off as well."""
-        parts = [*self.encoder.layers, *self._behind_layers()]
+        parts = [*self.encoder.layers, *self.encoder.behind_layers]
         within = {id(module) for part in parts for module in part.modules()}
         for module in self.encoder.modules():
             if id(module) not in within:
                 module.training = False
-
-    def _behind_layers(self) -> list[nn.Module]:
-        """What the encoder has behind its last layer: the norm of the pre-norm families, SEW's upsampling."""
-        backbone, config = self.encoder.backbone, self.config.speech_config
-        if config.model_type == "whisper":
-            return [backbone.layer_norm]
-        if config.model_type == "sew":
-            return [backbone.encoder.upsample]
-        pre_norm = getattr(config, "do_stable_layer_norm", False) or config.model_type == "wav2vec2-conformer"
-        return [backbone.encoder.layer_norm] if pre_norm else []
 
     def freeze(self, modules: list[nn.Module]) -> list[str]:
         """Freezes modules of the model; returns the names of the frozen parameters."""
@@ -319,10 +345,10 @@ def _refuse_pickled_weights(folder: Path) -> None:
         )
 
 
-def _frame_mask(layer_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+def _frame_mask(frames: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     if attention_mask is None:
-        return torch.ones(layer_states.shape[0], layer_states.shape[2], dtype=torch.bool, device=layer_states.device)
-    return attention_mask.bool()
+        attention_mask = torch.ones(frames.shape[:2], device=frames.device)
+    return mask_of(attention_mask.sum(dim=-1), frames.shape[1])
 
 
 def _layer_fusion(config: SerMetaConfig, width: int, layers: int) -> nn.Module:

@@ -8,16 +8,8 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 
 from .audio_ser_meta import AudioError, recording_name, speech_bounds, stream_audio
-from .windows_ser_meta import (
-    Piece,
-    audible_pieces,
-    cut_recording,
-    merged_segments,
-    own_frames,
-    ranked,
-    regions,
-    verdict,
-)
+from .segments_ser_meta import SMOOTHING, merged_segments, own_frames, ranked, regions, weights
+from .windows_ser_meta import GATE_DECIBELS, Piece, cut_recording
 
 PADDING = -1  # behind a recording's last character
 
@@ -27,14 +19,16 @@ class SpeechEmotionPipeline(ChunkPipeline):
 
     A recording is a path, the bytes of an audio file, `{"array", "sampling_rate"}`, `{"blocks", "sampling_rate"}` with
     an iterable of arrays, or an array with `sampling_rate=` in the call; any sampling rate, channels are mixed down.
-    One of up to 15 s goes to the model in one piece; a longer one is read from disk block by block and cut into
-    windows, `batch_size` of which go to the model together.
+    One of up to 15 s goes to the model in one piece; a longer one is read from disk block by block and cut at its
+    pauses, what is still longer than a window into windows; `batch_size` pieces go to the model together.
 
     Returns, for each recording, a dict: every reported classification task's `[{"label", "score"}, ...]`, best first,
-    the target's first; a regression task's value; the greedy transcript as text. With windows also `segments`, a list
-    of `{"start", "end", <target>: [{"label", "score"}, ...]}` in seconds; the scores above them are a mean of the
-    windows' in which a window weighs as much as its best score. The target's scores are calibrated: softmax
-    probabilities at the `calibration_temperature` of the model's config.
+    the target's first; a regression task's value; the greedy transcript as text. Of a recording that was cut also
+    `segments`, a list of `{"start", "end", <target>: [{"label", "score"}, ...]}` in seconds: neighbours meet in the
+    middle of a pause, and a pause of more than 2 s is in none of them. The scores above them are a mean of the pieces'
+    in which a piece weighs as much as its best score times its seconds. The target's scores are calibrated: softmax
+    probabilities at the `calibration_temperature` of the model's config. A recording that is silent throughout has no
+    segments, and its verdict is marked as `abstained`.
     """
 
     _load_processor = True
@@ -51,7 +45,7 @@ class SpeechEmotionPipeline(ChunkPipeline):
         gate_decibels: float | None = None,
         labels: list[str] | None = None,
         threshold: float | None = None,
-        smoothing: int | None = None,
+        smoothing: float | None = None,
         return_embeddings: bool | None = None,
     ) -> tuple[dict, dict, dict]:
         """Parameters of a call.
@@ -59,17 +53,17 @@ class SpeechEmotionPipeline(ChunkPipeline):
         Args:
             tasks: which tasks to report, instead of the model's own choice; the only way to see the speaker's.
             sampling_rate: of recordings given as bare arrays, in Hz.
-            window_seconds: cut every recording into windows of this length; by default of 4 s, and only recordings
-                of more than 15 s.
+            window_seconds: cut every recording, at its pauses and into windows of this length where it has none; by
+                default of 4 s, and only recordings of more than 15 s.
             hop_seconds: from the start of one window to the next; by default half a window.
-            gate_decibels: leave out windows whose loudest 100 ms lie below this level, in decibels of full scale, such
-                as -50 (ours; a plain energy gate, off by default). A recording that is silent throughout has
-                no segments, and its verdict is marked as `abstained`.
+            gate_decibels: what is quieter than this is silence, in decibels of full scale; -70 by default. Above it
+                a pause is what is quiet beside the speech around it (ours; it tells sound from silence and steady
+                noise, not speech from other sounds).
             labels: only these of the target's labels; their scores sum to 1.
             threshold: adds `abstained` to a result and to each segment: whether its best score of the target is below.
-            smoothing: over how many neighbouring windows scores are averaged before segments are joined; 3 by default,
-                1 for none.
-            return_embeddings: adds `embeddings`, a list of floats: what the target's classifier sees, the windows
+            smoothing: how reluctantly the label changes where there is no pause: the advantage in log score, times
+                seconds, that another one must have; 2 by default, 0 for none.
+            return_embeddings: adds `embeddings`, a list of floats: what the target's classifier sees, the pieces
                 weighted as in the scores.
 
         Raises:
@@ -92,9 +86,11 @@ class SpeechEmotionPipeline(ChunkPipeline):
                 raise ValueError(f"{name}={unknown} are not among {what} {choices}")
         if len(set(given.get("labels", self._labels))) < 2:
             raise ValueError(f"labels={given['labels']} must name two labels or more of {self._labels}")
-        for name in ("window_seconds", "hop_seconds", "smoothing", "threshold"):
+        for name in ("window_seconds", "hop_seconds", "threshold"):
             if name in given and not given[name] > 0:
                 raise ValueError(f"{name}={given[name]} must be above 0")
+        if not given.get("smoothing", 0) >= 0:
+            raise ValueError(f"smoothing={given['smoothing']} must be 0 or more")
         if given.get("threshold", 0) > 1:
             raise ValueError(f"threshold={given['threshold']} must be at most 1")
 
@@ -109,7 +105,7 @@ class SpeechEmotionPipeline(ChunkPipeline):
         sampling_rate: int | None = None,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
-        gate_decibels: float | None = None,
+        gate_decibels: float = GATE_DECIBELS,
     ) -> Iterator[dict[str, Any]]:
         """Reads one recording, piece by piece: samples `(samples,)` at the encoder's rate, and where they lie."""
         if isinstance(recording, np.ndarray):
@@ -117,9 +113,7 @@ class SpeechEmotionPipeline(ChunkPipeline):
                 raise AudioError("an array has no sampling rate: pass sampling_rate=, in Hz")
             recording = {"array": recording, "sampling_rate": sampling_rate}
         rate = self.processor.sampling_rate
-        pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds)
-        if gate_decibels is not None:
-            pieces = audible_pieces(pieces, rate, gate_decibels)
+        pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds, gate_decibels)
         pieces = self._long_enough(pieces, recording_name(recording))
         held = next(pieces)
         for piece in pieces:
@@ -146,6 +140,7 @@ class SpeechEmotionPipeline(ChunkPipeline):
             "span": (piece.start / rate, (piece.start + len(piece.samples)) / rate),
             "heard": tuple((piece.start + bound) / rate for bound in bounds),
             "windowed": piece.windowed,
+            "stretch": piece.stretch,
             "silent": piece.silent,
         }
 
@@ -153,7 +148,10 @@ class SpeechEmotionPipeline(ChunkPipeline):
         # a batch of one comes as it is, several come as lists
         samples = inputs.pop("samples")
         samples = samples if isinstance(samples, list) else [samples]
-        features = self.processor(samples, sampling_rate=self.processor.sampling_rate).to(self.device)
+        windowed = np.all(inputs["windowed"])
+        features = self.processor(samples, sampling_rate=self.processor.sampling_rate, half_seconds=bool(windowed)).to(
+            self.device
+        )
         output = self.model(**features)
         results = {"is_last": inputs.pop("is_last"), **inputs}
         for name, logits in output.task_logits.items():
@@ -169,7 +167,7 @@ class SpeechEmotionPipeline(ChunkPipeline):
         tasks: list[str] | None = None,
         labels: list[str] | None = None,
         threshold: float | None = None,
-        smoothing: int = 3,
+        smoothing: float = SMOOTHING,
     ) -> dict[str, Any]:
         """One recording's scores, transcript and segments from its pieces'."""
         config = self.model.config
@@ -178,17 +176,18 @@ class SpeechEmotionPipeline(ChunkPipeline):
         labels = [label for label in self._labels if label in (labels or self._labels)]
         scores = self._target_scores(pieces, labels)
         spans = regions([piece["span"] for piece in pieces])
-        overall = ranked(labels, verdict(scores))
-        silent = pieces[-1]["silent"]
+        overall = ranked(labels, weights(scores, spans) @ scores)
+        silent = pieces[0]["silent"]
         result = {name: overall if name == target else self._task_result(name, pieces, spans) for name in shown}
         if threshold is not None or silent:
             result["abstained"] = silent or overall[0]["score"] < threshold
         if pieces[0]["windowed"] and target in shown:
-            found = [] if silent else merged_segments(scores, spans, smoothing)
+            stretches = [piece["stretch"] for piece in pieces]
+            found = [] if silent else merged_segments(scores, spans, stretches, smoothing)
             result["segments"] = [self._segment(*segment, labels, threshold) for segment in found]
         if "embeddings" in pieces[0]:
             embeddings = np.concatenate([piece["embeddings"].numpy() for piece in pieces])
-            result["embeddings"] = np.average(embeddings, axis=0, weights=scores.max(axis=1)).tolist()
+            result["embeddings"] = (weights(scores, spans) @ embeddings).tolist()
         return result
 
     def _target_scores(self, pieces: list[dict], labels: list[str]) -> np.ndarray:
@@ -200,16 +199,21 @@ class SpeechEmotionPipeline(ChunkPipeline):
     def _task_result(self, name: str, pieces: list[dict], spans: list[tuple[float, float]]) -> Any:
         task = self.model.config.tasks[name]
         if task["kind"] == "ctc":
-            rows = [piece[name][0].numpy() for piece in pieces]
-            ids = [
-                own_frames(row[row != PADDING], piece["heard"], span)
-                for row, piece, span in zip(rows, pieces, spans, strict=True)
-            ]
-            return self.processor.decode_transcripts([np.concatenate(ids).tolist()])[0]
+            return self._transcript([piece[name][0].numpy() for piece in pieces], pieces, spans)
+        values = torch.cat([piece[name] for piece in pieces]).double()
         if task["kind"] == "regression":
-            return torch.cat([piece[name] for piece in pieces]).double().mean().item()
-        scores = torch.cat([piece[name] for piece in pieces]).double().softmax(dim=-1).numpy()
-        return ranked(task["labels"], verdict(scores))
+            return float(np.average(values.numpy(), weights=[end - start for start, end in spans]))
+        scores = values.softmax(dim=-1).numpy()
+        return ranked(task["labels"], weights(scores, spans) @ scores)
+
+    def _transcript(self, rows: list[np.ndarray], pieces: list[dict], spans: list[tuple[float, float]]) -> str:
+        """The text of each stretch between two pauses; no word goes across a pause."""
+        stretches: dict[int, list[np.ndarray]] = {}
+        for row, piece, span in zip(rows, pieces, spans, strict=True):
+            own = own_frames(row[row != PADDING], piece["heard"], span)
+            stretches.setdefault(piece["stretch"], []).append(own)
+        texts = self.processor.decode_transcripts([np.concatenate(own).tolist() for own in stretches.values()])
+        return " ".join(text for text in texts if text)
 
     def _segment(
         self, start: float, end: float, scores: np.ndarray, labels: list[str], threshold: float | None

@@ -35,7 +35,7 @@ def normalize_transcript(text: str) -> str:
     Whole tags go first, so that no letter of theirs remains; letters of any alphabet, with their marks, and
     apostrophes stay.
     """
-    text = unicodedata.normalize("NFC", _TAG.sub(" ", text)).translate(_APOSTROPHES).upper()
+    text = unicodedata.normalize("NFC", _TAG.sub(" ", text).upper()).translate(_APOSTROPHES)
     # the category of a letter starts with L, that of a mark which belongs to one with M
     return " ".join("".join(c if c == "'" or unicodedata.category(c)[0] in "LM" else " " for c in text).split())
 
@@ -103,7 +103,9 @@ class SerMetaProcessor(ProcessorMixin):
             trim_decibels: see the class.
         """
         try:
-            feature_extractor = AutoFeatureExtractor.from_pretrained(name_or_path, revision=revision)
+            feature_extractor = AutoFeatureExtractor.from_pretrained(
+                name_or_path, revision=revision, trust_remote_code=False
+            )
         except OSError:
             feature_extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
         return cls(feature_extractor, character_tokenizer(transcripts), trim_decibels)
@@ -123,6 +125,7 @@ class SerMetaProcessor(ProcessorMixin):
         audio: np.ndarray | Sequence[np.ndarray],
         sampling_rate: int | None = None,
         text: Sequence[str | None] | None = None,
+        half_seconds: bool = False,
     ) -> BatchFeature:
         """Prepares a batch.
 
@@ -130,13 +133,15 @@ class SerMetaProcessor(ProcessorMixin):
             audio: one recording `(samples,)`, or a list of them.
             sampling_rate: of the recordings, in Hz; must be the encoder's.
             text: their transcripts; None where one is missing.
+            half_seconds: pad the batch to a whole number of half seconds, so that few shapes occur: memory that is
+                taken and freed in ever new sizes grows.
 
         Returns:
             `input_values` `(batch, samples)` or the encoder's `input_features`, float32; `attention_mask` with the
             true lengths; with `text` also `labels` `(batch, characters)`, -100 where missing or padded.
 
         Raises:
-            ValueError: no sampling rate, or another than the encoder's.
+            ValueError: no sampling rate, or another than the encoder's; a recording that is no row of finite floats.
         """
         if sampling_rate != self.sampling_rate:
             given = f"the recordings have {sampling_rate} Hz" if sampling_rate else "no sampling rate was given"
@@ -144,8 +149,9 @@ class SerMetaProcessor(ProcessorMixin):
                 f"{given}, but the encoder needs {self.sampling_rate} Hz: resample them, and pass "
                 f"sampling_rate={self.sampling_rate}"
             )
-        recordings = [audio] if getattr(audio[0], "ndim", 0) == 0 else list(audio)
-        batch = self._pad([self._features(np.asarray(recording, dtype=np.float32)) for recording in recordings])
+        recordings = list(audio) if len(audio) and np.ndim(audio[0]) else [audio]
+        features = [self._features(_samples(recording, row)) for row, recording in enumerate(recordings)]
+        batch = self._pad(features, self._inputs_per_second // 2 if half_seconds else 1)
         if text is not None:
             batch["labels"] = self.encode_transcripts(text)
         return batch
@@ -190,17 +196,37 @@ class SerMetaProcessor(ProcessorMixin):
         features = extractor(recording, sampling_rate=self.sampling_rate, padding=True, return_tensors="pt")
         return features[name][0]
 
-    def _pad(self, features: list[torch.Tensor]) -> BatchFeature:
+    @property
+    def _inputs_per_second(self) -> int:
+        extractor = self.feature_extractor
+        if isinstance(extractor, WhisperFeatureExtractor):
+            return self.sampling_rate // extractor.hop_length
+        return 100 // extractor.stride if isinstance(extractor, SeamlessM4TFeatureExtractor) else self.sampling_rate
+
+    def _pad(self, features: list[torch.Tensor], multiple: int) -> BatchFeature:
         name = self.model_input_names[0]
         time = 1 if isinstance(self.feature_extractor, WhisperFeatureExtractor) else 0
         lengths = torch.tensor([feature.shape[time] for feature in features])
         shape = list(features[0].shape)
-        shape[time] = int(lengths.max())
+        shape[time] = -(-int(lengths.max()) // multiple) * multiple
         batch = torch.full((len(features), *shape), float(self.feature_extractor.padding_value))
         for row, feature in zip(batch, features, strict=True):
             row.narrow(time, 0, feature.shape[time]).copy_(feature)
         mask = (torch.arange(shape[time]) < lengths[:, None]).long()
         return BatchFeature({name: batch, "attention_mask": mask})
+
+
+def _samples(recording: np.ndarray, row: int) -> np.ndarray:
+    """A recording of a batch as float32 `(samples,)`."""
+    array = np.asarray(recording)
+    if array.ndim != 1 or not array.size or array.dtype.kind != "f":
+        raise ValueError(
+            f"recording {row} of the batch has the shape {array.shape} and the type {array.dtype}: give one channel "
+            "of float samples in -1..1, as read_audio returns them"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"recording {row} of the batch holds NaN or infinite samples: leave it out")
+    return array.astype(np.float32, copy=False)
 
 
 SerMetaProcessor.register_for_auto_class()

@@ -1,13 +1,24 @@
-"""A recording of any length in pieces, and one account of it from what the model says of each piece."""
+"""A recording of any length in pieces: cut at its pauses, and where somebody speaks on and on, into windows."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 LONGEST_PIECE = 15.0  # seconds that go to the model at once unless windows are asked for (ours)
 WINDOW_SECONDS = 4.0  # about as long as an utterance of the corpora (ours)
+GATE_DECIBELS = -70.0  # of full scale; the quietest acted speech that we know is 16 dB above (ours)
+
+# The pauses, ours; chosen on strings of RAVDESS recordings
+FRAME_SECONDS = 0.05
+PAUSE_FRAMES = 8  # or more; half of them stay with the speech before, half with the speech after
+MEDIAN_REACH = 2  # frames to either side: a click is no speech
+NEAR_FRAMES = 40  # to either side, whose quietest and loudest tell what is a pause
+PAST_FRAMES = 600  # the same where nothing changes nearby
+QUIET_SHARE = 1 / 3  # of the decibels from the quietest to the loudest
+STEADY_DECIBELS = 12.0  # or less from the quietest to the loudest: not speech and pauses
 
 
 class Piece(NamedTuple):
@@ -16,26 +27,42 @@ class Piece(NamedTuple):
     Args:
         samples: `(samples,)`.
         start: index of the first sample in the recording.
-        windowed: whether the recording is cut into windows.
-        silent: whether all of the recording lies below the gate.
+        windowed: whether the recording is cut.
+        stretch: number of the stretch between two pauses in which the piece lies.
+        silent: whether the recording is silent throughout; the piece is then the last of it.
     """
 
     samples: np.ndarray
     start: int
     windowed: bool
+    stretch: int = 0
     silent: bool = False
 
 
+class Frame(NamedTuple):
+    """Some 50 ms of a recording: samples `(samples,)`, the index of the first, and the number of its stretch."""
+
+    samples: np.ndarray
+    start: int
+    stretch: int = 0
+
+
 def cut_recording(
-    blocks: Iterable[np.ndarray], sampling_rate: int, window_seconds: float | None, hop_seconds: float | None
+    blocks: Iterable[np.ndarray],
+    sampling_rate: int,
+    window_seconds: float | None = None,
+    hop_seconds: float | None = None,
+    gate_decibels: float = GATE_DECIBELS,
 ) -> Iterator[Piece]:
-    """A short recording in one piece, a longer one in windows; only the samples of one window are kept.
+    """A short recording in one piece, a longer one at its pauses; a few seconds of samples are kept, no more.
 
     Args:
         blocks: of the recording, each `(samples,)`.
         sampling_rate: in Hz.
-        window_seconds: length of a window; None for windows of 4 s in recordings of more than 15 s.
+        window_seconds: what lies between two pauses and is longer is cut into windows of this length; None for 4 s,
+            and only in recordings of more than 15 s.
         hop_seconds: from the start of one window to the next; None for half a window.
+        gate_decibels: what is quieter is silence, in decibels of full scale.
 
     Raises:
         ValueError: a hop that is longer than the window.
@@ -44,9 +71,35 @@ def cut_recording(
     hop = round(hop_seconds * sampling_rate) if hop_seconds else max(1, window // 2)
     if hop > window:
         raise ValueError(f"hop_seconds={hop_seconds} must be at most the {window / sampling_rate:g} s of a window")
-    if window_seconds or hop_seconds:
-        return cut_windows(blocks, window, hop)
-    return _whole_or_windows(iter(blocks), round(LONGEST_PIECE * sampling_rate), window, hop)
+    read, samples, blocks = [], 0, iter(blocks)
+    if not (window_seconds or hop_seconds):
+        for block in blocks:
+            read.append(block)
+            samples += len(block)
+            if samples > LONGEST_PIECE * sampling_rate:
+                break
+        else:
+            whole = np.concatenate(read)
+            return iter([Piece(whole, 0, windowed=False, silent=level(whole, sampling_rate) < gate_decibels)])
+    return cut_speech(chain(read, blocks), sampling_rate, window, hop, gate_decibels)
+
+
+def cut_speech(
+    blocks: Iterable[np.ndarray], sampling_rate: int, window: int, hop: int, gate_decibels: float
+) -> Iterator[Piece]:
+    """Windows of each stretch between two pauses, so that none straddles a pause; a short stretch is one piece.
+
+    recording   ~~~~~~~~~~~~____~~~~~~______~~~~~~~~~~~~~~~~~
+    windows     |======|       |======|   |======|
+                     |======|                 |======|
+                                                  |======|
+    """
+    frames = stretches(sounding_frames(blocks, round(FRAME_SECONDS * sampling_rate), gate_decibels))
+    for number, stretch in groupby(frames, key=lambda frame: frame.stretch):
+        first = next(stretch)
+        samples = (frame.samples for frame in chain([first], stretch))
+        for piece in cut_windows(samples, window, hop):
+            yield piece._replace(start=first.start + piece.start, stretch=number, silent=number < 0)
 
 
 def cut_windows(blocks: Iterable[np.ndarray], window: int, hop: int) -> Iterator[Piece]:
@@ -69,99 +122,80 @@ def cut_windows(blocks: Iterable[np.ndarray], window: int, hop: int) -> Iterator
     yield Piece(last, start + len(held) - len(last), windowed=True)
 
 
-def audible_pieces(pieces: Iterable[Piece], sampling_rate: int, gate_decibels: float) -> Iterator[Piece]:
-    """The pieces above an energy gate; where there are none, the last piece, marked as silent.
+def stretches(frames: Iterable[tuple[Frame, bool]]) -> Iterator[Frame]:
+    """Frames between pauses, numbered by stretch; of a pause only what lies next to sound.
 
-    The gate is ours and simple: a piece passes when its loudest 100 ms have a level of `gate_decibels` or more, in
-    decibels of full scale. It tells sound from silence, not speech from noise.
+    Where nothing sounds, the last of the recording, as stretch -1.
     """
-    silent = None
-    passed = False
-    for piece in pieces:
-        if level(piece.samples, sampling_rate) >= gate_decibels:
-            passed = True
-            yield piece
-        else:
-            silent = piece
-    if not passed:
-        yield silent._replace(silent=True)
+    number, pause, half = -1, [], PAUSE_FRAMES // 2
+    for frame, sounds in frames:
+        if not sounds:
+            pause.append(frame)
+            if len(pause) > PAUSE_FRAMES:
+                del pause[half if number >= 0 else 0]
+            continue
+        if number < 0 or len(pause) == PAUSE_FRAMES:
+            if number >= 0:
+                yield from (held._replace(stretch=number) for held in pause[:half])
+            number, pause = number + 1, pause[-half:]
+        yield from (held._replace(stretch=number) for held in (*pause, frame))
+        pause = []
+    yield from (held._replace(stretch=number) for held in (pause if number < 0 else pause[:half]))
+
+
+def sounding_frames(blocks: Iterable[np.ndarray], frame: int, gate_decibels: float) -> Iterator[tuple[Frame, bool]]:
+    """Frames of `frame` samples, and whether each is sound: known once two seconds more have been read."""
+    past, ahead = PAST_FRAMES + MEDIAN_REACH, NEAR_FRAMES + MEDIAN_REACH
+    held, levels = [], np.zeros(0)
+    for starts, rows in _framed(blocks, frame):
+        new = np.maximum(_decibels(rows), gate_decibels)
+        levels = np.concatenate([levels if len(levels) else np.full(past, new[0]), new])
+        held += map(Frame, rows, starts)
+        known = len(levels) - past - ahead
+        if known > 0:
+            yield from zip(held[:known], _sounds(levels, gate_decibels), strict=True)
+            held, levels = held[known:], levels[known:]
+    levels = np.concatenate([levels, np.full(ahead, levels[-1])])
+    yield from zip(held, _sounds(levels, gate_decibels), strict=True)
 
 
 def level(samples: np.ndarray, sampling_rate: int) -> float:
     """The root mean square of the loudest 100 ms of `(samples,)`, in decibels of full scale."""
     frame = max(1, min(len(samples), sampling_rate // 10))
-    energies = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
-    return float(10 * np.log10(energies.max() + 1e-12))
+    return float(_decibels(samples[: len(samples) // frame * frame].reshape(-1, frame)).max())
 
 
-def regions(pieces: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """What each of the pieces, `(start, end)` in seconds and in order, answers for: overlaps are halved."""
-    starts, ends = [start for start, _ in pieces], [end for _, end in pieces]
-    middles = [(sum(first) + sum(second)) / 4 for first, second in pairwise(pieces)]
-    starts[1:] = [max(start, middle) for start, middle in zip(starts[1:], middles, strict=True)]
-    ends[:-1] = [min(end, middle) for end, middle in zip(ends[:-1], middles, strict=True)]
-    return list(zip(starts, ends, strict=True))
-
-
-def verdict(scores: np.ndarray) -> np.ndarray:
-    """From scores `(pieces, labels)` to one row of them: a mean in which a piece weighs as much as its best score."""
-    weights = scores.max(axis=1)
-    return weights @ scores / weights.sum()
-
-
-def merged_segments(
-    scores: np.ndarray, spans: Sequence[tuple[float, float]], smoothing: int
-) -> list[tuple[float, float, np.ndarray]]:
-    """Neighbouring pieces of the same best label, joined.
-
-    Args:
-        scores: `(pieces, labels)`.
-        spans: what each piece answers for, see `regions`.
-        smoothing: over how many neighbouring pieces the scores are averaged first; 1 for none.
-
-    Returns:
-        start, end, and the mean of the smoothed scores `(labels,)` by time.
-    """
-    found = []
-    for run in _runs(spans):
-        smoothed = _smoothed(scores[run], smoothing)
-        best = smoothed.argmax(axis=1)
-        edges = [0, *(np.flatnonzero(np.diff(best)) + 1).tolist(), len(best)]
-        for first, last in pairwise(edges):
-            within = spans[run.start + first : run.start + last]
-            mean = np.average(smoothed[first:last], axis=0, weights=[end - start for start, end in within])
-            found.append((within[0][0], within[-1][1], mean))
-    return found
-
-
-def own_frames(ids: np.ndarray, heard: tuple[float, float], span: tuple[float, float]) -> np.ndarray:
-    """Characters of the frames `(frames,)` of a piece that lie in what it answers for, so that none counts twice."""
-    times = heard[0] + (np.arange(len(ids)) + 0.5) / max(1, len(ids)) * (heard[1] - heard[0])
-    return ids[(times >= span[0]) & (times < span[1])]
-
-
-def ranked(labels: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
-    """`[{"label", "score"}, ...]`, best first."""
-    return [{"label": labels[i], "score": float(scores[i])} for i in np.argsort(-scores, kind="stable")]
-
-
-def _runs(spans: Sequence[tuple[float, float]]) -> list[slice]:
-    """Pieces that follow each other without a gap."""
-    gaps = [index + 1 for index in range(len(spans) - 1) if spans[index + 1][0] > spans[index][1]]
-    edges = [0, *gaps, len(spans)]
-    return [slice(first, last) for first, last in pairwise(edges)]
-
-
-def _smoothed(scores: np.ndarray, smoothing: int) -> np.ndarray:
-    reach = smoothing // 2
-    return np.stack([scores[max(0, row - reach) : row + reach + 1].mean(axis=0) for row in range(len(scores))])
-
-
-def _whole_or_windows(blocks: Iterator[np.ndarray], longest: int, window: int, hop: int) -> Iterator[Piece]:
-    read, samples = [], 0
+def _framed(blocks: Iterable[np.ndarray], frame: int) -> Iterator[tuple[range, np.ndarray]]:
+    """Starts and samples of frames; at the end of the recording, one that is shorter."""
+    start, rest = 0, np.zeros(0, dtype=np.float32)
     for block in blocks:
-        read.append(block)
-        samples += len(block)
-        if samples > longest:
-            return (yield from cut_windows(chain(read, blocks), window, hop))
-    yield Piece(np.concatenate(read), 0, windowed=False)
+        rest = np.concatenate([rest, block])
+        whole = len(rest) // frame * frame
+        if whole:
+            yield range(start, start + whole, frame), rest[:whole].reshape(-1, frame)
+            start, rest = start + whole, rest[whole:]
+    if len(rest):
+        yield range(start, start + 1), rest[None]
+
+
+def _decibels(rows: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(np.square(rows, dtype=np.float64).mean(axis=1) + 1e-12)
+
+
+def _sounds(levels: np.ndarray, gate_decibels: float) -> np.ndarray:
+    """Whether frames are louder than a pause would be there; those at both ends are only heard for the others.
+
+    A pause lies in the lowest third from the quietest to the loudest of the two seconds before and after, so a quiet
+    voice after a loud one counts. Where these are all alike, the half minute before tells noise from a held tone.
+    """
+    smooth = np.median(sliding_window_view(levels, 2 * MEDIAN_REACH + 1), axis=-1)
+    past = sliding_window_view(smooth[:-NEAR_FRAMES], PAST_FRAMES + 1)
+    near = sliding_window_view(smooth[PAST_FRAMES - NEAR_FRAMES :], 2 * NEAR_FRAMES + 1)
+    limit = _limit(near, _limit(past, gate_decibels))
+    return smooth[PAST_FRAMES:-NEAR_FRAMES] > limit
+
+
+def _limit(surroundings: np.ndarray, otherwise: np.ndarray | float) -> np.ndarray:
+    lowest, highest = surroundings.min(axis=1), surroundings.max(axis=1)
+    limit = lowest + QUIET_SHARE * (highest - lowest)
+    return np.where(highest - lowest < STEADY_DECIBELS, otherwise, limit)

@@ -67,7 +67,15 @@ def test_the_top_level_is_the_designs():
     if files.returncode:
         pytest.skip("no git checkout")
     top = {line.split("/")[0] for line in files.stdout.splitlines()}
-    tools = {"pyproject.toml", "constraints.txt", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md"}
+    tools = {
+        "pyproject.toml",
+        "constraints.txt",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    }
     house = {*ROOMS, "tests", "examples", "setup.cfg", "README.md"}
     assert {name for name in top if not name.startswith(".")} <= house | tools
 

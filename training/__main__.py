@@ -1,14 +1,17 @@
 """The command line. What needs torch is imported inside the commands, so that help comes at once."""
 
 import json
+import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..configuration.errors import UserError
+from ..configuration.errors import Interrupted, UserError
+from ..configuration.printable import one_line
 
 app = typer.Typer(
     help="Speech emotion recognition that learns from all the metadata a corpus has.",
@@ -18,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+SECONDS_TO_FOLLOW = 10  # after which a process's error is taken for its own
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 ModelLicense = Annotated[
@@ -197,11 +201,12 @@ def predict(
     window: Annotated[float | None, typer.Option(help="Seconds of a window (default: 4, from 15 s on).")] = None,
     hop: Annotated[float | None, typer.Option(help="Seconds between windows (default: half a window).")] = None,
     gate: Annotated[
-        float | None, typer.Option(help="Leave out windows below this level, in dB of full scale.")
+        float | None, typer.Option(help="What is quieter is silence, in dB of full scale (default: -70).")
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Mark results of a lower score as uncertain.")] = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", help="Report this task; may be given again.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Recordings or windows at a time.")] = 8,
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the device has it.")] = "fp32",
     raw_rate: Annotated[
         int | None, typer.Option(help="Standard input is 16-bit PCM, one channel, of this rate.")
     ] = None,
@@ -232,7 +237,7 @@ def predict(
         "tasks": tasks,
     }
     outputs = Outputs(as_json, csv, parquet, srt, plot)
-    raise typer.Exit(predict_recordings(model, audio, options, outputs, batch_size, raw_rate))
+    raise typer.Exit(predict_recordings(model, audio, options, outputs, batch_size, raw_rate, precision))
 
 
 @app.command()
@@ -375,16 +380,33 @@ def _user_errors() -> tuple[type[Exception], ...]:
     return UserError, AudioError
 
 
+def _line(error: Exception) -> str:
+    """Its message, of which a process that reads recordings makes the last line of a traceback."""
+    *traceback_lines, last = str(error).strip().splitlines() or [""]
+    return (traceback_lines and last.partition("Error: ")[2]) or last
+
+
+def _is_first_process() -> bool:
+    """Of those that `accelerate launch` starts."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def main() -> None:
     """Runs the command line: a user's mistake is one line on stderr and exit code 2; `--debug` adds the traceback."""
     try:
         app(prog_name="ser-meta")
+    except Interrupted as error:
+        if _is_first_process():
+            print(f"ser-meta: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except Exception as error:
         if not isinstance(error, _user_errors()):
             raise
         if "--debug" in sys.argv:
             traceback.print_exc()
-        print(f"ser-meta: {error}", file=sys.stderr)
+        if not _is_first_process():
+            time.sleep(SECONDS_TO_FOLLOW)  # the launcher ends this process if the first one left with the same error
+        print(f"ser-meta: {one_line(_line(error))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,7 +1,7 @@
 """From rows of a corpus to the model's batches."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import nan
 from typing import Any
 
@@ -48,11 +48,14 @@ class SpeechCollator:
 
     def lengths(self, dataset: Dataset) -> list[float]:
         """Seconds that the model hears of each recording: without the silent ends, if the processor cuts them off."""
-        decibels, rate = self.processor.trim_decibels, self.processor.sampling_rate
-        if decibels is None:
+        if self.processor.trim_decibels is None:
             return recording_durations(dataset)
-        bar = tqdm(dataset["audio"], "listening for silent ends", disable=not sys.stderr.isatty())
-        return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in bar]
+        return self.seconds_heard(tqdm(dataset["audio"], "listening for silent ends", disable=not sys.stderr.isatty()))
+
+    def seconds_heard(self, recordings: Iterable[dict[str, Any]]) -> list[float]:
+        """The same of the rows' `audio`, by listening to it."""
+        decibels, rate = self.processor.trim_decibels, self.processor.sampling_rate
+        return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in recordings]
 
     def without_speed(self) -> "SpeechCollator":
         """The same, for utterances as they were recorded."""

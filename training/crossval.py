@@ -3,10 +3,10 @@
 import multiprocessing
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import pandas
 import torch
 from omegaconf import OmegaConf
 
+from ..configuration.errors import Interrupted, UserError
 from ..configuration.recipe import Recipe
 from ..configuration.run_folder import RunFolder, StudyFolder, read_json, write_json
 from ..hub_cards.study import write_study
 from .environment import environment
+from .interruption import leaving_on_signals
 from .judgement import report_on
 from .preparation import find_folds
-from .progress import is_main_process, wait_for_main_process
+from .progress import is_main_process, say, wait_for_main_process
 from .stages import run_stages, train_first_stage
 
 
@@ -98,11 +100,12 @@ def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False)
     """Trains the runs that have not finished, and says after each how long the rest will take."""
     left = [run for run in runs if not run.finished]
     started = time.monotonic()
-    for done, run in enumerate(_trained(left, at_once), start=1):
-        if not keep_models and is_main_process():
-            _drop_weights(run.folder)
-        rest = (time.monotonic() - started) / done * (len(left) - done)
-        _say(f"{run.folder}: {done} of {len(left)} trainings done, about {rest / 60:.0f} minutes left")
+    with leaving_on_signals():
+        for done, run in enumerate(_trained(left, at_once), start=1):
+            if not keep_models and is_main_process():
+                _drop_weights(run.folder)
+            rest = (time.monotonic() - started) / done * (len(left) - done)
+            say(f"{run.folder}: {done} of {len(left)} trainings done, about {rest / 60:.0f} minutes left")
     wait_for_main_process()
 
 
@@ -143,7 +146,17 @@ def _trained(runs: list[FoldRun], at_once: int) -> Iterator[FoldRun]:
     for place in range(at_once):
         places.put(place)
     with ProcessPoolExecutor(at_once, context, initializer=_take_place, initargs=(places, at_once)) as pool:
-        yield from pool.map(_train, runs)
+        try:
+            yield from pool.map(_train_in_pool, runs)
+        except Interrupted:
+            for process in multiprocessing.active_children():
+                process.terminate()  # each saves first
+            raise
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"one of the {at_once} processes was killed, perhaps for want of memory: the same command goes on, "
+                "with a lower --at-once if need be"
+            ) from error
 
 
 def _take_place(places: multiprocessing.Queue, at_once: int) -> None:
@@ -159,6 +172,13 @@ def _train(run: FoldRun) -> FoldRun:
         train_first_stage(run.recipe, run.first_stage)
     run_stages(run.recipe, run.folder, resume=True, first_stage=run.first_stage)
     return run
+
+
+def _train_in_pool(run: FoldRun) -> FoldRun:
+    try:
+        return _train(run)
+    except Interrupted as error:
+        os._exit(error.exit_code)  # the pool would give it the next run
 
 
 def _drop_weights(folder: Path) -> None:
@@ -199,8 +219,3 @@ def _mean_and_spread(runs: list[FoldRun], reports: list[dict[str, Any]]) -> dict
 
 def _name(run: FoldRun) -> str:
     return f"fold {run.recipe.data.test_fold}, seed {run.recipe.seed}"
-
-
-def _say(line: str) -> None:
-    if is_main_process():
-        print(line, file=sys.stderr, flush=True)

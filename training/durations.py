@@ -6,6 +6,8 @@ import soundfile
 from datasets import Dataset
 
 from ..configuration.errors import UserError
+from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 
 
 def recording_durations(dataset: Dataset) -> list[float]:
@@ -21,6 +23,42 @@ def check_durations(dataset: Dataset, durations: list[float], shortest: int, sam
                 f"{_name(audio)} lasts {seconds:.4f} s, shorter than the {shortest / sampling_rate:.4f} s that the "
                 "encoder needs: leave it out"
             )
+
+
+def check_longest(
+    dataset: Dataset, durations: list[float], sides: dict[str, list[int]], seconds: float, slowest: float
+) -> None:
+    """Refuses recordings that an encoder with positions for so many `seconds` cannot take.
+
+    Args:
+        dataset: the corpus.
+        durations: of its recordings, in seconds.
+        sides: row numbers; those of `train` are played at speed factors down to `slowest`.
+
+    Raises:
+        UserError: the longest one of a side is too long.
+    """
+    for side, rows in sides.items():
+        longest = seconds * min(1.0, slowest) if side == "train" else seconds
+        row = max(rows, key=durations.__getitem__, default=None)
+        if row is not None and durations[row] > longest:
+            remedy = "set data.longest={:g}" if side == "train" else "cut it, or leave it out with data.quarantine"
+            raise UserError(
+                f"{_name(dataset[row]['audio'])}, on the {side} side, lasts {durations[row]:.1f} s, and the encoder "
+                f"takes {longest:g} s at most{_at_speed(slowest, side)}: {remedy.format(longest)}"
+            )
+
+
+def longest_recording(model: SerMetaModel, processor: SerMetaProcessor) -> float | None:
+    """The seconds for which an encoder has positions; None for one that takes any."""
+    config = model.config.speech_config
+    if config.model_type != "whisper":
+        return None
+    return config.max_source_positions * 2 * processor.feature_extractor.hop_length / processor.sampling_rate
+
+
+def _at_speed(slowest: float, side: str) -> str:
+    return f" where data.speed_factors go down to {slowest:g}" if side == "train" and slowest < 1 else ""
 
 
 def _duration(audio: dict) -> float:

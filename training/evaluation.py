@@ -1,6 +1,5 @@
 """A trained model judged on other speech."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from omegaconf import OmegaConf
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import read_settings
+from ..configuration.run_folder import read_json
 from .corpora import load_corpus
 from .corpora.mixture import scale_ratings, value_ranges
 from .durations import check_durations, recording_durations
@@ -40,13 +40,22 @@ def evaluate_model(
     }
 
 
-def _side(dataset: Any, split: Path, side: str) -> Any:
+def read_side(split: Path, side: str) -> set[str]:
+    """The utterances of a side of a run's split; `UserError` for a file that is none, and a side that it lacks."""
     if not split.is_file():
         raise UserError(f"--split {split} is no file: give a run's split.json")
-    sides = json.loads(split.read_text(encoding="utf-8"))
+    sides = read_json(split)
+    if not isinstance(sides, dict):
+        raise UserError(f"--split {split} holds no sides: give a run's split.json")
     if side not in sides:
         raise UserError(f"--side {side} is not in {split}: it has {', '.join(sides)}")
-    wanted = set(sides[side])
+    if not isinstance(sides[side], list) or not all(isinstance(name, str) for name in sides[side]):
+        raise UserError(f"--split {split} holds no list of utterances for {side}: give a run's split.json")
+    return set(sides[side])
+
+
+def _side(dataset: Any, split: Path, side: str) -> Any:
+    wanted = read_side(split, side)
     rows = [row for row, utterance in enumerate(dataset["utterance_id"]) if utterance in wanted]
     if not rows:
         raise UserError(f"the corpus has no utterance of the side {side} of {split}: give the corpus it was made from")

@@ -84,7 +84,10 @@ def split(
         "test": test,
     }
     if not sides["train"]:
-        raise UserError(f"nothing is left to train on beside the test fold {name!r} and validation {validation!r}")
+        raise UserError(
+            f"nothing is left to train on beside the test fold {name!r} and validation {validation!r}: make smaller "
+            "folds with data.group_size, or other ones with data.folds"
+        )
     if not allow_speaker_overlap:
         refuse_shared_speakers(dataset, sides, may_share=validation == "random")
     return sides

@@ -4,6 +4,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -11,7 +12,8 @@ import torch
 from datasets import Dataset
 from transformers import TrainingArguments
 
-from ..configuration.run_folder import RunFolder, write_json
+from ..configuration.run_folder import RunFolder, moved_into_place, write_json
+from ..hub_cards.card import write_card
 from ..hub_cards.plots import plot_confusion, plot_training_curves
 from ..modeling_ser_meta import SpeechEmotionPipeline
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
@@ -24,7 +26,7 @@ from .environment import environment
 from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
 from .preparation import SIDES, Preparation
-from .publishing import write_run_card
+from .publishing import corpus_facts
 from .statistics import calibration, interval
 from .trainer import SerMetaTrainer
 
@@ -133,8 +135,9 @@ def calibrate(prepared: Preparation, model: SerMetaModel, collator: SpeechCollat
 
 
 def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
-    """Writes predictions, report, pictures and the Hub-ready model folder."""
-    judgement.predictions.to_parquet(run.predictions)
+    """Writes predictions, pictures, the Hub-ready model folder and, when all is there, the report."""
+    with moved_into_place(run.predictions) as aside:
+        judgement.predictions.to_parquet(aside)
     target = model.config.target_task
     measured = judgement.report["metrics"][target]
     run.plots.mkdir(exist_ok=True)
@@ -145,16 +148,18 @@ def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: 
         f"{target}, test side",
     )
     plot_training_curves({name: record["log"] for name, record in state.items()}, run.plots / "training.png")
-    save_model_folder(model, prepared.processor, run)
+    with moved_into_place(run.model) as folder:
+        save_model_folder(model, prepared.processor, folder)
+        shutil.copytree(run.plots, folder / "plots")
+        facts = corpus_facts(prepared.recipe)
+        write_card(folder, judgement.report, facts, repository=f"./{run.model.name}")
     write_json(run.report, judgement.report)
-    write_run_card(run)
 
 
-def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, run: RunFolder) -> None:
+def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, folder: Path) -> None:
     """Weights, config, processor, and the code that `trust_remote_code` and the pipeline need."""
-    SpeechEmotionPipeline(model=model, processor=processor).save_pretrained(run.model)
-    processor.save_pretrained(run.model)
-    shutil.copytree(run.plots, run.model / "plots", dirs_exist_ok=True)
+    SpeechEmotionPipeline(model=model, processor=processor).save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 def _data_facts(prepared: Preparation) -> dict[str, dict[str, float]]:

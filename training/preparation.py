@@ -17,7 +17,7 @@ from .collator import SpeechCollator, check_labels
 from .corpora.mixture import load_corpora
 from .durations import recording_durations
 from .folds import assign_folds, find_fold, fold_names, require_emotions, split
-from .frozen import LayerStates, LayerStatesCollator
+from .frozen import FrozenStates, FrozenStatesCollator, kept_depth
 
 PACKAGED_ENCODERS = {"demo-encoder": Path(__file__).parent / "demo_encoder"}
 SIDES = ("train", "validation", "test")
@@ -77,15 +77,16 @@ class Preparation:
             raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
 
     def collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
-        """Makes a stage's batches; with `recipe.cache`, from what the encoder gave once, if all of it is frozen."""
+        """Makes a stage's batches; with `recipe.cache`, from what the encoder's frozen part gave once."""
         factors = self.recipe.data.speed_factors
         speed = SpeedPerturbation(factors, self.recipe.seed, shortest=model.encoder.shortest_input)
         collator = SpeechCollator(self.processor, self.tasks, speed)
-        if self.recipe.cache is None or stage.freeze_layers not in ("all", len(model.encoder.layers)):
+        depth = None if self.recipe.cache is None else kept_depth(stage, model, self.recipe.cache_layers)
+        if depth is None:
             return collator
-        states = LayerStates(self.recipe.cache, model, collator, self.dataset, self.durations)
+        states = FrozenStates(self.recipe.cache, model, collator, self.dataset, self.durations, depth)
         states.prepare(factors)
-        return LayerStatesCollator(states, collator)
+        return FrozenStatesCollator(states, collator)
 
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""
@@ -149,8 +150,13 @@ def _check_sides(prepared: Preparation) -> None:
     data, target = prepared.recipe.data, prepared.recipe.model.target_task
     if not prepared.sides["train"]:
         raise UserError(f"data.longest={data.longest} leaves nothing to train on: raise it")
-    sides = {"train": prepared.sides["train"]}
-    require_emotions(prepared.dataset, sides, prepared.tasks[target]["labels"], target)
+    sides, labels = {"train": prepared.sides["train"]}, prepared.tasks[target]["labels"]
+    if len(labels) == 1:
+        raise UserError(
+            f"every {target} is {labels[0]}, and there is nothing to tell apart: add others, or choose another "
+            "model.target_task"
+        )
+    require_emotions(prepared.dataset, sides, labels, target)
     if not any(label is not None for label in prepared.side("test")[target]):
         raise UserError(f"no utterance of the test fold {prepared.test_fold} has a {target}: choose another fold")
 

@@ -2,20 +2,33 @@
 
 import sys
 
+import torch
 from accelerate import PartialState
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils.logging import disable_progress_bar
 
 
+def processes() -> PartialState:
+    """Those that train together."""
+    # on a CPU they find each other only if Accelerate is told that it is one, before the Trainer does so
+    return PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+
+
 def is_main_process() -> bool:
     """Whether this process writes and prints: the first of those that train together."""
-    return PartialState().is_main_process
+    return processes().is_main_process
 
 
 def wait_for_main_process() -> None:
     """Returns when all processes have come this far."""
-    PartialState().wait_for_everyone()
+    processes().wait_for_everyone()
+
+
+def say(line: str) -> None:
+    """Prints a line on stderr, once."""
+    if is_main_process():
+        print(line, file=sys.stderr, flush=True)
 
 
 def hide_loading_bars() -> None:

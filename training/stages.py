@@ -2,25 +2,33 @@
 
 import time
 from dataclasses import asdict, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
-from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe, StageRecipe
 from ..configuration.run_folder import RunFolder
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from .durations import check_durations
+from .batches import DurationBoundedBatches
+from .beginning import begun
+from .checkpoints import last_checkpoint
+from .collator import SpeechCollator
+from .frozen import frozen_layers
+from .interruption import SaveAndLeave
 from .judgement import judge, publish
-from .preparation import Preparation, prepare
-from .progress import hide_loading_bars, is_main_process, show_progress, wait_for_main_process
+from .preparation import Preparation
+from .progress import is_main_process, processes, show_progress, wait_for_main_process
 from .standardization import fit_standardization
 from .trainer import SerMetaTrainer
+from .transcripts import count_unaligned
+from .trusted import code_refused, require_own_files
 
+EVALUATED_AT_ONCE = 8  # utterances a device, where the training's batches are no guide
 TARGET_ALONE = ("classifier.", "coattention.")  # the modules that no auxiliary task's loss reaches
 
 
@@ -39,24 +47,29 @@ def run_stages(
         the report, as in `report.json`.
 
     Raises:
-        UserError: the recipe does not fit the corpus, or the folder holds something else; nothing is written.
+        UserError: the recipe does not fit the corpus, or the folder holds something else, and then nothing is
+            written; another training is at the folder; a loss is not finite; the disk is full.
+        Interrupted: on Ctrl-C or SIGTERM, when a checkpoint has been saved.
     """
     run = RunFolder(output)
-    prepared, model = _begin(recipe, run, resume)
-    if first_stage is not None:
-        _adopt_first_stage(model, recipe, run, RunFolder(first_stage))
-    model, state = _train_stages(prepared, model, run)
-    judgement = judge(prepared, model, state)
-    if is_main_process():
-        publish(run, prepared, judgement, model, state)
+    with begun(recipe, run, resume) as (prepared, model):
+        if first_stage is not None:
+            _adopt_first_stage(model, recipe, run, RunFolder(first_stage))
+        model, state = _train_stages(prepared, model, run)
+        judgement = judge(prepared, model, state)
+        if is_main_process():
+            publish(run, prepared, judgement, model, state)
     return judgement.report
 
 
 def train_first_stage(recipe: Recipe, output: str | Path) -> None:
-    """Trains the recipe's first stage alone, for several recipes that differ in what comes after; goes on if begun."""
+    """Trains the recipe's first stage alone, for several recipes that differ in what comes after; goes on if begun.
+
+    What another process trains at the moment is waited for.
+    """
     run = RunFolder(output)
-    prepared, model = _begin(first_stage_recipe(recipe), run, resume=True)
-    _train_stages(prepared, model, run)
+    with begun(first_stage_recipe(recipe), run, resume=True, wait=True) as (prepared, model):
+        _train_stages(prepared, model, run)
 
 
 def first_stage_recipe(recipe: Recipe) -> Recipe:
@@ -69,24 +82,6 @@ def first_stage_recipe(recipe: Recipe) -> Recipe:
     if recipe.model.target_task in stage.loss_weights:
         return alone
     return replace(alone, model=replace(recipe.model, coattention=True))
-
-
-def _begin(recipe: Recipe, run: RunFolder, resume: bool) -> tuple[Preparation, SerMetaModel]:
-    """Checks all that can be checked before anything is written, and makes the run folder."""
-    hide_loading_bars()
-    run.check(recipe, resume)
-    _check_device(recipe)
-    prepared = prepare(recipe)
-    model = prepared.new_model()
-    check_durations(
-        prepared.dataset, prepared.durations, model.encoder.shortest_input, prepared.processor.sampling_rate
-    )
-    _check_freezing(recipe, len(model.encoder.layers))
-    wait_for_main_process()  # until then another process may still look whether the folder is empty
-    if is_main_process():
-        run.create(recipe, prepared.utterances())
-    wait_for_main_process()
-    return prepared, model
 
 
 def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) -> tuple[SerMetaModel, dict[str, Any]]:
@@ -140,40 +135,50 @@ def run_stage(
         _checkpoint_activations(model)
     train = prepared.side("train")
     validation = prepared.side("validation") if prepared.sides["validation"] else None
-    arguments = training_arguments(recipe, stage, folder, len(train), validation is not None)
     collator = prepared.collator(model, stage)
+    batches = _bounded_batches(recipe, stage, collator, train)
+    arguments = training_arguments(recipe, stage, folder, len(train), validation is not None, batches)
+    checkpoint = last_checkpoint(folder, arguments.world_size)
+    if checkpoint is not None:
+        require_own_files(checkpoint)
+    leaving = SaveAndLeave()
     trainer = SerMetaTrainer(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
-        lengths=collator.lengths(train) if stage.group_by_length else None,
+        lengths=collator.lengths(train) if stage.group_by_length and batches is None else None,
+        batches=batches,
         model=model,
         args=arguments,
         processing_class=prepared.processor,
         data_collator=collator,
         train_dataset=train,
         eval_dataset=validation,
-        callbacks=_callbacks(stage),
+        callbacks=[*_callbacks(stage), leaving],
     )
     show_progress(trainer, name)
+    unaligned = count_unaligned(prepared, model, name)
     started = time.monotonic()
-    checkpoint = get_last_checkpoint(folder) if folder.is_dir() else None
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if checkpoint is None or not trainer.take_over(checkpoint):
+        with leaving.listening(), code_refused(checkpoint):
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     trainer.save_model(str(folder))
+    if is_main_process():
+        trainer.keep_checkpoints(trainer.picked_step)
     return {
         **asdict(stage),
         "steps": trainer.state.global_step,
         "seconds": round(time.monotonic() - started, 1),
         "processes": trainer.args.world_size,
-        "log": trainer.state.log_history,
+        "unaligned_transcripts": unaligned,
+        # without the Trainer's summary, which after an interruption knows only what came after it
+        "log": [entry for entry in trainer.state.log_history if "train_runtime" not in entry],
     }
 
 
 def apply_freeze_mask(model: SerMetaModel, stage: StageRecipe) -> list[str]:
     """Freezes what the stage freezes, and what its losses do not reach; returns the parameters' names."""
     frozen = model.freeze_feature_encoder() if stage.freeze_feature_encoder else []
-    layers = len(model.encoder.layers)
-    named = {"third": layers // 3, "all": layers}
-    frozen += model.freeze_layers(named.get(stage.freeze_layers, stage.freeze_layers))
+    frozen += model.freeze_layers(frozen_layers(stage, len(model.encoder.layers)))
     unreached = _unreached(model, stage.loss_weights)
     if stage.freeze_layer_fusion:
         unreached.append(model.layer_fusion)
@@ -193,15 +198,37 @@ def _unreached(model: SerMetaModel, loss_weights: dict[str, float]) -> list[torc
     return [module for module in unreached if module is not None]
 
 
+def _bounded_batches(
+    recipe: Recipe, stage: StageRecipe, collator: SpeechCollator, train: Dataset
+) -> DurationBoundedBatches | None:
+    """The batches of a stage that bounds how long they last, and not how many utterances are in them."""
+    if stage.batch_duration is None:
+        return None
+    return DurationBoundedBatches(
+        collator.lengths(train),
+        stage.batch_duration,
+        recipe.seed,
+        epochs=ceil(stage.epochs),
+        multiple=stage.gradient_accumulation_steps * processes().num_processes,
+        alike=stage.group_by_length,
+    )
+
+
 def training_arguments(
-    recipe: Recipe, stage: StageRecipe, folder: Path, utterances: int, validates: bool
+    recipe: Recipe,
+    stage: StageRecipe,
+    folder: Path,
+    utterances: int,
+    validates: bool,
+    batches: DurationBoundedBatches | None = None,
 ) -> TrainingArguments:
     """The Trainer's arguments for one stage."""
+    batch_size = stage.batch_size or EVALUATED_AT_ONCE
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=stage.epochs,
-        per_device_train_batch_size=stage.batch_size,
-        per_device_eval_batch_size=stage.batch_size,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=batch_size,
         gradient_accumulation_steps=stage.gradient_accumulation_steps,
         learning_rate=stage.head_learning_rate,
         weight_decay=stage.weight_decay,
@@ -209,7 +236,7 @@ def training_arguments(
         lr_scheduler_type=stage.schedule,
         eval_strategy="epoch" if validates else "no",
         save_strategy="epoch",
-        save_total_limit=1,
+        restore_callback_states_from_checkpoint=True,
         logging_steps=0.01,
         logging_nan_inf_filter=False,
         **_choice_of_epoch(stage, recipe.model.target_task),
@@ -222,8 +249,9 @@ def training_arguments(
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
     )
-    step = stage.batch_size * stage.gradient_accumulation_steps * arguments.world_size
-    arguments.warmup_steps = int(stage.warmup * stage.epochs * -(-utterances // step))
+    at_once = stage.gradient_accumulation_steps * arguments.world_size
+    steps = ceil(utterances / (batch_size * at_once)) if batches is None else len(batches) // at_once
+    arguments.warmup_steps = int(stage.warmup * stage.epochs * steps)
     return arguments
 
 
@@ -249,17 +277,3 @@ def _choice_of_epoch(stage: StageRecipe, target: str) -> dict[str, Any]:
 def _callbacks(stage: StageRecipe) -> list:
     patience = stage.early_stopping_patience
     return [] if patience is None else [EarlyStoppingCallback(early_stopping_patience=patience)]
-
-
-def _check_freezing(recipe: Recipe, layers: int) -> None:
-    for name, stage in recipe.stages.items():
-        if isinstance(stage.freeze_layers, int) and stage.freeze_layers > layers:
-            raise UserError(
-                f"stages.{name}.freeze_layers={stage.freeze_layers} is more than the encoder's {layers} layers: "
-                "choose fewer, third or all"
-            )
-
-
-def _check_device(recipe: Recipe) -> None:
-    if recipe.precision == "fp16" and not torch.cuda.is_available():
-        raise UserError("precision=fp16 needs a GPU, and there is none: choose fp32 or bf16")

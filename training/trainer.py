@@ -1,10 +1,11 @@
 """Transformers' Trainer for one stage: weighted task losses, two learning rates, every task judged."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import torch
 from datasets import Dataset
@@ -16,15 +17,19 @@ from ..hub_cards.card import render_card
 from ..modeling_ser_meta.losses_ser_meta import labelled_rows
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
+from .batches import DurationBoundedBatches, LengthGroupedUtterances
+from .checkpoints import WholeCheckpoints
+from .durations import recording_durations
 from .environment import environment
 from .metrics import evaluate_predictions, flatten
 from .predictions import predictions_table, reduce_outputs
+from .safeguards import FiniteSteps, NamedBatches, leave_out_repeats
 
 PIPELINE, PIPELINE_MODEL = "speech-emotion-recognition", "AutoModelForAudioClassification"
 PIPELINE_CLASS = f"{SpeechEmotionPipeline.__module__.split('.')[-1]}.{SpeechEmotionPipeline.__name__}"
 
 
-class SerMetaTrainer(Trainer):
+class SerMetaTrainer(WholeCheckpoints, Trainer):
     """Trains one stage of a [`SerMetaModel`]; each stage takes a new trainer.
 
     The optimizer holds what was trainable when it was made, and a wrapped model cannot be used twice: freeze first,
@@ -34,6 +39,7 @@ class SerMetaTrainer(Trainer):
         loss_weights: by task (the paper's formulas 1 and 2); tasks that are not named are not trained.
         encoder_learning_rate: of the speech encoder; all else has `args.learning_rate`.
         lengths: of the training rows, in any unit, for batches of alike lengths; None for random batches.
+        batches: of the training rows, instead of batches of `args.train_batch_size`.
         args, model, processing_class, data_collator, train_dataset, eval_dataset, callbacks: as the Trainer's.
     """
 
@@ -43,11 +49,13 @@ class SerMetaTrainer(Trainer):
         loss_weights: Mapping[str, float],
         encoder_learning_rate: float,
         lengths: list[float] | None = None,
+        batches: DurationBoundedBatches | None = None,
         **options: Any,
     ):
         self.loss_weights = dict(loss_weights)
         self.encoder_learning_rate = encoder_learning_rate
         self.lengths = lengths
+        self.batches = batches
         # one device a process: DataParallel would average each replica's loss over its own rows
         options["args"]._n_gpu = min(options["args"].n_gpu, 1)
         super().__init__(**options)
@@ -56,8 +64,10 @@ class SerMetaTrainer(Trainer):
         self.model_accepts_loss_kwargs = True
         self.task_loss_sums: dict[str, torch.Tensor] = {}
         self.task_losses_logged_at = 0
-        self.length_sampler: LengthGroupedUtterances | None = None
+        self.sampler: LengthGroupedUtterances | DurationBoundedBatches | None = batches
+        self.finite_steps = FiniteSteps()
         self.add_callback(_EpochDraws(self))
+        self.add_callback(self.finite_steps)
 
     def create_optimizer(self, model: SerMetaModel | None = None) -> torch.optim.Optimizer:
         """AdamW with the encoder's learning rate for the encoder, and no weight decay for biases and norms."""
@@ -89,6 +99,11 @@ class SerMetaTrainer(Trainer):
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         if not batches:
             return batches, None
+        last = self.accelerator.num_processes > 1 and self.accelerator.gradient_state.end_of_dataloader
+        if last and self.batches is None:
+            leave_out_repeats(
+                batches[-1], len(self.train_dataset), self.accelerator.num_processes, self.accelerator.process_index
+            )
         counts = torch.stack([self._labelled(batch["labels"]) for batch in batches]).sum(dim=0).to(device)
         counts = self.accelerator.gather(counts[None]).sum(dim=0).clamp(min=1)
         return batches, dict(zip(self.loss_weights, counts, strict=True))
@@ -105,6 +120,7 @@ class SerMetaTrainer(Trainer):
         With `num_items_in_batch`, labelled rows by task in the whole step, each task's loss is averaged over those
         rows wherever they lie: accumulating 4 x 1 equals a batch of 4, and two processes equal one.
         """
+        utterances = inputs.pop("utterance_ids", [])
         outputs = model(**inputs)
         losses = {name: outputs.task_losses[name] for name in self.loss_weights}
         if num_items_in_batch is not None:
@@ -114,6 +130,7 @@ class SerMetaTrainer(Trainer):
             share = share * self.accelerator.num_processes
             losses = {name: loss * share[index] for index, (name, loss) in enumerate(losses.items())}
             self._remember(losses)
+            self.finite_steps.watch(utterances, outputs, losses)
         loss = sum(self.loss_weights[name] * task_loss for name, task_loss in losses.items())
         return (loss, outputs) if return_outputs else loss
 
@@ -149,9 +166,20 @@ class SerMetaTrainer(Trainer):
 
     def predict_table(self, dataset: Dataset) -> tuple[pandas.DataFrame, float]:
         """Predictions of every task, one row an utterance in the dataset's order, and the mean of the stage's loss."""
-        output = self.evaluation_loop(self.get_eval_dataloader(dataset), description="Evaluation")
-        table = predictions_table(dataset, output.predictions, self.model.config.tasks, self.processing_class)
+        # the longest first: little padding, and memory that does not suffice shows at once
+        order = np.argsort(recording_durations(dataset), kind="stable")[::-1]
+        output = self.evaluation_loop(self.get_eval_dataloader(dataset.select(order)), description="Evaluation")
+        predictions = {name: values[np.argsort(order)] for name, values in output.predictions.items()}
+        table = predictions_table(dataset, predictions, self.model.config.tasks, self.processing_class)
         return table, output.metrics["eval_loss"]
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The Trainer's; each batch tells its utterances too."""
+        nameless, self.data_collator = self.data_collator, NamedBatches(self.data_collator)
+        try:
+            return super().get_train_dataloader() if self.batches is None else self._bounded_dataloader()
+        finally:
+            self.data_collator = nameless
 
     def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
         """The Trainer's, without speed perturbation."""
@@ -160,6 +188,25 @@ class SerMetaTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.data_collator = perturbing
+
+    def _bounded_dataloader(self) -> DataLoader:
+        arguments = self.args
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
+            num_workers=arguments.dataloader_num_workers,
+            prefetch_factor=arguments.dataloader_prefetch_factor,
+            pin_memory=arguments.dataloader_pin_memory,
+        )
+        evens, self.accelerator.even_batches = (
+            self.accelerator.even_batches,
+            False,
+        )  # it takes batches of one size only
+        try:
+            return self.accelerator.prepare(loader)
+        finally:
+            self.accelerator.even_batches = evens
 
     def create_model_card(self, **_: Any) -> None:
         """Writes our card in place of the Trainer's, from what a trainer knows: settings, versions, no results."""
@@ -205,8 +252,8 @@ class SerMetaTrainer(Trainer):
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        self.length_sampler = LengthGroupedUtterances(self.lengths, step, self.args.seed)
-        return self.length_sampler
+        self.sampler = LengthGroupedUtterances(self.lengths, step, self.args.seed)
+        return self.sampler
 
     def _labelled(self, labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return torch.stack([labelled_rows(labels[name]).sum() for name in self.loss_weights])
@@ -220,37 +267,6 @@ class SerMetaTrainer(Trainer):
         self.task_losses_logged_at = self.state.global_step
 
 
-class LengthGroupedUtterances(Sampler[int]):
-    """Shuffled utterances, such that those of one step are about as long; the order depends on seed and epoch alone.
-
-    Lengths are sorted within a pool of a few steps only, and the steps are shuffled: where length tells of a label, as
-    between speech and song, long runs of one label would throw the training off.
-    """
-
-    STEPS_IN_POOL = 12
-
-    def __init__(self, lengths: list[float], step: int, seed: int):
-        self.lengths, self.step, self.seed = torch.tensor(lengths), step, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration belongs to, from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
-        pools = torch.randperm(len(self), generator=generator).split(self.STEPS_IN_POOL * self.step)
-        steps = [step for pool in pools for step in pool[self.lengths[pool].argsort()].split(self.step)]
-        # an incomplete step comes last, so that all others keep their bounds
-        complete = [step for step in steps if len(step) == self.step]
-        order = torch.randperm(len(complete), generator=generator).tolist()
-        rest = [step for step in steps if len(step) < self.step]
-        return iter(torch.cat([complete[index] for index in order] + rest).tolist())
-
-
 class _EpochDraws(TrainerCallback):
     """Tells whatever draws anew each epoch which epoch it is."""
 
@@ -259,9 +275,10 @@ class _EpochDraws(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **_):
         self.trainer._forget_task_losses()
+        self.trainer.find_best_checkpoint()  # the run folder may have been moved
 
     def on_epoch_begin(self, args, state, control, **_):
         epoch = int((state.epoch or 0) + 1e-6)
-        for drawing in (self.trainer.length_sampler, self.trainer.data_collator.speed):
+        for drawing in (self.trainer.sampler, self.trainer.data_collator.speed):
             if drawing is not None:
                 drawing.set_epoch(epoch)

@@ -1,6 +1,7 @@
 """Memory, time and timestamps over a long recording: a corpus's recordings strung together, heard by one pipeline.
 
 python examples/benchmarks/long_recording.py ravdess /data/ravdess --model runs/ravdess/model --minutes 5 --minutes 60
+python examples/benchmarks/long_recording.py ravdess /data/ravdess --model runs/ravdess/model --speaker 23 --speaker 24
 
 Without --model it is a base-size wav2vec2 with random weights: memory and time are a trained one's, the labels mean
 nothing. Lengths are heard one after the other in one process, so memory that grows with the length shows.
@@ -13,6 +14,7 @@ import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,9 +30,11 @@ def main(
     root: Annotated[str, typer.Argument(help="The corpus's folder, or the table.")],
     model: Annotated[Path | None, typer.Option(help="A ser-meta model folder.")] = None,
     minutes: Annotated[list[float] | None, typer.Option(help="Lengths, rising; may be given again.")] = None,
-    window: Annotated[float, typer.Option(help="Seconds of a window.")] = 4.0,
-    hop: Annotated[float, typer.Option(help="Seconds from one window to the next.")] = 2.0,
-    batch_size: Annotated[int, typer.Option(help="Windows at a time.")] = 4,
+    speakers: Annotated[list[str] | None, typer.Option("--speaker", help="Only theirs; may be given again.")] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds of a window (default: the pipeline's).")] = None,
+    hop: Annotated[float | None, typer.Option(help="Seconds between windows (default: the pipeline's).")] = None,
+    tolerance: Annotated[float, typer.Option(help="Seconds from a join that count as found.")] = 1.0,
+    batch_size: Annotated[int, typer.Option(help="Pieces at a time.")] = 4,
 ) -> None:
     """Prints one JSON object a length."""
     with tempfile.TemporaryDirectory() as folder:
@@ -38,25 +42,32 @@ def main(
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
             lengths = minutes or [5.0, 60.0]
             paths = [Path(folder) / f"{index}.wav" for index in range(len(lengths))]
-            given = [corpus] * len(lengths), [root] * len(lengths), lengths, paths
-            truths = list(other.map(string_together, *given))
+            strung = partial(string_together, corpus, root, speakers)
+            truths = list(other.map(strung, lengths, paths))
         recognise = load(model)
+        options = {"window_seconds": window, "hop_seconds": hop, "batch_size": batch_size, "tasks": ["emotion"]}
         for path, truth in zip(paths, truths, strict=True):
-            print(json.dumps(measure(recognise, path, truth, window, hop, batch_size)), flush=True)
+            print(json.dumps(measure(recognise, path, truth, options, tolerance)), flush=True)
 
 
-def string_together(corpus: str, root: str, minutes: float, path: Path) -> Truth:
-    """Writes recordings in random order, neighbours by different speakers; returns start, end and emotion of each."""
+def string_together(corpus: str, root: str, speakers: list[str] | None, minutes: float, path: Path) -> Truth:
+    """Writes recordings in random order, none twice, neighbours by different speakers, until they are long enough.
+
+    Returns:
+        start, end and emotion of each.
+    """
     import soundfile
 
     from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
     from ser_meta.training.corpora import load_corpus
 
     rows = [row for row in load_corpus(corpus, root) if row["emotion"]]
-    chance, truth, end, speaker = random.Random(1), [], 0.0, None
+    rows = [row for row in rows if not speakers or row.get("speaker") in speakers]
+    random.Random(1).shuffle(rows)
+    truth, end, speaker = [], 0.0, None
     with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
-        while end < 60 * minutes:
-            row = chance.choice([row for row in rows if row.get("speaker") != speaker])
+        while rows and end < 60 * minutes:
+            row = rows.pop(next((at for at, row in enumerate(rows) if row.get("speaker") != speaker), 0))
             samples = read_audio(row["audio"], RATE)
             file.write(samples)
             truth.append((end, end + len(samples) / RATE, row["emotion"]))
@@ -83,55 +94,80 @@ def load(model: Path | None) -> Any:
     return SpeechEmotionPipeline(model=parts[0], processor=parts[1])
 
 
-def measure(recognise: Any, path: Path, truth: Truth, window: float, hop: float, batch_size: int) -> dict[str, Any]:
+def measure(recognise: Any, path: Path, truth: Truth, options: dict[str, Any], tolerance: float) -> dict[str, Any]:
     """Memory, time, and how well the segments fit the truth."""
     before, started = peak_megabytes(), time.monotonic()
-    result = recognise(str(path), window_seconds=window, hop_seconds=hop, batch_size=batch_size, tasks=["emotion"])
+    result = recognise(str(path), **options)
     seconds, audio = time.monotonic() - started, truth[-1][1]
     return {
         "parameters": recognise.model.num_parameters(),
         "minutes": round(audio / 60, 2),
-        "window": window,
-        "hop": hop,
-        "batch_size": batch_size,
+        **options,
         "peak_megabytes_before": before,
         "peak_megabytes": peak_megabytes(),
         "seconds": round(seconds, 1),
         "times_real_time": round(seconds / audio, 4),
-        **fit(truth, [(s["start"], s["end"], s["emotion"][0]["label"]) for s in result["segments"]], hop),
+        **fit(truth, [(s["start"], s["end"], s["emotion"][0]["label"]) for s in result["segments"]], tolerance),
     }
 
 
 def fit(truth: Truth, segments: Truth, tolerance: float) -> dict[str, Any]:
-    """Changes of emotion in the truth and in the segments, and how many of each lie near one of the other.
+    """Joins, where the emotion truly changes, and boundaries, where the segments' label does: how many are near.
 
-    `label_by_time` is the share of the time for which the segments have the true label.
+    A missed join is the model's fault where it gives both recordings one label, and a misplaced boundary where it
+    lies near a join of two recordings of the same emotion. `label_by_time` is the share of the time with the true
+    label; a recording's label is the one that most of it has.
     """
     joins, found = changes(truth), changes(segments)
-    overlaps = (
-        max(0.0, min(end, until) - max(start, since))
-        for start, end, label in truth
-        for since, until, guess in segments
-        if guess == label
-    )
+    ends = [end for _, end, _ in truth[:-1]]
+    spent = [time_by_label(segments, start, end) for start, end, _ in truth]
+    heard = [max(seconds, key=seconds.get, default=None) for seconds in spent]
+    at_joins = [
+        pair for pair, (one, other) in zip(pairwise(heard), pairwise(truth), strict=True) if one[2] != other[2]
+    ]
+    missed = [
+        one == other for (one, other), join in zip(at_joins, joins, strict=True) if not near(join, found, tolerance)
+    ]
+    right = [label == emotion for label, (_, _, emotion) in zip(heard, truth, strict=True)]
     return {
+        "tolerance": tolerance,
         "joins": len(joins),
-        "joins_found_within_a_hop": share_near(joins, found, tolerance),
+        "joins_found": share_near(joins, found, tolerance),
+        "joins_missed_with_one_label_for_both": sum(missed),
+        "joins_missed_otherwise": len(missed) - sum(missed),
         "boundaries": len(found),
-        "boundaries_within_a_hop_of_a_join": share_near(found, joins, tolerance),
-        "label_by_time": round(sum(overlaps) / truth[-1][1], 4),
+        "boundaries_at_a_join": share_near(found, joins, tolerance),
+        "boundaries_where_a_recording_ends": share_near(found, ends, tolerance),
+        "label_by_time": round(
+            sum(each.get(of[2], 0) for each, of in zip(spent, truth, strict=True)) / truth[-1][1], 4
+        ),
+        "recordings": len(truth),
+        "recordings_labelled_right": round(sum(right) / len(right), 4),
     }
 
 
+def time_by_label(segments: Truth, since: float, until: float) -> dict[str, float]:
+    """Seconds of each label between two times."""
+    seconds: dict[str, float] = {}
+    for start, end, label in segments:
+        if min(end, until) > max(start, since):
+            seconds[label] = seconds.get(label, 0) + min(end, until) - max(start, since)
+    return seconds
+
+
 def changes(stretches: Truth) -> list[float]:
-    """Times at which the label changes."""
-    return [after[0] for before, after in pairwise(stretches) if before[2] != after[2]]
+    """Times at which the label changes: the middle of a pause between two of them."""
+    return [(before[1] + after[0]) / 2 for before, after in pairwise(stretches) if before[2] != after[2]]
+
+
+def near(time: float, others: list[float], tolerance: float) -> bool:
+    """Whether one of the others is no farther than the tolerance, in seconds."""
+    return any(abs(time - other) <= tolerance for other in others)
 
 
 def share_near(times: list[float], others: list[float], tolerance: float) -> float | None:
-    """The share of times with one of the others no farther than the tolerance, in seconds; None without times."""
-    near = [any(abs(time - other) <= tolerance for other in others) for time in times]
-    return round(sum(near) / len(near), 4) if near else None
+    """The share of times with one of the others near; None without times."""
+    return round(sum(near(time, others, tolerance) for time in times) / len(times), 4) if times else None
 
 
 def peak_megabytes() -> float:

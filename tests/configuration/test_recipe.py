@@ -85,7 +85,7 @@ def test_a_saved_recipe_reads_back_equal(base, tmp_path):
         ("stages.emotion.epochs=many", r"stages\.emotion\.epochs.*many"),
         ("data.group_size=two", r"data\.group_size.*two"),
         ("data=[1", r"data=\[1"),
-        ("data.longest=${nothing}", r"data\.longest.*nothing"),
+        ("data.longest=${nothing}", r"\$\{nothing\} is to be computed from something else"),
         ("stages.emotions.epochs=2", r"stages\.emotions\.\w+ has no value"),
         ("stages.emotion.epochs=0", r"stages\.emotion\.epochs=0.* above 0"),
         ("stages.emotion.loss_weights.mood=1", r"stages\.emotion\.loss_weights='mood' must be one of emotion, gender"),
@@ -149,6 +149,7 @@ def test_a_single_corpus_is_a_list_of_one(base):
         ("", r"own\.yaml"),
         ("extends: base.yaml\nstages: null", r"stages"),
         ("extends: elsewhere", r"no such recipe: elsewhere"),
+        ("extends: own.yaml", r"own\.yaml extends itself"),
         ("data: {corpus: table}\nstages: {a: {loss_weights: {emotion: 1}}}", r"has no value"),
     ],
 )
@@ -163,3 +164,30 @@ def test_a_file_that_is_no_recipe_is_refused_in_one_line(base, tmp_path, content
 def test_an_unknown_recipe_is_told_which_there_are():
     with pytest.raises(UserError, match=r"no such recipe: ravdes: .*ravdess-whisper-base"):
         load_recipe("ravdes")
+
+
+def test_a_recipe_tells_nothing_of_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    path = tmp_path / "mine.yaml"
+    for value in ("${oc.env:HF_TOKEN}", "/data/${oc.env:HF_TOKEN}", "{deep: ['${oc.env:HF_TOKEN}']}", "${oc.env"):
+        path.write_text(
+            f"extends: demo\ndata: {{options: {{name: {value!r}}}}}\n"
+            if value[0] != "{"
+            else f"extends: demo\ndata: {{options: {value}}}\n"
+        )
+        with pytest.raises(UserError, match=r"\$\{oc\.env") as refused:
+            load_recipe(str(path))
+        assert "hf_secret" not in str(refused.value)
+    with pytest.raises(UserError, match="write the value itself"):
+        load_recipe("demo", ["data.root=${oc.env:HF_TOKEN}"])
+
+
+@pytest.mark.parametrize("tag", ["object/apply:os.mkdir", "object/new:os.mkdir", "object/apply:subprocess.call"])
+def test_a_recipe_runs_nothing(tag, tmp_path):
+    harm = tmp_path / "harm"
+    (tmp_path / "mine.yaml").write_text(f"extends: demo\ndata: !!python/{tag} [{str(harm)!r}]\n")
+    with pytest.raises(UserError, match="is no YAML"):
+        load_recipe(str(tmp_path / "mine.yaml"))
+    with pytest.raises(UserError):
+        load_recipe("demo", [f"data.root=!!python/{tag} [{str(harm)!r}]"])
+    assert not harm.exists()

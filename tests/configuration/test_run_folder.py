@@ -1,11 +1,12 @@
 import json
 import re
+from threading import Thread
 
 import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import load_recipe
-from ser_meta.configuration.run_folder import RunFolder, write_json
+from ser_meta.configuration.run_folder import RunFolder, moved_into_place, write_json
 
 SPLIT = {"train": ["a"], "validation": [], "test": ["b"]}
 
@@ -65,3 +66,41 @@ def test_json_replaces_the_old_whole_or_not_at_all(tmp_path):
         write_json(path, {"label": object()})
     assert json.loads(path.read_text(encoding="utf-8")) == {"label": "żal"}
     assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_what_was_written_by_half_is_not_there_and_is_no_hindrance(recipe, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    (run.path / ".model").mkdir(parents=True)
+    (run.path / ".model" / "half").touch()
+    run.check(recipe, resume=False)
+    for content in ("old", "new"):
+        with moved_into_place(run.model) as aside:
+            aside.mkdir()
+            (aside / content).touch()
+    with pytest.raises(KeyboardInterrupt), moved_into_place(run.model) as aside:
+        aside.mkdir()
+        raise KeyboardInterrupt
+    assert [path.name for path in run.path.rglob("*")] == ["model", "new"]
+
+
+def test_a_split_that_was_not_recorded_yet_is_recorded_when_going_on(recipe, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.create(recipe, SPLIT)
+    run.split.unlink()
+    run.create(recipe, SPLIT)
+    assert json.loads(run.split.read_text()) == SPLIT
+
+
+def test_one_training_holds_a_folder_and_another_can_wait_for_it(tmp_path):
+    order = []
+
+    def follow():
+        with RunFolder(tmp_path / "run").held(wait=True):
+            order.append("second")
+
+    with RunFolder(tmp_path / "run").held():
+        waiting = Thread(target=follow)
+        waiting.start()
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]

@@ -1,7 +1,9 @@
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from huggingface_hub import constants
 from loopback_hub import LoopbackHub
 
@@ -24,6 +26,14 @@ CALIBRATION = {
         {"confidence": 0.4025, "accuracy": 0.4, "n": 10},
         {"confidence": 0.8015, "accuracy": 0.7005, "n": 30},
     ],
+}
+
+PAGE_TASKS = {
+    "emotion": {"labels": ["neutral", "happy", "angry"]},
+    "gender": {"labels": ["female", "male"]},
+    "transcript": {"kind": "ctc"},
+    "valence": {"kind": "regression", "range": [1, 5]},
+    "speaker": {"labels": ["ann", "bob"]},
 }
 
 
@@ -112,3 +122,46 @@ def push(command_line, finished_run, own_cache):
         return command_line("push", folder, repository, *options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def recognise(encoder_folder):
+    """The pipeline of a tiny model of every kind of task."""
+    import torch
+
+    from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
+
+    torch.manual_seed(0)
+    options = {
+        "coattention_heads": 2,
+        "head_hidden_size": 8,
+        "initializer_range": 0.5,
+        "calibration_temperature": 30.0,
+    }
+    model = SerMetaModel.from_backbone_pretrained(str(encoder_folder), PAGE_TASKS, **options).eval()
+    processor = SerMetaProcessor.from_backbone_pretrained(str(encoder_folder))
+    return SpeechEmotionPipeline(model=model.eval(), processor=processor)
+
+
+@pytest.fixture(scope="session")
+def url(recognise):
+    """The address of a running page."""
+    from ser_meta.hub_cards.space_app import build_page, launch_page
+
+    page = build_page(recognise, "tiny")
+    _, url, _ = launch_page(page, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
+    yield url
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def write_noise(tmp_path_factory):
+    """Writes noise of another colour for each seed."""
+
+    def write(seed: int, seconds: float = 1.0):
+        noise = np.random.default_rng(seed).normal(size=round(seconds * 16_000))
+        path = tmp_path_factory.mktemp("noise") / f"noise-{seed}.wav"
+        soundfile.write(path, 0.05 * np.convolve(noise, np.ones(seed + 1), mode="same"), 16_000)
+        return path
+
+    return write

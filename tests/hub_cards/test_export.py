@@ -81,7 +81,7 @@ def speech(seconds: float, seed: int = 0) -> np.ndarray:
 def load_runner(folder, monkeypatch):
     """What `from runner import Recognizer` gives with the folder on the path."""
     monkeypatch.syspath_prepend(str(folder))
-    for name in ("runner", "audio_ser_meta", "windows_ser_meta"):
+    for name in ("runner", "audio_ser_meta", "segments_ser_meta", "windows_ser_meta"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return importlib.import_module("runner").Recognizer()
 

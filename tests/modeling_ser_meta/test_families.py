@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel
 
@@ -112,6 +113,85 @@ def test_the_frozen_part_is_a_fixed_function(family, make_model, make_batch):
     assert torch.equal(model(**batch, output_hidden_states=True).hidden_states[0], expected)
 
 
+def loss_and_gradients(model, batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """In training mode, with the same draws of dropout and SpecAugment each time."""
+    model.train()
+    model.zero_grad()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    loss = model(**batch).loss
+    loss.backward()
+    return loss, {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def assert_trains_equally(model, batch, kept):
+    """`kept` takes the place of the recordings in `batch`."""
+    expected, gradients = loss_and_gradients(model, batch)
+    loss, found = loss_and_gradients(model, {**kept, "labels": batch["labels"]})
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-6)
+    assert set(found) == set(gradients)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_training_on_kept_convolutions_changes_nothing(family, make_model, make_batch):
+    model = make_model(family)
+    if not model.encoder.front:
+        return
+    model.freeze_feature_encoder()
+    batch = make_batch(model, labels=True)
+    features, frame_mask = model.encoder.features(batch[model.encoder.input_name], batch["attention_mask"])
+    assert not features.requires_grad
+    # behind the end of a recording there is nothing in what is kept
+    kept = {"extract_features": features * frame_mask[..., None], "attention_mask": frame_mask.long()}
+    assert_trains_equally(model, batch, kept)
+
+
+@pytest.mark.skipif(
+    transformers.__version__.startswith("4."),
+    reason="draws LayerDrop's number for every layer that it runs, so that the dropouts behind them are others",
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_training_on_kept_layers_changes_nothing(family, count, make_model, make_batch):
+    model = make_model(family)
+    model.freeze_layers(count)
+    batch = make_batch(model, labels=True)
+    recordings = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    encoded = model.train().encode(**recordings)
+    assert not any(state.requires_grad for state in encoded.hidden_states[:count])
+    states = torch.stack(encoded.hidden_states[:count], dim=1) * encoded.frame_mask[:, None, :, None]
+    kept = {"layer_states": states, "attention_mask": encoded.frame_mask.long()}
+    if model.encoder.continues or count == len(model.encoder.layers):
+        assert_trains_equally(model, batch, kept)
+    else:
+        with pytest.raises(ValueError, match="cannot go on from the states of lower layers"):
+            model(**kept)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm", "wavlm-large", "sew", "whisper"])
+def test_what_is_kept_of_a_recording_is_the_same_alone_and_in_a_batch(family, make_model, make_inputs, join):
+    model = make_model(family)
+    lengths = [6_400, 400, 9_999] if model.encoder.input_name == "input_values" else [41, 2, 62]
+    alone = make_inputs(model, lengths)
+    batch = join(model, alone)
+    features, frame_mask = model.encoder.features(batch[model.encoder.input_name], batch["attention_mask"])
+    for row, mask, recording in zip(features, frame_mask, alone, strict=True):
+        expected, _ = model.encoder.features(recording[model.encoder.input_name], recording["attention_mask"])
+        torch.testing.assert_close(row[mask], expected[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "wavlm", "wav2vec2-large", "whisper"])
+def test_gradient_checkpointing_goes_on_above_kept_layers(family, make_model, make_batch):
+    model = make_model(family, still=True)
+    model.freeze_layers(1)
+    batch = make_batch(model, labels=True)
+    encoded = model.encode(**{name: tensor for name, tensor in batch.items() if name != "labels"})
+    kept = {"layer_states": encoded.hidden_states[0].detach()[:, None], "attention_mask": encoded.frame_mask.long()}
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    assert_trains_equally(model, batch, kept)
+
+
 def test_ctc_is_finite_for_empty_and_too_long_targets(family, make_model, make_batch):
     model = make_model(family).train()
     output = model(**make_batch(model, labels=True))
@@ -127,18 +207,12 @@ def test_gradient_checkpointing_changes_nothing(family, make_model, make_batch):
     model.train()
     batch = make_batch(model, labels=True)
 
-    def loss_and_gradients():
-        model.zero_grad()
-        loss = model(**batch).loss
-        loss.backward()
-        return loss, {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-    loss, gradients = loss_and_gradients()
+    loss, gradients = loss_and_gradients(model, batch)
     model.gradient_checkpointing_enable({"use_reentrant": False})  # re-entrant gives no gradients above frozen layers
-    checkpointed_loss, checkpointed = loss_and_gradients()
+    checkpointed_loss, checkpointed = loss_and_gradients(model, batch)
     torch.testing.assert_close(checkpointed_loss, loss)
+    assert set(checkpointed) == set(gradients)
     for name, gradient in gradients.items():
-        assert checkpointed[name] is not None, name
         torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-4, atol=1e-5)
 
 

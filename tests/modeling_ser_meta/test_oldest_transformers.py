@@ -1,6 +1,6 @@
 """A model saved under this Transformers, in a process with the oldest one that is supported.
 
-`OLDEST_PYTHON` is that process's interpreter; it has what `tests/oldest.txt` lists, and not this package.
+`OLDEST_PYTHON` is that process's interpreter; it has what `tests/oldest.txt` lists, and does not look at this package.
 """
 
 import ast

@@ -152,7 +152,7 @@ def by_label(entries: list[dict]) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def changing(tone) -> np.ndarray:
     """Twenty seconds in which pitch and loudness change."""
-    parts = [0.2 * tone(7.3, pitches=(150.0,)), tone(6.1, pitches=(700.0,)), 0.5 * tone(6.6, pitches=(2_500.0,))]
+    parts = [0.3 * tone(7.3, pitches=(150.0,)), tone(6.1, pitches=(700.0,)), 0.5 * tone(6.6, pitches=(2_500.0,))]
     return np.concatenate(parts)
 
 
@@ -168,7 +168,7 @@ def test_a_long_recording_has_segments_from_end_to_end(raw_recognizer, changing)
 
 
 def test_windows_are_what_the_model_says_of_each(raw_recognizer, changing):
-    result = raw_recognizer(changing, sampling_rate=16_000, window_seconds=5, hop_seconds=5, smoothing=1)
+    result = raw_recognizer(changing, sampling_rate=16_000, window_seconds=5, hop_seconds=5, smoothing=0)
     alone = [raw_recognizer(part, sampling_rate=16_000) for part in np.split(changing, 4)]
     scores = [by_label(each["emotion"]) for each in alone]
     weights = [max(each.values()) for each in scores]
@@ -235,16 +235,42 @@ def test_a_weak_verdict_abstains(raw_recognizer, changing):
 
 
 def test_silence_is_no_segment(raw_recognizer, changing):
-    with_pause = np.concatenate([changing, np.zeros(160_000, dtype=np.float32), changing])
-    options = {"sampling_rate": 16_000, "window_seconds": 2, "gate_decibels": -50}
-    segments = raw_recognizer(with_pause, **options)["segments"]
-    times = [(segment["start"], segment["end"]) for segment in segments]
+    pause = np.zeros(160_000, dtype=np.float32)
+    result = raw_recognizer(np.concatenate([changing, pause, changing]), sampling_rate=16_000)
+    times = [(segment["start"], segment["end"]) for segment in result["segments"]]
     assert times[0][0] == 0 and times[-1][1] == 50
-    gaps = [(end, start) for (_, end), (start, _) in pairwise(times) if end != start]
-    ((end, start),) = gaps
-    assert 20 <= end <= 22 and 28 <= start <= 30
-    silent = raw_recognizer(np.zeros(64_000, dtype=np.float32), **options)
-    assert silent["abstained"] is True and silent["segments"] == []
+    assert [(end, start) for (_, end), (start, _) in pairwise(times) if end != start] == [(20.2, 29.8)]
+    assert "abstained" not in result
+    for silent in (np.zeros(320_000, dtype=np.float32), 1e-4 * changing):
+        result = raw_recognizer(silent, sampling_rate=16_000)
+        assert result["abstained"] is True and result["segments"] == []
+    short = raw_recognizer(np.zeros(64_000, dtype=np.float32), sampling_rate=16_000)
+    assert short["abstained"] is True and "segments" not in short
+    assert raw_recognizer(0.03 * changing, sampling_rate=16_000, gate_decibels=-30)["segments"] == []
+
+
+def test_a_pause_parts_two_utterances(raw_recognizer, tone):
+    first, second = tone(2.5, pitches=(150.0,)), 0.3 * tone(3.1, pitches=(2_500.0,))
+    pause = np.zeros(16_000, dtype=np.float32)
+    recording = np.concatenate([first, pause, second])
+    result = raw_recognizer(recording, sampling_rate=16_000, window_seconds=4, batch_size=2)
+    # both are heard with 200 ms of the pause
+    pieces = recording[: round(2.7 * 16_000)], recording[round(3.3 * 16_000) :]
+    alone = [raw_recognizer(piece, sampling_rate=16_000) for piece in pieces]
+    weights = [each["emotion"][0]["score"] * len(piece) for each, piece in zip(alone, pieces, strict=True)]
+    for task in ("emotion", "gender"):
+        scores = [by_label(each[task]) for each in alone]
+        shares = (
+            weights
+            if task == "emotion"
+            else [max(each.values()) * len(piece) for each, piece in zip(scores, pieces, strict=True)]
+        )
+        expected = {label: np.average([each[label] for each in scores], weights=shares) for label in scores[0]}
+        assert by_label(result[task]) == pytest.approx(expected, abs=1e-4)
+    assert result["transcript"] == " ".join(each["transcript"] for each in alone)
+    labels = [each["emotion"][0]["label"] for each in alone]
+    times = [0.0, 6.6] if labels[0] == labels[1] else [0.0, 3.0, 6.6]
+    assert [(s["start"], s["end"]) for s in result["segments"]] == list(pairwise(times))
 
 
 @torch.no_grad()

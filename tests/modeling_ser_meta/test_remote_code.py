@@ -103,7 +103,7 @@ def test_the_stock_pipeline_of_a_fresh_process(fresh):
 
 def test_what_a_fresh_process_saves_is_whole_again(folder, fresh):
     saved = {path.name for path in (folder / "again").iterdir()}
-    pipelines = {f"{name}_ser_meta.py" for name in ("pipeline", "audio", "windows")}
+    pipelines = {f"{name}_ser_meta.py" for name in ("pipeline", "audio", "windows", "segments")}
     assert {path.name for path in FILES} - pipelines <= saved
     loaded = SerMetaModel.from_pretrained(folder / "again")
     for name, parameter in SerMetaModel.from_pretrained(folder).named_parameters():

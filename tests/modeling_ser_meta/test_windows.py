@@ -1,17 +1,39 @@
-"""A recording in pieces, and what is made of the pieces' scores."""
+"""A recording in pieces: at its pauses, and into windows where it has none."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from ser_meta.modeling_ser_meta.windows_ser_meta import (
-    audible_pieces,
-    cut_recording,
-    cut_windows,
-    level,
-    merged_segments,
-    regions,
-    verdict,
-)
+from ser_meta.modeling_ser_meta.windows_ser_meta import cut_recording, cut_windows, level
+
+RATE = 1_000
+
+
+def sound(seconds: float, decibels: float, seed: int = 0) -> np.ndarray:
+    """Noise of this level, in decibels of full scale."""
+    noise = np.random.default_rng(seed).uniform(-1, 1, round(seconds * RATE))
+    return (noise / np.sqrt(np.square(noise).mean()) * 10 ** (decibels / 20)).astype(np.float32)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * RATE), dtype=np.float32)
+
+
+def speech(seconds: float, decibels: float) -> np.ndarray:
+    """Syllables of 200 ms, the gaps between them 30 dB weaker."""
+    syllables = (np.arange(round(seconds * RATE)) // (RATE // 10)) % 3 < 2
+    return sound(seconds, decibels) * np.where(syllables, 1, 10 ** (-30 / 20)).astype(np.float32)
+
+
+def stretches(*parts: np.ndarray, **options) -> list[tuple[float, float]]:
+    """Start and end of what lies between two pauses, in seconds."""
+    ends: dict[int, list[int]] = {}
+    for piece in cut_recording([np.concatenate(parts)], RATE, window_seconds=4.0, **options):
+        if not piece.silent:
+            ends.setdefault(piece.stretch, []).extend([piece.start, piece.start + len(piece.samples)])
+    assert list(ends) == list(range(len(ends)))
+    return [(min(samples) / RATE, max(samples) / RATE) for samples in ends.values()]
 
 
 @pytest.mark.parametrize("length", [3, 10, 11, 14, 22, 23, 100])
@@ -34,7 +56,7 @@ def test_a_recording_is_cut_when_it_is_long_or_when_windows_are_asked_for():
     def pieces(seconds, *options):
         return [
             (piece.start / 100, len(piece.samples) / 100, piece.windowed)
-            for piece in cut_recording(iter(np.zeros((seconds, 100), dtype=np.float32)), 100, *options)
+            for piece in cut_recording(iter(np.ones((seconds, 100), dtype=np.float32)), 100, *options)
         ]
 
     assert pieces(15, None, None) == [(0, 15, False)]
@@ -46,46 +68,72 @@ def test_a_recording_is_cut_when_it_is_long_or_when_windows_are_asked_for():
         pieces(5, 2, 3)
 
 
-def test_each_moment_belongs_to_one_piece():
-    assert regions([(0, 4)]) == [(0, 4)]
-    assert regions([(0, 4), (2, 6), (3, 7)]) == [(0, 3), (3, 4.5), (4.5, 7)]
-    assert regions([(0, 4), (6, 10)]) == [(0, 4), (6, 10)]
+def test_no_window_straddles_a_pause():
+    parts = [sound(3, -20), silence(1), sound(2, -20), silence(0.35), sound(1, -20), silence(5), sound(6, -20)]
+    recording = np.concatenate(parts)
+    pieces = list(cut_recording([recording], RATE, window_seconds=4.0))
+    found = [(piece.stretch, piece.start / RATE, len(piece.samples) / RATE) for piece in pieces]
+    # 200 ms of a pause stay with what is next to it, one of less than 400 ms is none; the last stretch has two windows
+    assert found == [(0, 0, 3.2), (1, 3.8, 3.75), (2, 12.15, 4.0), (2, 14.15, 4.0), (2, 14.35, 4.0)]
+    for piece in pieces:
+        np.testing.assert_array_equal(piece.samples, recording[piece.start :][: len(piece.samples)])
 
 
-def test_a_confident_piece_weighs_more_in_the_verdict():
-    scores = np.array([[0.9, 0.1], [0.4, 0.6]])
-    np.testing.assert_allclose(verdict(scores), (0.9 * scores[0] + 0.6 * scores[1]) / 1.5)
-    np.testing.assert_allclose(verdict(scores[:1]), scores[0])
+@pytest.mark.parametrize("block", [1, 333, 10_000])
+def test_a_stream_is_cut_as_the_whole(block):
+    parts = [silence(1), speech(5, -15), sound(2, -60), speech(9, -40), silence(40), sound(6, -50), speech(7, -30)]
+    recording = np.concatenate(parts)[:-17]
+    expected = list(cut_recording([recording], RATE))
+    found = list(cut_recording((recording[at : at + block] for at in range(0, len(recording), block)), RATE))
+    assert [piece[1:] for piece in found] == [piece[1:] for piece in expected]
+    for mine, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine.samples, other.samples)
 
 
-def test_neighbours_of_the_same_label_are_one_segment():
-    first, second = [0.8, 0.2], [0.3, 0.7]
-    spans = [(0, 3), (3, 5), (5, 7), (7, 10), (12, 14)]
-    scores = np.array([first, [0.6, 0.4], second, second, second])
-    found = merged_segments(scores, spans, smoothing=1)
-    assert [(start, end) for start, end, _ in found] == [(0, 5), (5, 10), (12, 14)]
-    np.testing.assert_allclose(found[0][2], (3 * scores[0] + 2 * scores[1]) / 5)
-    np.testing.assert_allclose(found[1][2], second)
+def test_only_a_few_seconds_of_a_stream_are_held():
+    read = []
+
+    def blocks():
+        for turn in range(300):
+            read.append(1)
+            yield speech(1, -20) if turn % 40 < 36 else silence(1)
+
+    for piece in cut_recording(blocks(), RATE):
+        # a stretch's last piece waits for the next one to begin: a pause of 4 s here
+        assert len(read) <= max(16, (piece.start + len(piece.samples)) / RATE + 8)
+    assert len(read) == 300
 
 
-def test_smoothing_takes_out_a_lone_window_but_not_across_a_gap():
-    first, second = [0.9, 0.1], [0.3, 0.7]
-    scores = np.array([first, first, second, first, second])
-    together = [(start, start + 1) for start in range(5)]
-    assert [segment[:2] for segment in merged_segments(scores, together, 1)] == [(0, 2), (2, 3), (3, 4), (4, 5)]
-    assert [segment[:2] for segment in merged_segments(scores, together, 3)] == [(0, 5)]
-    apart = [*together[:4], (6, 7)]
-    assert [segment[:2] for segment in merged_segments(scores, apart, 3)] == [(0, 4), (6, 7)]
+def test_a_quiet_voice_after_a_loud_one_is_heard():
+    loud, quiet = speech(3, -10), speech(3, -44)
+    assert stretches(loud, silence(1), quiet, silence(1), loud) == [(0, 3.2), (3.8, 7.1), (7.8, 11)]
+    with_noise = [part + sound(len(part) / RATE, -40, seed=1) for part in (loud, silence(1), speech(3, -22))]
+    assert stretches(*with_noise) == [(0, 3.1), (3.8, 7.0)]
 
 
-def test_the_gate_passes_what_is_loud_for_a_tenth_of_a_second(tone):
-    loud, quiet = tone(2.0), 1e-4 * tone(2.0)
-    word = quiet.copy()
-    word[16_000:18_000] = loud[:2_000]
+def test_steady_noise_is_a_pause_of_a_talk_but_a_held_tone_is_sound():
+    noise = sound(25, -50, seed=1)
+    assert stretches(speech(5, -20), noise, speech(5, -20)) == [(0, 5.2), (29.8, 35)]
+    assert stretches(sound(40, -30)) == [(0, 40)]
+
+
+def test_a_click_is_no_speech():
+    click = sound(0.1, -10)
+    assert stretches(speech(3, -20), silence(2), click, silence(2), speech(3, -20)) == [(0, 3.2), (6.9, 10.1)]
+
+
+def test_what_is_silent_throughout_is_one_silent_piece():
+    for recording in (silence(40), sound(40, -75)):
+        (piece,) = cut_recording([recording], RATE)
+        assert piece.silent and piece.windowed and piece.start + len(piece.samples) == 40 * RATE
+    assert stretches(sound(30, -45), gate_decibels=-40) == []
+    for seconds, decibels, silent in ((10, -75, True), (10, -60, False)):
+        (piece,) = cut_recording([sound(seconds, decibels)], RATE)
+        assert (piece.silent, piece.windowed, len(piece.samples)) == (silent, False, seconds * RATE)
+
+
+def test_the_level_is_of_the_loudest_tenth_of_a_second():
     assert level(np.full(3_200, 0.1), 16_000) == pytest.approx(-20, abs=0.01)
-    blocks = [quiet, loud, quiet, word, quiet]
-    pieces = list(cut_windows(blocks, 32_000, 32_000))
-    passed = list(audible_pieces(pieces, 16_000, -40))
-    assert [piece.start for piece in passed] == [32_000, 96_000] and not any(piece.silent for piece in passed)
-    (silent,) = audible_pieces(pieces[::2], 16_000, -40)
-    assert silent.silent
+    word = np.concatenate([silence(1), np.full(RATE // 10, 0.1), silence(1)])
+    assert level(word, RATE) == pytest.approx(-20, abs=0.01)
+    assert all(level(sound(1, one), RATE) < level(sound(1, other), RATE) for one, other in pairwise((-80, -40, -10)))

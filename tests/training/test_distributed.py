@@ -12,9 +12,6 @@ from safetensors.torch import load_file
 from ser_meta.configuration.recipe import load_recipe
 from ser_meta.training.stages import run_stages
 
-# once in many runs the two processes lose their connection on the loopback address before the first step
-pytestmark = pytest.mark.flaky(reruns=1, only_rerun="gloo/transport")
-
 TWO_PROCESSES = Path(__file__).resolve().parents[2] / "examples" / "accelerate" / "two_processes.yaml"
 
 

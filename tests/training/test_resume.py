@@ -1,43 +1,40 @@
 import json
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback, trainer
+from signalling import signal_trainings
 
-from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe import load_recipe
 from ser_meta.training.stages import run_stages
 
 
-class Interruption(TrainerCallback):
-    """Somebody presses Ctrl-C once, at a step of the run's first or second stage."""
-
-    def __init__(self, stage: str, step: int):
-        self.stage, self.step = stage, step
-
-    def on_step_end(self, args, state, control, **_):
-        if Path(args.output_dir).name == self.stage and state.global_step == self.step:
-            raise KeyboardInterrupt
-
-
-# an epoch has six steps: in the second epoch of either stage, and before the second stage's first checkpoint
+# an epoch has six steps: in mid-epoch, at the end of an epoch, and at the end of the run's last
 @pytest.mark.parametrize(
-    ("stage", "step", "settings"),
-    [("stage-1-metadata", 8, []), ("stage-2-emotion", 3, []), ("stage-2-emotion", 11, [])],
+    ("stage", "step", "number"),
+    [
+        ("stage-1-metadata", 8, signal.SIGINT),
+        ("stage-2-emotion", 3, signal.SIGTERM),
+        ("stage-2-emotion", 6, signal.SIGINT),
+        ("stage-2-emotion", 12, signal.SIGTERM),
+    ],
 )
-def test_an_interrupted_run_ends_as_if_nothing_had_happened(
-    stage, step, settings, finished_run, recipe_file, tmp_path, monkeypatch
+def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(
+    stage, step, number, finished_run, recipe_file, tmp_path, monkeypatch
 ):
-    recipe, output = load_recipe(str(recipe_file), settings), tmp_path / "run"
-    with monkeypatch.context() as interrupted:
-        callbacks = [*trainer.DEFAULT_CALLBACKS, Interruption(stage, step)]
-        interrupted.setattr(trainer, "DEFAULT_CALLBACKS", callbacks)
-        with pytest.raises(KeyboardInterrupt):
-            run_stages(recipe, output)
+    recipe, output = load_recipe(str(recipe_file)), tmp_path / "run"
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    signal_trainings(monkeypatch, stage, step, number)
+    with pytest.raises(Interrupted, match=signal.Signals(number).name):
+        run_stages(recipe, output)
+    assert [path.name for path in (output / stage).glob("checkpoint-*")] == [f"checkpoint-{step}"]
     assert not (output / stage / "model.safetensors").exists() and not (output / "report.json").exists()
+    assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
 
+    monkeypatch.undo()
     report = run_stages(recipe, output, resume=True)
     for folder in ("stage-1-metadata", "stage-2-emotion"):
         expected, resumed = (load_file(run / folder / "model.safetensors") for run in (finished_run, output))
@@ -49,6 +46,17 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(
 def losses(run: Path) -> list[float]:
     state = json.loads((run / "state.json").read_text())
     return [entry["loss"] for stage in state.values() for entry in stage["log"] if "loss" in entry]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_command_leaves_with_one_line_that_says_how_to_go_on(
+    number, code, recipe_file, tmp_path, monkeypatch, command_line
+):
+    signal_trainings(monkeypatch, "stage-1-metadata", 2, number)
+    left, printed, errors = command_line("train", recipe_file, "--output", tmp_path / "run")
+    *steps, line = errors
+    assert (left, printed) == (code, "") and all(step.startswith("stage metadata") for step in steps)
+    assert line.startswith(f"ser-meta: stopped by {signal.Signals(number).name}") and "--resume" in line
 
 
 def test_going_on_with_another_recipe_is_refused(finished_run, recipe_file):

@@ -25,7 +25,7 @@ LEFT_OUT = {
     "unreadable": "cannot be decoded",
     "empty": "no sample",
     "too short": "fewer samples than the 400 at 16 kHz that an encoder needs",
-    "not finite": "NaN or infinite samples",
+    "not finite": "samples that are NaN, infinite or far beyond full scale",
     "silent": "nothing within 60 dB of full scale",
     "same bytes": "the same file as another utterance; the first stays, unless emotion or speaker differ",
     "same speech": "another's recording at another level, rate, length of silence or encoding; the first stays, "
@@ -68,7 +68,7 @@ def find_fault(row: Mapping[str, Any]) -> tuple[str, str] | None:
     if samples(row) < SHORTEST:
         return "too short", f"{row['samples'] / row['rate']:.4f} s"
     if not row["finite"]:
-        return "not finite", "NaN or infinite samples"
+        return "not finite", "samples that are NaN, infinite or far beyond full scale"
     if row["peak"] < SILENT:
         return "silent", f"peak {row['peak']:.6f} of full scale"
     return None

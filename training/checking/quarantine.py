@@ -21,9 +21,10 @@ def read_quarantine(path: str | Path) -> dict[str, str]:
     """The utterances to leave out, each with its reason; `UserError` for a file that is none of ours."""
     try:
         content = read_json(Path(path).expanduser())
-    except (OSError, ValueError) as error:
+    except UserError as error:
         raise UserError(f"data.quarantine={path} cannot be read ({error}): give what --quarantine wrote") from error
-    if not isinstance(content, dict) or content.get("kind") != "quarantine":
+    known = isinstance(content, dict) and content.get("kind") == "quarantine"
+    if not known or not isinstance(content.get("utterances"), dict):
         raise UserError(f"data.quarantine={path} holds no quarantine: give what ser-meta check --quarantine wrote")
     return content["utterances"]
 

@@ -83,6 +83,6 @@ def describe(file: Path, actors: Mapping[str | None, Mapping[str, str | None]]) 
         "transcript": SENTENCES[sentence],
         "language": LANGUAGE,
         "intensity": INTENSITIES[intensity],
-        "age": int(actor["Age"]) if (actor["Age"] or "").isdigit() else None,
+        "age": int(actor["Age"]) if (actor["Age"] or "").isdecimal() else None,
         "race": None if actor["Race"] == "Unknown" else actor["Race"],
     }

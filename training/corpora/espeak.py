@@ -1,6 +1,5 @@
 """The demo's corpus: synthetic speech by espeak-ng, spoken where it is needed."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ import soxr
 from datasets import Dataset
 
 from ...configuration.errors import UserError
+from ...configuration.run_folder import read_json, write_json
 from .espeak_sentences import PAUSE, improvised, scripted
 from .espeak_synthesis import SAMPLING_RATE, Speech, synthesize
 from .espeak_voices import GROUPS, NATURAL_PITCH, Speaker, speakers
@@ -92,12 +92,14 @@ def load(root: str | Path, voices: str = "demo", utterances: int = 1920, seed: i
     options = {"version": VERSION, "voices": voices, "utterances": utterances, "seed": seed}
     if not (folder / MANIFEST).is_file():
         _speak(folder, options)
-    manifest = json.loads((folder / MANIFEST).read_text())
-    if manifest["options"] != options:
-        raise UserError(
-            f"espeak: {folder} holds a corpus of {manifest['options']}, not of {options}: choose another folder"
-        )
-    rows = [row | {"audio": folder / row["audio"]} for row in manifest["rows"]]
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("options") != options:
+        found = manifest.get("options") if isinstance(manifest, dict) else "nothing known"
+        raise UserError(f"espeak: {folder} holds a corpus of {found}, not of {options}: choose another folder")
+    try:
+        rows = [row | {"audio": folder / row["audio"]} for row in manifest["rows"]]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"espeak: {folder / MANIFEST} is damaged: remove the folder, it is spoken anew") from error
     require_files([row["audio"] for row in rows], "espeak")
     return rows_to_dataset(rows)
 
@@ -111,7 +113,7 @@ def _speak(folder: Path, options: dict) -> None:
         (folder / file.parent).mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / file, waveform, OUTPUT_RATE)
         rows.append({"audio": str(file), **_metadata(utterance)})
-    (folder / MANIFEST).write_text(json.dumps({"options": options, "rows": rows}))
+    write_json(folder / MANIFEST, {"options": options, "rows": rows})
 
 
 def _metadata(utterance: Utterance) -> dict[str, str | None]:

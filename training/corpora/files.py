@@ -52,17 +52,27 @@ def read_lines(path: Path, encoding: str = "cp1252") -> Iterator[str]:
             yield line.decode(encoding, errors="replace")
 
 
-def read_table(path: Path, columns: Iterable[str], corpus: str, remedy: str) -> list[dict[str, str | None]]:
-    """The rows of a corpus's CSV without stray spaces, empty cells as null.
+def read_table(
+    path: Path, columns: Iterable[str], corpus: str, remedy: str, **form: str | int
+) -> list[dict[str, str | None]]:
+    """The rows of a corpus's CSV without stray spaces, empty cells as null; `form` is as in `csv.reader`.
 
-    Raises `UserError` with the remedy if the table is absent, and one that lists its columns if it lacks any of ours.
+    Raises `UserError` with the remedy if the table is absent, one that lists its columns if it lacks any of ours, and
+    one for what is no table.
     """
     if not path.is_file():
         raise UserError(f"{corpus}: no such file: {path}; {remedy}")
-    table = csv.DictReader(read_lines(path))
+    table = csv.DictReader(read_lines(path), **form)
+    try:
+        return list(_rows(table, path, columns, corpus))
+    except csv.Error as error:
+        raise UserError(f"{corpus}: {path} is no table ({error}); restore it") from error
+
+
+def _rows(table: csv.DictReader, path: Path, columns: Iterable[str], corpus: str) -> Iterator[dict[str, str | None]]:
     names = [name.strip() for name in table.fieldnames or []]
     absent = [name for name in columns if name not in names]
     if absent:
         raise UserError(f"{corpus}: {path} has no column {absent[0]!r}, only {', '.join(names)}; restore the table")
     table.fieldnames = names
-    return [{name: (row[name] or "").strip() or None for name in columns} for row in table]
+    yield from ({name: (row[name] or "").strip() or None for name in columns} for row in table)

@@ -52,7 +52,7 @@ GENDER_COUNTS = {
 STYLE_COUNTS = {"neutral": (1099, 609), "happy": (947, 689), "angry": (289, 814), "sad": (608, 476)}
 FULL_RELEASE_TURNS = 10_039
 
-EVALUATION = re.compile(r"\[[\d.]+\s*-\s*[\d.]+\]\s+(\S+)\s+(\w+)\s+\[([\d.]+),\s*([\d.]+),\s*([\d.]+)\]")
+EVALUATION = re.compile(r"\[[\d.]+\s*-\s*[\d.]+\]\s+(\S+)\s+(\w+)\s+\[(\d+\.?\d*),\s*(\d+\.?\d*),\s*(\d+\.?\d*)\]")
 TRANSCRIPTION = re.compile(r"(Ses\w+)\s*\[[^\]]*\]\s*:(.*)")
 UTTERANCE = re.compile(r"(Ses0([1-5]))[FM]_(?:(impro)\d\d[ab]?|script0\d_\d[b]?)_([FM])\d{3}")
 

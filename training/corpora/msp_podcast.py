@@ -4,6 +4,7 @@ University of Texas at Dallas; obtain it there).
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 
 from datasets import Dataset
@@ -101,4 +102,4 @@ def rating(row: dict[str, str | None], column: str) -> float | None:
 
 def read_transcript(path: Path) -> str | None:
     """A recording's text on one line, null if there is none."""
-    return " ".join(line.strip() for line in read_lines(path)).strip() or None if path.is_file() else None
+    return " ".join(line.strip() for line in read_lines(path)).strip() or None if os.path.isfile(path) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from ...configuration.errors import UserError
+from .files import read_table
 from .rows import existing_folder, require_files, rows_to_dataset
 
 LICENSE = "CC BY-NC-SA 4.0"
@@ -34,28 +35,17 @@ def load(root: str | Path) -> Dataset:
     """
     folder = existing_folder(root, "nemo", LAYOUT)
     recordings = {file.stem: file for file in sorted((folder / "samples").glob("[!.]*"))}
-    rows = [describe(row, recordings, folder / "samples") for row in read_table(folder / "data.tsv")]
+    remedy = f"expected a folder that holds {LAYOUT}"
+    table = read_table(folder / "data.tsv", COLUMNS, "nemo", remedy, delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = [describe(row, recordings, folder / "samples") for row in table]
     require_files([row["audio"] for row in rows], "nemo")
     return rows_to_dataset(rows)
 
 
-def read_table(path: Path) -> list[dict[str, str | None]]:
-    """The corpus's table without stray spaces, empty cells as null; `UserError` if it is absent or lacks a column."""
-    if not path.is_file():
-        raise UserError(f"nemo: no such file: {path}; expected a folder that holds {LAYOUT}")
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        names = table.fieldnames or []
-        absent = [name for name in COLUMNS if name not in names]
-        if absent:
-            raise UserError(f"nemo: {path} has no column {absent[0]!r}, only {', '.join(names)}; restore the table")
-        return [{name: (row[name] or "").strip() or None for name in COLUMNS} for row in table]
-
-
 def describe(row: dict[str, str | None], recordings: dict[str, Path], samples: Path) -> dict[str, object]:
     """One row of the corpus from one of the table."""
-    name = Path(row["file_id"])
-    if row["age"] and not row["age"].isdigit():
+    name = Path(row["file_id"] or "")
+    if row["age"] and not row["age"].isdecimal():
         raise UserError(f"nemo: {row['file_id']} has the age {row['age']!r} in data.tsv; expected whole years")
     return {
         "audio": recordings.get(name.stem, samples / name),

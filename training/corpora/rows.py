@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,12 @@ RATINGS = {"valence": "float64", "arousal": "float64", "dominance": "float64"}
 
 
 def rows_to_dataset(rows: Sequence[Mapping[str, object]]) -> Dataset:
-    """A data set of rows that hold the path of a recording as `audio` and any metadata; what is absent is null."""
+    """A data set of rows that hold the path of a recording as `audio` and any metadata; what is absent is null.
+
+    Raises `UserError` where there is no row.
+    """
+    if not rows:
+        raise UserError("the corpus has no utterance: restore its table or its recordings")
     audio = Dataset.from_dict({"audio": [str(row["audio"]) for row in rows]})
     names = dict.fromkeys(name for row in rows for name in row if name != "audio")
     return join_metadata(audio, {name: [row.get(name) for row in rows] for name in names})
@@ -40,11 +46,15 @@ def join_metadata(audio: Dataset, metadata: Mapping[str, list]) -> Dataset:
 
     Raises `UserError` where an utterance's id is missing or not unique.
     """
-    check_ids(metadata["utterance_id"])
+    check_ids(metadata.get("utterance_id", [None]))
     types = METADATA | {name: RATINGS.get(name, "string") for name in metadata if name not in METADATA}
     columns = {name: metadata.get(name, [None] * len(audio)) for name in types}
     features = Features({name: Value(kind) for name, kind in types.items()})
-    joined = concatenate_datasets([audio, Dataset.from_dict(columns, features=features)], axis=1)
+    try:
+        typed = Dataset.from_dict(columns, features=features)
+    except (OverflowError, TypeError, ValueError) as error:  # an age of thirty digits, half of a character
+        raise UserError(f"a cell of the corpus does not fit its column ({error}): mend its table") from error
+    joined = concatenate_datasets([audio, typed], axis=1)
     return joined.cast_column("audio", Audio(decode=False))
 
 
@@ -70,7 +80,7 @@ def existing_folder(root: str | Path, corpus: str, layout: str) -> Path:
 def require_files(paths: Iterable[str | Path], corpus: str) -> None:
     """Raise `UserError` if any recording is not there: names the first and counts them."""
     paths = list(paths)
-    missing = [path for path in paths if not Path(path).is_file()]
+    missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
         raise UserError(
             f"{corpus}: no such recording: {missing[0]} ({len(missing)} of {len(paths)} are missing); "

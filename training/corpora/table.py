@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.compute
 import pyarrow.parquet
 from datasets import Audio, ClassLabel, Dataset, DatasetDict, Value, load_dataset, load_from_disk
 
 from ...configuration.errors import UserError
+from ...configuration.printable import CONTROL, one_line
 from .rows import METADATA, RATINGS, join_metadata, require_files
 
 READERS = {
@@ -106,10 +108,10 @@ def read_column(table: Dataset, ours: str, theirs: str) -> list[str | int | floa
 
 
 def to_text(value: object) -> str | None:
-    """A cell as text; null for an empty one. Whole numbers that had to share a column with NaN lose their ".0"."""
+    """A cell as text on one line; null for an empty one. Whole numbers in a column with NaN lose their ".0"."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    text = "" if value is None else str(value).strip()
+    text = "" if value is None else one_line(str(value)).strip()
     return None if text in ("", "nan", "NaN") else text
 
 
@@ -136,10 +138,16 @@ def read_recordings(table: Dataset, name: str) -> tuple[Dataset | None, list[str
         )
     audio = table.select_columns(name).rename_columns({name: "audio"}).cast_column("audio", Audio(decode=False))
     parts = audio.flatten()
-    paths, without_bytes = list(parts["audio.path"]), parts.data.column("audio.bytes").null_count
+    paths, without_bytes = list(parts["audio.path"]), count_empty(parts.data.column("audio.bytes"))
     if 0 < without_bytes < len(audio):
         raise UserError(f"table: column {name!r} holds audio in some rows and none in {without_bytes}: fill those")
     return None if without_bytes else audio, paths
+
+
+def count_empty(files: pyarrow.ChunkedArray) -> int:
+    """How many have no bytes: null, or none at all, which a reader would pass over for the path beside them."""
+    lengths = pyarrow.compute.fill_null(pyarrow.compute.binary_length(files), 0)
+    return pyarrow.compute.sum(pyarrow.compute.equal(lengths, 0)).as_py() or 0
 
 
 def find_audio_root(root: str | Path, audio_root: str | Path | None) -> Path:
@@ -154,10 +162,13 @@ def find_audio_root(root: str | Path, audio_root: str | Path | None) -> Path:
 
 
 def resolve_paths(paths: Sequence[str | None], audio_root: Path, allow_outside: bool) -> list[str]:
-    """The recordings' files; `UserError` for a row without a path, and for a path that leaves `audio_root`."""
+    """The recordings' files; `UserError` for a row without a path, and for one that is odd or leaves `audio_root`."""
     empty = [row for row, path in enumerate(paths) if not (path or "").strip()]
     if empty:
         raise UserError(f"table: row {empty[0]} names no recording ({len(empty)} such rows): fill or remove them")
+    odd = [path for path in paths if CONTROL.search(path)]
+    if odd:
+        raise UserError(f"table: {odd[0]!a} holds control characters ({len(odd)} such paths): rename the files")
     files = [(audio_root / path).resolve() for path in paths]
     outside = [path for path, file in zip(paths, files, strict=True) if not file.is_relative_to(audio_root)]
     if outside and not allow_outside:

@@ -157,6 +157,33 @@ def test_recordings_inside_the_table_stay_bytes(tmp_path, feature):
     assert [row["emotion"] for row in rows] == ["joy", None]
 
 
+def test_recordings_without_bytes_are_read_by_their_path_and_from_the_root_alone(tmp_path, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "secret.wav"
+    elsewhere.touch()
+    for nothing in (b"", None):
+        rows = {"clip": [{"bytes": nothing, "path": str(elsewhere)}]}
+        features = Features({"clip": {"bytes": Value("binary"), "path": Value("string")}})
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "my.parquet")
+        with pytest.raises(UserError, match=r"secret\.wav leads out of"):
+            load_corpus("table", tmp_path / "my.parquet", columns={"audio": "clip"})
+    rows["clip"].append({"bytes": b"RIFF", "path": "a.wav"})
+    Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "my.parquet")
+    with pytest.raises(UserError, match="holds audio in some rows and none in 1"):
+        load_corpus("table", tmp_path / "my.parquet", columns={"audio": "clip"})
+
+
+def test_what_would_steer_a_terminal_becomes_a_space(folder):
+    table = pd.DataFrame(
+        {"audio": ["clips/a.wav"], "emotion": ["\x1b]0;owned\x07joy\x9b2J"], "transcript": ["a\nb\tc"]}
+    )
+    table.to_parquet(folder / "my.parquet")
+    (row,) = load_corpus("table", folder / "my.parquet").to_list()
+    assert (row["emotion"], row["transcript"]) == ("]0;owned joy 2J", "a b c")
+    table.assign(audio="clips/\x1b[2J.wav").to_parquet(folder / "my.parquet")
+    with pytest.raises(UserError, match=r"'clips/\\x1b\[2J\.wav' holds control characters"):
+        load_corpus("table", folder / "my.parquet")
+
+
 def test_recordings_without_names_are_numbered(tmp_path):
     embedded(["a.wav", "a.wav"]).save_to_disk(tmp_path / "saved")
     rows = load_corpus("table", tmp_path / "saved", columns={"audio": "clip"})

@@ -15,12 +15,14 @@ import pyarrow.parquet
 import pytest
 import soundfile
 import soxr
+import torch
 from PIL import Image
 
 from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
 from ser_meta.training.loading import load_model
 from ser_meta.training.prediction.inputs import find_recordings
+from ser_meta.training.prediction.recognition import load_pipeline, recognise_all
 
 TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"
 NOISE = 0.1 * np.random.default_rng(0).normal(size=8_000)
@@ -295,3 +297,58 @@ def test_each_process_takes_its_share(model, speech_table, unusable, tmp_path):
     rows = pyarrow.parquet.read_table(parts).to_pylist()
     assert sorted(row["file"] for row in rows) == sorted(map(str, speech_table.parent.glob("*.wav")))
     assert sorted(path.name for path in parts.iterdir()) == ["part-0000-000000.parquet", "part-0001-000000.parquet"]
+
+
+@pytest.fixture
+def many(tmp_path) -> list[str]:
+    """Twenty recordings of as many lengths, in no order, and one that is too short for the encoder."""
+    chance = np.random.default_rng(1)
+    samples = [*chance.permutation(np.linspace(1_600, 16_000, 20).astype(int)), 100]
+    paths = [tmp_path / f"{number:02}.wav" for number in range(len(samples))]
+    for path, count in zip(paths, samples, strict=True):
+        soundfile.write(path, chance.normal(scale=0.1, size=count), 16_000)
+    return [str(path) for path in paths]
+
+
+class OnAnotherDevice:
+    """A pipeline whose device is not the CPU: there, recordings go together."""
+
+    def __init__(self, recognise: SpeechEmotionPipeline):
+        self.recognise, self.device, self.sizes = recognise, torch.device("cuda"), []
+        self.processor, self._batch_size = recognise.processor, 3
+
+    def __call__(self, recordings):
+        self.sizes.append(len(recordings) if isinstance(recordings, list) else 1)
+        return self.recognise(recordings, batch_size=self._batch_size)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_many_recordings_give_what_each_gives_alone_in_their_order(model, many, together):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        recognise = load_pipeline(model, {}, 2, "cpu")
+        asked = OnAnotherDevice(recognise) if together else recognise
+        found = list(recognise_all(asked, many))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert [name for name, _, _ in found] == many
+    assert "shorter than" in str(found[-1][2]) and many[-1] in str(found[-1][2])
+    for name, _, result in found[:-1]:
+        expected = recognise(name)
+        assert result["transcript"] == expected["transcript"]
+        for task in ("emotion", "gender", "style"):
+            scores = {entry["label"]: entry["score"] for entry in result[task]}
+            assert scores == pytest.approx({entry["label"]: entry["score"] for entry in expected[task]}, abs=1e-5)
+    if together:
+        assert max(asked.sizes) == 3
+
+
+def test_half_precision_on_request(model, many, command_line):
+    single = json.loads(command_line("predict", model, many[0], "--json")[1])
+    half = json.loads(command_line("predict", model, many[0], "--json", "--precision", "bf16")[1])
+    scores = [{entry["label"]: entry["score"] for entry in result["emotion"]} for result in (single, half)]
+    assert scores[1] == pytest.approx(scores[0], abs=0.02) and scores[0] != scores[1]
+    code, _, errors = command_line("predict", model, many[0], "--precision", "fp8")
+    assert (code, errors) == (2, ["ser-meta: --precision fp8 is none of fp32, bf16"])

@@ -1,0 +1,60 @@
+"""How a run begins: with everything checked, and its folder made and held."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from ..configuration.errors import UserError
+from ..configuration.recipe import Recipe
+from ..configuration.run_folder import RunFolder, full_disk_told
+from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from .durations import check_durations, check_longest, longest_recording
+from .interruption import leaving_on_signals
+from .preparation import Preparation, prepare
+from .progress import hide_loading_bars, is_main_process, wait_for_main_process
+
+
+@contextmanager
+def begun(
+    recipe: Recipe, run: RunFolder, resume: bool, wait: bool = False
+) -> Iterator[tuple[Preparation, SerMetaModel]]:
+    """Checks all that can be checked before anything is written, and makes and holds the run folder."""
+    with leaving_on_signals(), full_disk_told(run.path):
+        run.check(recipe, resume)
+        prepared, model = _prepared(recipe)
+        wait_for_main_process()  # until then another process may still look whether the folder is empty
+        with run.held(wait) if is_main_process() else nullcontext():
+            if is_main_process():
+                run.check(recipe, resume)  # another training may have come first
+                run.create(recipe, prepared.utterances())
+            wait_for_main_process()
+            yield prepared, model
+
+
+def _prepared(recipe: Recipe) -> tuple[Preparation, SerMetaModel]:
+    hide_loading_bars()
+    _check_device(recipe)
+    prepared = prepare(recipe)
+    model = prepared.new_model()
+    check_durations(
+        prepared.dataset, prepared.durations, model.encoder.shortest_input, prepared.processor.sampling_rate
+    )
+    if (longest := longest_recording(model, prepared.processor)) is not None:
+        check_longest(prepared.dataset, prepared.durations, prepared.sides, longest, min(recipe.data.speed_factors))
+    _check_freezing(recipe, len(model.encoder.layers))
+    return prepared, model
+
+
+def _check_freezing(recipe: Recipe, layers: int) -> None:
+    for name, stage in recipe.stages.items():
+        if isinstance(stage.freeze_layers, int) and stage.freeze_layers > layers:
+            raise UserError(
+                f"stages.{name}.freeze_layers={stage.freeze_layers} is more than the encoder's {layers} layers: "
+                "choose fewer, third or all"
+            )
+
+
+def _check_device(recipe: Recipe) -> None:
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("precision=fp16 needs a GPU, and there is none: choose fp32 or bf16")
