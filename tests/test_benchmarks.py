@@ -63,6 +63,7 @@ def test_training(script, tmp_path):
     assert list(rows_of(tmp_path / "training")) == rows
 
 
+@pytest.mark.campaign
 def test_memory(script, tmp_path):
     script("memory").main(tmp_path / "memory", utterances=10, stage=["stage 2"], **TINY)
     rows = rows_of(tmp_path / "memory")
@@ -81,11 +82,13 @@ def test_prediction(script, tmp_path):
     assert rows["prediction, fp32"]["remark"].startswith("100 % of labels the same, logits within")
 
 
+@pytest.mark.campaign
 def test_start_up(script, tmp_path):
     script("start_up").main(tmp_path / "start-up", **TINY)
     assert list(rows_of(tmp_path / "start-up")) == ["--help", "first label"]
 
 
+@pytest.mark.campaign
 def test_device_and_what_a_large_corpus_costs(script, tmp_path, capsys):
     script("device").main(
         tmp_path / "device",

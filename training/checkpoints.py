@@ -15,7 +15,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 from ..configuration.errors import UserError
 from .progress import is_main_process, wait_for_main_process
 
-ASIDE = "unfinished"
+ASIDE = "_unfinished"  # a push of the folder leaves out what begins so
 
 
 class WholeCheckpoints:

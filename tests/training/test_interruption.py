@@ -17,6 +17,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from ser_meta.configuration.errors import Interrupted
 from ser_meta.configuration.recipe import load_recipe
 from ser_meta.configuration.run_folder import RunFolder, read_json
+from ser_meta.training.checkpoints import ASIDE
 from ser_meta.training.stages import run_stages
 
 # a validation side and patience, so that what picks an epoch is interrupted too; the second stage in mid-epoch order
@@ -67,7 +68,7 @@ def timeless(record):
 def moment(run: Path) -> str:
     """What a killed run was at."""
     state = read_json(run / "state.json") if (run / "state.json").exists() else {}
-    unfinished = [path for path in run.rglob("*") if path.name == "unfinished"]
+    unfinished = [path for path in run.rglob("*") if path.name == ASIDE]
     if not (run / "split.json").exists():
         return "before the first stage"
     if unfinished:
