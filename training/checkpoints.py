@@ -15,7 +15,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoin
 from ..configuration.errors import UserError
 from .progress import is_main_process, wait_for_main_process
 
-ASIDE = "_unfinished"  # a push of the folder leaves out what begins so
+ASIDE = "_unfinished"  # the Trainer pushes nothing that begins so
 
 
 class WholeCheckpoints:
@@ -62,6 +62,13 @@ class WholeCheckpoints:
         self.written_to = None
         if self.args.should_save:
             self.keep_checkpoints(self.state.global_step, self.state.best_global_step)
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(self._checkpoint_of(self.state.global_step)))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        # it goes through the stage's folder in the background, and fails on what is moved away meanwhile
+        if self.written_to is None:
+            super()._push_from_checkpoint(checkpoint_folder)
 
     def _get_output_dir(self, trial: Any = None) -> str:
         return str(self.written_to or super()._get_output_dir(trial))
