@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
 from .batches import DurationBoundedBatches, LengthGroupedUtterances
 from .checkpoints import WholeCheckpoints
+from .dropout import fast_dropout
 from .durations import recording_durations
 from .environment import environment
 from .metrics import evaluate_predictions, flatten
@@ -107,6 +109,11 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         counts = torch.stack([self._labelled(batch["labels"]) for batch in batches]).sum(dim=0).to(device)
         counts = self.accelerator.gather(counts[None]).sum(dim=0).clamp(min=1)
         return batches, dict(zip(self.loss_weights, counts, strict=True))
+
+    def training_step(self, model: torch.nn.Module, *inputs: Any, **options: Any) -> torch.Tensor:
+        """The Trainer's; the backward pass too, since gradient checkpointing repeats layers there."""
+        with fast_dropout() if self.args.device.type == "cpu" else nullcontext():
+            return super().training_step(model, *inputs, **options)
 
     def compute_loss(
         self,
