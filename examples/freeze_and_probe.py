@@ -1,60 +1,101 @@
 """What a pretrained encoder knows of emotion before any fine-tuning: a linear probe on each of its frozen layers.
 
-Each layer's frames are averaged over the utterance, and a logistic regression on them is judged on speakers that it
-has not heard. It is the first yardstick for a fine-tuned model. The best layer of this list has been picked by its
-test score: do not report it as a result.
+Each layer's frames are averaged over the utterance, and a logistic regression on them is judged on the folds of a
+recipe, whose speakers it has not heard; a last one has all layers side by side. That one is the first yardstick for a
+fine-tuned model. The best layer of this list has been picked by its test score: do not report it as a result.
 
-python examples/freeze_and_probe.py microsoft/wavlm-base ravdess /data/ravdess
+python examples/freeze_and_probe.py iemocap-wavlm-base data.root=/data/IEMOCAP_full_release cache=/tmp/states
 """
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pandas
 import torch
 import typer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor
-from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
-from ser_meta.modeling_ser_meta.modules_ser_meta import masked_mean
-from ser_meta.training.corpora import load_corpus
+from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.recipe import Recipe, load_recipe
+from ser_meta.configuration.run_folder import write_json
+from ser_meta.hub_cards.study_page import with_interval
+from ser_meta.training.environment import environment
+from ser_meta.training.judgement import report_on
+from ser_meta.training.preparation import Preparation, find_folds, prepare
+
+ALL_LAYERS = "all layers"
+REGULARISATION = 0.01  # the same for every layer and corpus: a whole encoder has as many states as a corpus utterances
 
 
 def main(
-    encoder: Annotated[str, typer.Argument(help="A speech encoder: a folder, or its name on the Hub.")],
-    corpus: Annotated[str, typer.Argument(help="A corpus's name, or table.")],
-    root: Annotated[str, typer.Argument(help="The corpus's folder, or the table.")],
-    folds: Annotated[int, typer.Option(help="Each speaker is in one of them.")] = 5,
+    recipe: Annotated[str, typer.Argument(help="A recipe with a cache: its corpus, folds and encoder count.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="As key=value.", metavar="[KEY=VALUE]...")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where to write the report, as JSON.")] = None,
 ) -> None:
-    """Prints the unweighted accuracy of a linear probe on each layer of a frozen encoder."""
-    dataset = load_corpus(corpus, root)
-    dataset = dataset.select([row for row, label in enumerate(dataset["emotion"]) if label is not None])
-    labels, speakers = list(dataset["emotion"]), list(dataset["speaker"])
-    model = SerMetaModel.from_backbone_pretrained(encoder, {"emotion": {"labels": sorted(set(labels))}}).eval()
-    processor = SerMetaProcessor.from_backbone_pretrained(encoder)
-    embeddings = np.stack([embed(model, processor, audio) for audio in tqdm(dataset["audio"], unit="utterance")])
-    for layer in range(embeddings.shape[1]):
-        print(f"layer {layer + 1:2}  UA {probe(embeddings[:, layer], labels, speakers, folds):.3f}")
+    """Prints the unweighted accuracy of a linear probe on each layer of a frozen encoder, with its interval."""
+    report = probe_layers(load_recipe(recipe, settings))
+    for row in report["rows"]:
+        print(f"{row['name']:<10}  UA {with_interval(row['pooled']['metrics'][report['target']], 'ua')}")
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(output, report)
 
 
-@torch.inference_mode()
-def embed(model: SerMetaModel, processor: SerMetaProcessor, audio: Any) -> np.ndarray:
-    """The mean over the frames of each layer's hidden states: `(layers, width)`."""
-    rate = processor.sampling_rate
-    encoded = model.encode(**processor(read_audio(audio, rate), sampling_rate=rate))
-    return torch.cat([masked_mean(states, encoded.frame_mask) for states in encoded.hidden_states]).numpy()
+def probe_layers(recipe: Recipe) -> dict[str, Any]:
+    """The report (`kind` `probe`): for each layer and for all together, what the test sides of all folds show."""
+    recipe = _of_all_states(recipe)
+    target = recipe.model.target_task
+    prepared = [prepare(replace(recipe, data=replace(recipe.data, test_fold=fold))) for fold in find_folds(recipe)]
+    embeddings = embed(prepared[0])
+    inputs = {f"layer {layer + 1}": embeddings[:, layer] for layer in range(embeddings.shape[1])}
+    inputs[ALL_LAYERS] = embeddings.reshape(len(embeddings), -1)
+    task = prepared[0].tasks[target]
+    rows = [
+        {"name": name, "pooled": report_on(probe(values, prepared, target), {target: task}, target)}
+        for name, values in tqdm(inputs.items(), unit="probe")
+    ]
+    corpus = " + ".join(source.corpus for source in recipe.data.sources)
+    protocol = {"corpus": corpus, "folds": [each.test_fold for each in prepared]}
+    return {"kind": "probe", "target": target, "protocol": protocol, "rows": rows, "versions": environment()}
 
 
-def probe(embeddings: np.ndarray, labels: list[str], speakers: list[str], folds: int) -> float:
-    """UA of a logistic regression on `(utterances, width)`, each utterance judged where its speaker was not heard."""
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    predicted = cross_val_predict(classifier, embeddings, labels, groups=speakers, cv=GroupKFold(folds))
-    return balanced_accuracy_score(labels, predicted)
+def embed(prepared: Preparation) -> np.ndarray:
+    """The mean over the frames of each layer's hidden states: `(utterances, layers, width)`."""
+    (stage, *_) = prepared.recipe.stages.values()
+    model = prepared.new_model().eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    states = prepared.collator(model, replace(stage, freeze_layers="all")).states
+    names = prepared.dataset["utterance_id"]
+    return np.stack([states.of(name, 1.0).mean(axis=1, dtype=np.float32) for name in names])
+
+
+def probe(embeddings: np.ndarray, prepared: list[Preparation], target: str) -> pandas.DataFrame:
+    """Predictions for the test sides of all folds, by a logistic regression on `(utterances, width)` of the others."""
+    dataset, labels = prepared[0].dataset, prepared[0].tasks[target]["labels"]
+    table = dataset.remove_columns("audio").to_pandas()
+    known = table[target].notna().to_numpy()
+    tested = []
+    for fold in prepared:
+        train, test = ([row for row in fold.sides[side] if known[row]] for side in ("train", "test"))
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000))
+        scores = classifier.fit(embeddings[train], table[target].iloc[train]).predict_proba(embeddings[test])
+        scores = pandas.DataFrame(scores, columns=classifier.classes_)[labels].to_numpy()
+        predicted = [labels[best] for best in scores.argmax(axis=1)]
+        columns = {f"{target}_predicted": predicted, f"{target}_scores": list(scores)}
+        tested.append(table.iloc[test].assign(**columns))
+    return pandas.concat(tested, ignore_index=True)
+
+
+def _of_all_states(recipe: Recipe) -> Recipe:
+    """With every layer's states at one speed, which is all that a probe reads."""
+    if recipe.cache is None:
+        raise UserError("cache=null: name a folder that keeps the frozen encoder's states, as cache=FOLDER")
+    model = replace(recipe.model, layer_fusion="ari")
+    return replace(recipe, model=model, data=replace(recipe.data, speed_factors=[1.0]), cache_layers=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pandas import DataFrame
+
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
 from ..configuration.run_folder import StudyFolder, write_json
@@ -55,15 +57,9 @@ def ablate(
     Raises:
         UserError: no such table, a recipe that does not fit its corpus, or a folder with another study.
     """
-    if table not in TABLES:
-        raise UserError(f"no table {table}: choose one of {', '.join(map(str, TABLES))}")
+    rows = plan_table(table, recipes, output, seeds)
     study = StudyFolder(output)
     study.begin(dict(recipes))
-    rows = {
-        (name, row): _plan_row(changed, row, study.path / name, list(seeds) or [recipe.seed])
-        for name, recipe in recipes.items()
-        for row, changed in table_rows(table, recipe).items()
-    }
     runs = [run for planned in rows.values() for run in planned]
     _announce(table, runs)
     train_runs(runs, at_once)
@@ -75,6 +71,19 @@ def ablate(
         write_json(folder / "report.json", report)
     wait_for_main_process()
     return report
+
+
+def plan_table(
+    table: int, recipes: Mapping[str, Recipe], output: str | Path, seeds: Iterable[int] = ()
+) -> dict[tuple[str, str], list[FoldRun]]:
+    """By encoder and row: the trainings that `ablate` needs, those that have finished among them; writes nothing."""
+    if table not in TABLES:
+        raise UserError(f"no table {table}: choose one of {', '.join(map(str, TABLES))}")
+    return {
+        (name, row): _plan_row(changed, row, Path(output) / name, list(seeds) or [recipe.seed])
+        for name, recipe in recipes.items()
+        for row, changed in table_rows(table, recipe).items()
+    }
 
 
 def table_rows(table: int, recipe: Recipe) -> dict[str, Recipe]:
@@ -182,7 +191,7 @@ def _report(table: int, rows: Mapping[tuple[str, str], list[FoldRun]]) -> dict[s
 
 
 def _difference(rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row: str) -> dict[str, Any]:
-    """The full method against one row, on the same utterances: how much better it is."""
+    """The full method against one row, on the same utterances: how much better it is, and on each style apart."""
     ours, other = rows[encoder, OURS], rows[encoder, row]
     target = ours[0].recipe.model.target_task
     tables = read_predictions(ours), read_predictions(other)
@@ -191,5 +200,14 @@ def _difference(rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row
         "name": OURS,
         "against": row,
         **paired_difference(*tables, target),
+        "slices": _differences_by_style(*tables, target),
         "mcnemar": mcnemar(*tables, target),
     }
+
+
+def _differences_by_style(ours: DataFrame, other: DataFrame, target: str) -> dict[str, dict[str, dict]]:
+    """The paired differences on each speaking style, such as speech and song, where there are several."""
+    styles = sorted(ours["style"].dropna().unique()) if "style" in ours else []
+    parts = {style: [table[table["style"] == style] for table in (ours, other)] for style in styles}
+    found = {style: paired_difference(*tables, target) for style, tables in parts.items()}
+    return {"style": found} if len(found) > 1 else {}

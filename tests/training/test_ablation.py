@@ -7,7 +7,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import load_recipe
-from ser_meta.training.ablation import ablate, table_rows
+from ser_meta.training.ablation import ablate, plan_table, table_rows
 from ser_meta.training.stages import run_stages
 
 SHORT = ["stages.metadata.epochs=1", "stages.emotion.epochs=1", "data.group_size=3"]  # two folds
@@ -64,10 +64,46 @@ def test_every_cell_is_filled_and_compared(table_2):
     assert json.loads((folder / "table-2" / "report.json").read_text()) == report
 
 
+def first_stage_of(folder, row: str) -> dict:
+    """What was recorded of it, with the seconds that it took."""
+    return json.loads((folder / "tiny" / row / "seed-1" / "fold-0" / "state.json").read_text())["metadata"]
+
+
 def test_rows_that_need_the_same_first_stage_share_it(table_2):
     _, folder = table_2
-    shared = list((folder / "tiny" / "first-stages").iterdir())
-    assert len(shared) == 2 * 2  # with and without ARI, on two folds
+    assert first_stage_of(folder, "ours") == first_stage_of(folder, "without-co-attention")
+    assert first_stage_of(folder, "without-ARI") == first_stage_of(folder, "without-both")
+    assert first_stage_of(folder, "ours") != first_stage_of(folder, "without-ARI")
+
+
+def test_shared_first_stages_go_with_the_last_row_that_needs_them(table_2):
+    _, folder = table_2
+    assert list((folder / "tiny" / "first-stages").iterdir()) == []
+    assert not list(folder.rglob("*.safetensors"))
+
+
+def test_each_style_is_compared_apart(table_2):
+    report, _ = table_2
+    by_style = {row["name"]: row["pooled"]["slices"]["style"] for row in report["rows"]}
+    for difference in report["differences"]:
+        for style, found in difference["slices"]["style"].items():
+            ours, other = (by_style[row][style]["ua"] for row in ("ours", difference["against"]))
+            assert found["ua"]["difference"] == pytest.approx(ours - other)
+            assert len(found["ua"]["interval"]) == 2
+        assert set(difference["slices"]["style"]) == {"improvised", "scripted"}
+
+
+def test_a_plan_counts_what_is_left_and_writes_nothing(table_2, recipe, tmp_path):
+    _, folder = table_2
+    before = sorted(folder.rglob("*"))
+    plan = plan_table(1, {"tiny": recipe}, folder)
+    assert {row: [run.finished for run in runs] for (_, row), runs in plan.items()} == {
+        "baseline": [False, False],
+        "ours": [True, True],
+    }
+    assert sorted(folder.rglob("*")) == before
+    plan_table(2, {"tiny": recipe}, tmp_path / "new", [1, 2])
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_shared_first_stage_changes_nothing(table_2, recipe_file, tmp_path):

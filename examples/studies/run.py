@@ -1,0 +1,135 @@
+"""Whether the method helps on real speech: a study of one encoder on RAVDESS and nEMO, from one command.
+
+python examples/studies/run.py /data/ravdess /data/nemo openai/whisper-base studies/whisper-base
+
+It goes from the cheap to the dear: linear probes, our heads on the frozen encoder (Tables II and I), the encoder
+fine-tuned (Tables I to IV). What has finished is not done again: after an interruption the same command goes on.
+`--plan` tells how many trainings are left and trains none. Four GPUs: add precision=bf16 --at-once 4.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where the other examples are
+
+from freeze_and_probe import probe_layers
+from summary import summarize
+
+from ser_meta.configuration.errors import Interrupted, UserError
+from ser_meta.configuration.recipe import Recipe, load_recipe
+from ser_meta.configuration.run_folder import write_json
+from ser_meta.training.ablation import ablate, plan_table
+from ser_meta.training.crossval import FoldRun
+
+RECIPES = Path(__file__).resolve().parent
+FROZEN, FINE_TUNED = ("ravdess-frozen", "nemo-frozen"), ("ravdess", "nemo")
+STEPS = (
+    *((f"{recipe}-probe", recipe, None) for recipe in FROZEN),
+    *((f"{recipe}-table-{table}", recipe, table) for table in (2, 1) for recipe in FROZEN),
+    *((f"{recipe}-table-{table}", recipe, table) for table in (1, 2, 3, 4) for recipe in FINE_TUNED),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of the study: a recipe's linear probes, or one of the paper's tables with it.
+
+    Args:
+        name: of the step.
+        recipe: the full method.
+        table: 1 to 4; None for the probes.
+        folder: of all tables with this recipe, which share their trainings.
+        seeds: of the trainings.
+    """
+
+    name: str
+    recipe: Recipe
+    table: int | None
+    folder: Path
+    seeds: list[int]
+
+    @property
+    def report(self) -> Path:
+        """What the step leaves."""
+        return self.folder / f"table-{self.table}" / "report.json" if self.table else self.folder / "probe.json"
+
+    def take(self, at_once: int) -> None:
+        """Trains and judges what is left of it."""
+        if self.table:
+            ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once)
+        elif not self.report.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.report, probe_layers(self.recipe))
+
+    def trainings(self) -> list[FoldRun]:
+        """All that it needs, those that have finished among them."""
+        if not self.table:
+            return []
+        plan = plan_table(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds)
+        return [run for runs in plan.values() for run in runs]
+
+
+def main(
+    ravdess: Annotated[Path, typer.Argument(help="The folder of RAVDESS.")],
+    nemo: Annotated[Path, typer.Argument(help="The folder of nEMO.")],
+    encoder: Annotated[str, typer.Argument(help="A speech encoder: a folder, or its name on the Hub.")],
+    output: Annotated[Path, typer.Argument(help="The study's folder.")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Of all recipes, as key=value.", metavar="[KEY=VALUE]...")
+    ] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: 1, 2 and 3.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="This step alone; may be given again.")] = None,
+    at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Count the trainings, and train none.")] = False,
+) -> None:
+    """Takes the study's steps one after another, and writes summary.md after each."""
+    roots = {"ravdess": ravdess, "nemo": nemo}
+    steps = []
+    for name, recipe, table in chosen_steps(only):
+        root = roots[recipe.removesuffix("-frozen")]
+        changes = [f"data.root={root}", f"model.encoder={encoder}", *(settings or [])]
+        loaded = load_recipe(str(RECIPES / f"{recipe}.yaml"), changes)
+        steps.append(Step(name, loaded, table, output / recipe, list(seeds or (1, 2, 3))))
+    if plan:
+        print("\n".join(planned(steps)))
+        return
+    for step in steps:
+        print(f"{step.name}: {step.report}", file=sys.stderr, flush=True)
+        step.take(at_once)
+        (output / "summary.md").write_text(summarize(output), encoding="utf-8")
+    print(output / "summary.md")
+
+
+def chosen_steps(only: list[str] | None) -> list[tuple[str, str, int | None]]:
+    """The steps with these names, in their order; all of them by default."""
+    names = [name for name, *_ in STEPS]
+    if unknown := sorted(set(only or ()) - set(names)):
+        raise UserError(f"no step {unknown[0]}: choose among {', '.join(names)}")
+    return [step for step in STEPS if not only or step[0] in only]
+
+
+def planned(steps: list[Step]) -> Iterator[str]:
+    """A line a step: how many of its trainings are left, of which an earlier step's are not counted again."""
+    counted, total = set(), 0
+    yield f"{'step':<26}{'trainings':>10}{'left':>6}{'first stages':>14}"
+    for step in steps:
+        new = {run.folder: run for run in step.trainings() if run.folder not in counted}
+        left = [run for run in new.values() if not run.finished]
+        first_stages = {run.first_stage for run in left if run.first_stage}
+        counted |= set(new)
+        total += len(left)
+        yield f"{step.name:<26}{len(new):>10}{len(left):>6}{len(first_stages):>14}"
+    yield f"{'all':<26}{len(counted):>10}{total:>6}"
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except (Interrupted, UserError) as error:
+        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))

@@ -1,0 +1,168 @@
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.recipe import load_recipe
+from ser_meta.training.ablation import table_rows
+
+STUDIES = Path(__file__).resolve().parents[1] / "examples" / "studies"
+RECIPES = sorted(path.stem for path in STUDIES.glob("*.yaml"))
+TINY = [
+    "data.group_size=2",
+    "model.coattention_heads=4",
+    "precision=fp32",
+    *(f"stages.{stage}.epochs=1" for stage in ("metadata", "emotion")),
+]
+ONE_OF_EACH = ["ravdess-frozen-probe", "nemo-frozen-table-2", "ravdess-table-1"]
+
+
+def write_noise(path: Path, chance: np.random.Generator) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * chance.normal(size=int(chance.uniform(5_000, 9_000))), 16_000)
+
+
+@pytest.fixture(scope="module")
+def ravdess(tmp_path_factory) -> Path:
+    """Four actors speak and sing a sentence in two emotions."""
+    folder, chance = tmp_path_factory.mktemp("ravdess"), np.random.default_rng(0)
+    for actor in range(1, 5):
+        for channel, name in (("01", "Speech"), ("02", "Song")):
+            for emotion in ("03", "04"):
+                recording = f"Actor_{actor:02}/03-{channel}-{emotion}-01-01-01-{actor:02}.wav"
+                write_noise(folder / f"Audio_{name}_Actors_01-24" / recording, chance)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def nemo(tmp_path_factory) -> Path:
+    """Four actors speak a sentence in two emotions."""
+    folder, chance = tmp_path_factory.mktemp("nemo"), np.random.default_rng(1)
+    lines = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
+    for speaker, gender in {"AB0": "female", "CD0": "male", "EF0": "female", "GH0": "male"}.items():
+        for emotion in ("anger", "sadness"):
+            name = f"{speaker}_{emotion}_1.wav"
+            lines.append(f"{name}\t{emotion}\tGdzie jest kot?\tgdzie jest kot\t{speaker}\t{gender}\t30")
+            write_noise(folder / "samples" / name, chance)
+    (folder / "data.tsv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def script():
+    """The names of `run.py`, whose neighbours are found as when it is run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(STUDIES)
+        yield runpy.run_path(str(STUDIES / "run.py"))
+
+
+@pytest.fixture(scope="module")
+def take(script, ravdess, nemo, encoder_folder, tmp_path_factory):
+    """Takes steps of the study of the tiny encoder, with one seed; always in the same folder."""
+    output, states = tmp_path_factory.mktemp("studies") / "tiny", tmp_path_factory.mktemp("states")
+
+    def run(**options) -> Path:
+        settings = [*TINY, f"cache={states}"]
+        script["main"](ravdess, nemo, str(encoder_folder), output, settings, seeds=[1], **options)
+        return output
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def study(take) -> Path:
+    return take(only=ONE_OF_EACH)
+
+
+def test_a_step_is_there_for_every_recipe(script):
+    tables = {recipe: {table for _, of, table in script["STEPS"] if of == recipe} for recipe in RECIPES}
+    assert tables == {
+        "nemo": {1, 2, 3, 4},
+        "nemo-frozen": {None, 1, 2},
+        "ravdess": {1, 2, 3, 4},
+        "ravdess-frozen": {None, 1, 2},
+    }
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_nothing_is_chosen_by_a_score(name):
+    recipe = load_recipe(str(STUDIES / f"{name}.yaml"))
+    for row in (row for table in (1, 2, 3, 4) for row in table_rows(table, recipe).values()):
+        assert row.data.validation == "none" and all(stage.keep == "last" for stage in row.stages.values())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_all_rows_of_a_study_have_the_same_data_rates_and_epochs(name):
+    recipe = load_recipe(str(STUDIES / f"{name}.yaml"))
+    for row in (row for table in (1, 2, 3) for row in table_rows(table, recipe).values()):
+        assert row.data == recipe.data and row.precision == recipe.precision
+        assert sum(stage.epochs for stage in row.stages.values()) == 7 + 2 * (not name.endswith("-frozen"))
+        for stage in row.stages.values():
+            full = recipe.stages["emotion"]
+            assert (stage.encoder_learning_rate, stage.head_learning_rate, stage.batch_size) == (
+                full.encoder_learning_rate,
+                full.head_learning_rate,
+                full.batch_size,
+            )
+
+
+def test_the_two_corpora_differ_in_what_they_have_alone():
+    for kind in ("", "-frozen"):
+        one, other = (load_recipe(str(STUDIES / f"{corpus}{kind}.yaml")) for corpus in ("ravdess", "nemo"))
+        assert (one.data.group_size, other.data.group_size) == (4, 1)
+        assert one.model.auxiliary_tasks == ["gender", "speaker", "style", "transcript"]
+        assert other.model.auxiliary_tasks == ["gender", "speaker", "transcript"]
+        for stage in one.stages.values():
+            stage.loss_weights.pop("style")
+        one.data, one.model.auxiliary_tasks = other.data, other.model.auxiliary_tasks
+        assert one == other
+
+
+def test_the_plan_counts_every_training_once(take, study, capsys):
+    capsys.readouterr()
+    take(plan=True)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    counts = {name: tuple(map(int, numbers)) for name, *numbers in lines[1:]}
+    assert counts["nemo-frozen-table-2"] == (8, 0, 0) and counts["nemo-frozen-table-1"] == (2, 2, 0)
+    assert counts["ravdess-frozen-table-2"] == (8, 8, 4)  # two folds, with and without ARI
+    assert counts["ravdess-table-4"][:2] == (2 * 15, 2 * 15) and counts["nemo-table-4"][:2] == (2 * 7, 2 * 7)
+    assert counts["all"] == tuple(
+        sum(count[place] for name, count in counts.items() if name != "all") for place in (0, 1)
+    )
+
+
+def test_the_steps_leave_their_reports_and_a_summary(study):
+    probes = json.loads((study / "ravdess-frozen" / "probe.json").read_text())
+    assert probes["protocol"]["folds"] == ["01+02", "03+04"]
+    frozen = json.loads((study / "nemo-frozen" / "table-2" / "report.json").read_text())
+    assert [row["name"] for row in frozen["rows"]] == ["without both", "without co-attention", "without ARI", "ours"]
+    table = json.loads((study / "ravdess" / "table-1" / "report.json").read_text())
+    summary = (study / "summary.md").read_text()
+    assert [line for line in summary.splitlines() if line.startswith("## ")] == [
+        "## nemo-frozen, Table II",
+        "## ravdess, Table I",
+        "## ravdess-frozen, linear probes",
+    ]
+    (difference,) = table["differences"]
+    low, high = (f"{100 * bound:+.1f}" for bound in difference["slices"]["style"]["song"]["ua"]["interval"])
+    row = next(line for line in summary.splitlines() if line.startswith("| baseline"))
+    assert f"{100 * difference['ua']['difference']:+.1f} (" in row and row.count(" to ") == 3
+    assert f"({low} to {high})" in row
+
+
+def test_a_second_call_trains_nothing(take, study):
+    before = {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")}
+    probe = (study / "ravdess-frozen" / "probe.json").stat().st_mtime_ns
+    assert len(before) == 8 + 4
+    take(only=ONE_OF_EACH)
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")} == before
+    assert (study / "ravdess-frozen" / "probe.json").stat().st_mtime_ns == probe
+
+
+def test_a_step_that_there_is_not_is_refused(take):
+    with pytest.raises(UserError, match="no step ravdess-table-5: choose among"):
+        take(only=["ravdess-table-5"])
