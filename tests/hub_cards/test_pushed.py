@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from loopback_hub import LoopbackHub
+from transformers import Trainer
 
 FRESH_PROCESS = """
 import json, sys
@@ -86,6 +87,18 @@ def test_pushed_models_give_the_same_elsewhere(push, hub, finished_run, recordin
     check_same(results["someone/emotions"], expected(finished_run / "model", recording))
     check_same(results["someone/trained"], expected(tmp_path / "stage", recording))
     assert all(any(word in line for line in shown) for word in ("angry", "neutral", "sad", "another.wav"))
+
+
+def test_a_push_during_a_training_begins_with_its_checkpoint_in_place(hub, finished_run, tmp_path, monkeypatch):
+    """It goes through the folder in the background, and what is moved meanwhile makes it fail now and then."""
+    begun = []
+
+    def begin(trainer, checkpoint: str) -> None:
+        begun.append([checkpoint, *(str(path) for path in Path(trainer.args.output_dir).iterdir() if path.is_dir())])
+
+    monkeypatch.setattr(Trainer, "_push_from_checkpoint", begin)
+    a_trainer(finished_run, tmp_path / "stage", hub_model_id="someone/in-place").train()
+    assert begun == [[str(tmp_path / "stage" / "checkpoint-1")] * 2]
 
 
 def snippets(card: str) -> list[str]:

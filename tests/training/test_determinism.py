@@ -5,6 +5,7 @@ import killable
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from ser_meta.configuration.recipe import load_recipe
@@ -70,6 +71,9 @@ def test_two_processes_equal_one_also_where_the_last_step_is_not_whole(recipe_fi
             torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-4, msg=f"{stage} {name}")
 
 
+@pytest.mark.skipif(
+    transformers.__version__.startswith("4."), reason="cannot read what several processes on a CPU have saved"
+)
 def test_a_signal_to_one_of_two_processes_stops_both_and_they_go_on(recipe_file, tmp_path):
     """Each process has random numbers of its own, which go on as well."""
     command = ["train", recipe_file, "stages.emotion.epochs=1", "--output"]

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import distributions, version
+from importlib.util import find_spec
 
 import pytest
 
@@ -49,8 +50,8 @@ def test_what_is_missing_is_named_with_what_it_is_for(monkeypatch):
         assert found[module].startswith("missing") and found[module].endswith(f'pip install "ser-meta[{extra}]"')
 
 
-def test_what_is_installed_has_its_version(monkeypatch):
-    found = examine()
-    assert [found[name] for name in ("gradio", "onnx", "onnxruntime")] == [
-        version(name) for name in ("gradio", "onnx", "onnxruntime")
-    ]
+@pytest.mark.parametrize("name", ["espeakng_loader", "gradio", "onnx", "onnxruntime"])
+def test_what_is_installed_has_its_version(name):
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    assert examine()[name] == version(name)
