@@ -12,7 +12,7 @@ from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .durations import check_durations, check_longest, longest_recording
 from .interruption import leaving_on_signals
 from .preparation import Preparation, prepare
-from .progress import hide_loading_bars, is_main_process, wait_for_main_process
+from .progress import hide_loading_bars, is_main_process, processes, wait_for_main_process
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def _prepared(recipe: Recipe) -> tuple[Preparation, SerMetaModel]:
     hide_loading_bars()
     _check_device(recipe)
     prepared = prepare(recipe)
-    model = prepared.new_model()
+    model = prepared.new_model().to(processes().device)
     check_durations(
         prepared.dataset, prepared.durations, model.encoder.shortest_input, prepared.processor.sampling_rate
     )

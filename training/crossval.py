@@ -22,8 +22,8 @@ from ..hub_cards.study import write_study
 from .environment import environment
 from .interruption import leaving_on_signals
 from .judgement import report_on
-from .preparation import find_folds
-from .progress import is_main_process, say, wait_for_main_process
+from .preparation import find_folds, prepare
+from .progress import is_main_process, processes, say, wait_for_main_process
 from .stages import run_stages, train_first_stage
 
 
@@ -103,7 +103,7 @@ def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False)
     with leaving_on_signals():
         for done, run in enumerate(_trained(left, at_once), start=1):
             if not keep_models and is_main_process():
-                _drop_weights(run.folder)
+                _drop_weights(run, runs)
             rest = (time.monotonic() - started) / done * (len(left) - done)
             say(f"{run.folder}: {done} of {len(left)} trainings done, about {rest / 60:.0f} minutes left")
     wait_for_main_process()
@@ -141,6 +141,8 @@ def _trained(runs: list[FoldRun], at_once: int) -> Iterator[FoldRun]:
     if at_once == 1:
         yield from map(_train, runs)
         return
+    if runs and runs[0].recipe.cache is not None:
+        _fill_cache(runs[0].recipe)
     context = multiprocessing.get_context("spawn")
     places = context.Queue()
     for place in range(at_once):
@@ -157,6 +159,12 @@ def _trained(runs: list[FoldRun], at_once: int) -> Iterator[FoldRun]:
                 f"one of the {at_once} processes was killed, perhaps for want of memory: the same command goes on, "
                 "with a lower --at-once if need be"
             ) from error
+
+
+def _fill_cache(recipe: Recipe) -> None:
+    """Computes what the first stage's frozen part gives with all cores, before the folds share them."""
+    prepared = prepare(recipe)
+    prepared.collator(prepared.new_model().to(processes().device), next(iter(recipe.stages.values())))
 
 
 def _take_place(places: multiprocessing.Queue, at_once: int) -> None:
@@ -181,9 +189,13 @@ def _train_in_pool(run: FoldRun) -> FoldRun:
         os._exit(error.exit_code)  # the pool would give it the next run
 
 
-def _drop_weights(folder: Path) -> None:
-    for part in [*folder.glob("stage-*"), folder / "model"]:
+def _drop_weights(run: FoldRun, runs: list[FoldRun]) -> None:
+    """Those of a finished run, and its shared first stage when no other run waits for that."""
+    for part in [*run.folder.glob("stage-*"), run.folder / "model"]:
         shutil.rmtree(part)
+    waiting = [other for other in runs if other.first_stage == run.first_stage and not other.finished]
+    if run.first_stage is not None and run.first_stage.is_dir() and not waiting:
+        shutil.rmtree(run.first_stage)
 
 
 def _protocol(runs: list[FoldRun], report: dict[str, Any]) -> dict[str, Any]:

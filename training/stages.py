@@ -99,6 +99,7 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
         wait_for_main_process()
         # the next stage starts from weights: a new model has no freeze mask, and no wrapper of the last trainer
         model = SerMetaModel.from_pretrained(folder, attn_implementation=recipe.model.attention)
+        model = model.to(processes().device)  # for what is computed before the Trainer moves it
     return model, state
 
 

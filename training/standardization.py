@@ -25,7 +25,7 @@ def fit_standardization(model: SerMetaModel, collator: SpeechCollator, train: Da
     for batch in batches:
         batch.pop("labels")
         encoded = model.encode(**{name: tensor.to(model.device) for name, tensor in batch.items()})
-        frames = torch.stack(encoded.hidden_states)[:, encoded.frame_mask].double()
+        frames = torch.stack(encoded.hidden_states)[:, encoded.frame_mask].cpu().double()
         count += frames.shape[1]
         total = total + frames.sum(dim=1)
         squares = squares + frames.square().sum(dim=1)
