@@ -129,6 +129,7 @@ class ModelRecipe:
     coattention_heads: int = 8
     coattention_gradient: bool = True
     coattention_pooled_frames: bool = False
+    frame_pooling: list[str] = field(default_factory=lambda: ["mean"])
     head_hidden_size: int = 256
     classifier_hidden_size: int = 256
     dropout: float = 0.1

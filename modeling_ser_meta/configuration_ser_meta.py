@@ -22,6 +22,7 @@ SPEECH_ENCODERS = (
 LAYER_FUSIONS = ("ari", "weighted_sum", "last_hidden")
 ARI_WEIGHTINGS = ("matrix", "channel", "scalar", "softmax")
 ARI_JOINS = ("add", "concat")
+FRAME_POOLINGS = ("mean", "deviation", "attentive_mean", "attentive_deviation")
 TASK_KINDS = ("classification", "ctc", "regression")
 TASK_KEYS = {"classification": "labels", "ctc": "vocab_size", "regression": "range"}
 
@@ -52,10 +53,13 @@ class SerMetaConfig(PretrainedConfig):
         standardize_states: centre and scale each layer's states by channel before they are joined, with statistics of
             the training side under the encoder as it was before training (ours).
         coattention: whether the auxiliary tasks attend to the frames (the paper's section II-A5). Without it, or
-            without auxiliary tasks, the target's classifier sees the frames' mean (section III-B).
+            without auxiliary tasks, the target's classifier sees the pooled frames alone (section III-B).
         coattention_heads: attention heads (our reading); must divide the encoder's width.
         coattention_gradient: whether the target's loss reaches the auxiliary hidden vectors (our reading).
-        coattention_pooled_frames: whether the mean frame joins what the target's classifier sees (our reading).
+        coattention_pooled_frames: whether the pooled frames join what the target's classifier sees (our reading).
+        frame_pooling: what the target's classifier sees of the frames, beside the co-attention or without it, any of
+            `"mean"` (section III-B), `"deviation"`, `"attentive_mean"` and `"attentive_deviation"`, side by side
+            (ours).
         head_hidden_size: width of every auxiliary task's hidden vector (ours).
         classifier_hidden_size: width between the target's two fully connected layers (section III-B; the width is
             ours); 0 for a single layer, as the paper's baseline has it (section IV-A).
@@ -90,6 +94,7 @@ class SerMetaConfig(PretrainedConfig):
         coattention_heads: int = 8,
         coattention_gradient: bool = True,
         coattention_pooled_frames: bool = False,
+        frame_pooling: Sequence[str] = ("mean",),
         head_hidden_size: int = 256,
         classifier_hidden_size: int = 256,
         dropout: float = 0.1,
@@ -114,6 +119,7 @@ class SerMetaConfig(PretrainedConfig):
         self.coattention_heads = coattention_heads
         self.coattention_gradient = coattention_gradient
         self.coattention_pooled_frames = coattention_pooled_frames
+        self.frame_pooling = [_choice("frame_pooling", name, FRAME_POOLINGS) for name in frame_pooling]
         self.head_hidden_size = head_hidden_size
         self.classifier_hidden_size = classifier_hidden_size
         self.dropout = dropout
@@ -157,6 +163,8 @@ class SerMetaConfig(PretrainedConfig):
         width = self.speech_config.hidden_size
         if self.coattention and width % self.coattention_heads:
             raise ValueError(f"coattention_heads={self.coattention_heads} must divide the encoder's width {width}")
+        if not self.frame_pooling or len(set(self.frame_pooling)) < len(self.frame_pooling):
+            raise ValueError(f"frame_pooling={self.frame_pooling} must name at least one statistic, and each once")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
         if not 0 <= self.label_smoothing < 1:

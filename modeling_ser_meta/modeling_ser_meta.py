@@ -17,11 +17,11 @@ from .losses_ser_meta import characters_loss, classification_loss, concordance_l
 from .modules_ser_meta import (
     AugmentedResidualIntegration,
     CoAttention,
+    FramePooling,
     LastHidden,
     StateStandardization,
     TaskHead,
     WeightedSum,
-    masked_mean,
 )
 from .padding_ser_meta import mask_of
 
@@ -79,7 +79,9 @@ class SerMetaModel(PreTrainedModel):
         auxiliary = len(self.heads)
         attends = config.coattention and auxiliary > 0
         self.coattention = CoAttention(width, config.head_hidden_size, config.coattention_heads) if attends else None
-        pooled = width if config.coattention_pooled_frames or not attends else 0
+        pools = config.coattention_pooled_frames or not attends
+        self.frame_pooling = FramePooling(width, config.frame_pooling) if pools else None
+        pooled = width * len(config.frame_pooling) if pools else 0
         features = pooled + (auxiliary * (width + config.head_hidden_size) if attends else 0)
         self.classifier = _classifier(config, features)
         self.post_init()
@@ -289,14 +291,14 @@ class SerMetaModel(PreTrainedModel):
         self, frames: torch.Tensor, frame_mask: torch.Tensor, vectors: list[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.coattention is None:
-            return masked_mean(frames, frame_mask), None
+            return self.frame_pooling(frames, frame_mask), None
         task_vectors = torch.stack(vectors, dim=1)
         if not self.config.coattention_gradient:
             task_vectors = task_vectors.detach()
         attended, weights = self.coattention(task_vectors, frames, frame_mask)
         features = [attended.flatten(1), task_vectors.flatten(1)]
-        if self.config.coattention_pooled_frames:
-            features.append(masked_mean(frames, frame_mask))
+        if self.frame_pooling is not None:
+            features.append(self.frame_pooling(frames, frame_mask))
         return torch.cat(features, dim=-1), weights
 
     def _losses(

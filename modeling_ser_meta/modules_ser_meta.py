@@ -6,11 +6,55 @@ import torch
 from torch import nn
 from torch.nn.functional import layer_norm
 
+ATTENTION_WIDTH = 128  # of the network that weighs the frames (ours)
+SMALLEST_VARIANCE = 1e-5  # a single frame has none, and its root no gradient
+
 
 def masked_mean(frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
     """Mean `(batch, width)` of the true frames of `(batch, frames, width)`."""
+    return (_equal_weights(frames, frame_mask)[:, None] @ frames)[:, 0]
+
+
+def _equal_weights(frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
     weights = frame_mask.to(frames.dtype)
-    return (weights[:, None] @ frames)[:, 0] / weights.sum(dim=1, keepdim=True)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+class FramePooling(nn.Module):
+    """One vector of an utterance's frames for the target's classifier: statistics of them, side by side.
+
+    Attentive ones weigh each frame by a small network of that frame alone, as in attentive statistics pooling (Okabe
+    et al., Interspeech 2018): what tells nothing, such as silence, then hardly counts. The paper has the mean alone
+    (section III-B); the others are ours.
+
+    Args:
+        hidden_size: width of the frames.
+        statistics: any of `mean`, `deviation`, `attentive_mean` and `attentive_deviation`.
+    """
+
+    def __init__(self, hidden_size: int, statistics: Sequence[str]):
+        super().__init__()
+        self.statistics = tuple(statistics)
+        attends = any(name.startswith("attentive") for name in statistics)
+        scorer = (nn.Linear(hidden_size, ATTENTION_WIDTH), nn.Tanh(), nn.Linear(ATTENTION_WIDTH, 1))
+        self.scorer = nn.Sequential(*scorer) if attends else None
+
+    def forward(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
+        """From frames `(batch, frames, width)`, true by `frame_mask`, to `(batch, statistics x width)`."""
+        return torch.cat([self._statistic(name, frames, frame_mask) for name in self.statistics], dim=-1)
+
+    def _statistic(self, name: str, frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
+        attentive, _, kind = name.rpartition("_")
+        weights = self._attention(frames, frame_mask) if attentive else _equal_weights(frames, frame_mask)
+        mean = weights[:, None] @ frames
+        if kind == "mean":
+            return mean[:, 0]
+        variance = weights[:, None] @ (frames - mean).square()
+        return variance[:, 0].clamp(min=SMALLEST_VARIANCE).sqrt()
+
+    def _attention(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
+        scores = self.scorer(frames)[..., 0].masked_fill(~frame_mask, float("-inf"))
+        return scores.softmax(dim=-1, dtype=torch.float32).to(frames.dtype)
 
 
 class StateStandardization(nn.Module):

@@ -104,7 +104,12 @@ def baseline(recipe: Recipe) -> Recipe:
     frozen = "all" if stage.freeze_layers == "all" else 0
     alone = replace(stage, loss_weights={target: stage.loss_weights[target]}, epochs=epochs, freeze_layers=frozen)
     model = replace(
-        recipe.model, auxiliary_tasks=[], layer_fusion="last_hidden", coattention=False, classifier_hidden_size=0
+        recipe.model,
+        auxiliary_tasks=[],
+        layer_fusion="last_hidden",
+        coattention=False,
+        frame_pooling=["mean"],
+        classifier_hidden_size=0,
     )
     return replace(recipe, model=model, stages={name: alone})
 

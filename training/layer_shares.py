@@ -14,7 +14,7 @@ def layer_shares(model: SerMetaModel) -> dict[str, list[float]]:
     The weights of the layer fusion are one for all tasks; what differs is what a task reads of the frames. A layer's
     share is the Frobenius norm of the product of its weight in the fusion and the task's first map, over the sum of
     all layers' norms (ours). The target reads through the co-attention's values, or where there is none through its
-    classifier. Shares sum to 1; the states' own scales are not part of it.
+    classifier, from whichever statistic of the frames. Shares sum to 1; the states' own scales are not part of it.
     """
     fused = _fusion_maps(model)
     maps = {name: head.dense.weight for name, head in model.heads.items()}
@@ -42,7 +42,8 @@ def _fusion_maps(model: SerMetaModel) -> list[torch.Tensor]:
 def _target_map(model: SerMetaModel) -> torch.Tensor:
     if model.coattention is not None:
         return model.coattention.value.weight
-    return next(module for module in model.classifier.modules() if isinstance(module, nn.Linear)).weight
+    first = next(module for module in model.classifier.modules() if isinstance(module, nn.Linear))
+    return torch.cat(first.weight.split(model.config.speech_config.hidden_size, dim=1))
 
 
 def _shares(first_map: torch.Tensor, fused: list[torch.Tensor]) -> list[float]:

@@ -29,7 +29,7 @@ from .transcripts import count_unaligned
 from .trusted import code_refused, require_own_files
 
 EVALUATED_AT_ONCE = 8  # utterances a device, where the training's batches are no guide
-TARGET_ALONE = ("classifier.", "coattention.")  # the modules that no auxiliary task's loss reaches
+TARGET_ALONE = ("classifier.", "coattention.", "frame_pooling.")  # the modules that no auxiliary task's loss reaches
 
 
 def run_stages(
@@ -75,13 +75,14 @@ def train_first_stage(recipe: Recipe, output: str | Path) -> None:
 def first_stage_recipe(recipe: Recipe) -> Recipe:
     """The recipe of the first stage alone; equal for recipes whose first stages give the same.
 
-    Without the target's loss a first stage does not reach the co-attention: the model has one in any case.
+    Without the target's loss a first stage reaches neither the co-attention nor the pooling: the model has the same ones
+    in any case.
     """
     name, stage = next(iter(recipe.stages.items()))
     alone = replace(recipe, stages={name: stage})
     if recipe.model.target_task in stage.loss_weights:
         return alone
-    return replace(alone, model=replace(recipe.model, coattention=True))
+    return replace(alone, model=replace(recipe.model, coattention=True, frame_pooling=["mean"]))
 
 
 def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) -> tuple[SerMetaModel, dict[str, Any]]:
@@ -190,7 +191,7 @@ def _unreached(model: SerMetaModel, loss_weights: dict[str, float]) -> list[torc
     """Modules above the encoder that have no part in the stage's losses."""
     config = model.config
     target_trained = config.target_task in loss_weights
-    unreached = [] if target_trained else [model.classifier, model.coattention]
+    unreached = [] if target_trained else [model.classifier, model.coattention, model.frame_pooling]
     attended = target_trained and model.coattention is not None and config.coattention_gradient
     for name, head in model.heads.items():
         if name not in loss_weights:

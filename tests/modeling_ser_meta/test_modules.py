@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from ser_meta.modeling_ser_meta import SerMetaModel
+from ser_meta.modeling_ser_meta.configuration_ser_meta import FRAME_POOLINGS
 from ser_meta.modeling_ser_meta.modules_ser_meta import (
     AugmentedResidualIntegration,
     CoAttention,
+    FramePooling,
     LastHidden,
     TaskHead,
     WeightedSum,
@@ -152,13 +154,33 @@ def test_heads_pool_true_frames_only(states, frame_mask):
 
 
 @torch.no_grad()
+def test_frames_are_pooled_by_each_statistic(states, frame_mask):
+    pooling = FramePooling(WIDTH, FRAME_POOLINGS)
+    pooled = pooling(states[0], frame_mask).unflatten(-1, (4, WIDTH))
+    for row, frames in enumerate(states[0]):
+        true = frames[frame_mask[row]]
+        scores = torch.tensor([pooling.scorer[2](pooling.scorer[0](frame).tanh()).item() for frame in true]).exp()
+        for weights, found in ((torch.ones(len(true)), pooled[row, :2]), (scores, pooled[row, 2:])):
+            share = weights / weights.sum()
+            mean = sum(part * frame for part, frame in zip(share, true, strict=True))
+            variance = sum(part * (frame - mean) ** 2 for part, frame in zip(share, true, strict=True))
+            torch.testing.assert_close(found, torch.stack([mean, variance.sqrt()]))
+
+
+def test_a_single_frames_deviation_has_a_gradient(states):
+    frames = states[0][:, :1].clone().requires_grad_()
+    FramePooling(WIDTH, ("deviation",))(frames, torch.ones(ROWS, 1, dtype=torch.bool)).sum().backward()
+    assert frames.grad.isfinite().all()
+
+
+@torch.no_grad()
 def test_the_classifier_sees_the_attended_and_the_hidden_vectors(make_model, make_batch):
-    model = make_model(coattention_pooled_frames=True)
+    model = make_model(coattention_pooled_frames=True, frame_pooling=["deviation", "mean"])
     output = model(**make_batch(model), output_hidden_states=True)
     frames = model.layer_fusion(output.hidden_states)
     vectors = torch.stack([head(frames, output.frame_mask)[1] for head in model.heads.values()], dim=1)
     attended, weights = model.coattention(vectors, frames, output.frame_mask)
-    parts = [attended.flatten(1), vectors.flatten(1), masked_mean(frames, output.frame_mask)]
+    parts = [attended.flatten(1), vectors.flatten(1), model.frame_pooling(frames, output.frame_mask)]
     torch.testing.assert_close(output.embeddings, torch.cat(parts, dim=-1))
     torch.testing.assert_close(output.coattentions, weights)
 

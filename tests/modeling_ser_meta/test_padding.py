@@ -5,6 +5,8 @@ import torch
 from transformers import AutoModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ser_meta.modeling_ser_meta.configuration_ser_meta import FRAME_POOLINGS
+
 RAW_LENGTHS = [400, 719, 720, 6_400, 16_000, 23_457]
 MEL_LENGTHS = [2, 3, 4, 40, 99, 146]
 
@@ -45,7 +47,7 @@ def test_alone_equals_in_a_batch(family, make_model, make_inputs, join):
 @pytest.mark.parametrize("layer_fusion", ["weighted_sum", "last_hidden"])
 @pytest.mark.parametrize("family", ["wav2vec2", "whisper"], indirect=True)
 def test_alone_equals_in_a_batch_with_the_rivals(family, layer_fusion, make_model, make_inputs, join):
-    model = make_model(family, layer_fusion=layer_fusion, coattention_pooled_frames=True)
+    model = make_model(family, layer_fusion=layer_fusion, coattention_pooled_frames=True, frame_pooling=FRAME_POOLINGS)
     recordings = make_inputs(model, lengths_for(model))
     together = model(**join(model, recordings), output_hidden_states=True)
     assert_rows_equal_recordings(model, together, recordings)

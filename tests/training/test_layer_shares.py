@@ -17,7 +17,15 @@ def model_with(**settings) -> SerMetaModel:
     return SerMetaModel(SerMetaConfig(encoder, TASKS, coattention_heads=2, head_hidden_size=4, **settings))
 
 
-@pytest.mark.parametrize("fusion", [{"layer_fusion": "last_hidden"}, {}, {"ari_join": "concat"}])
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        {"layer_fusion": "last_hidden"},
+        {},
+        {"ari_join": "concat"},
+        {"coattention": False, "frame_pooling": ["mean", "deviation"]},
+    ],
+)
 def test_at_the_start_every_task_reads_the_last_layer(fusion):
     shares = layer_shares(model_with(**fusion))
     assert shares == {"emotion": pytest.approx([0, 0, 1]), "gender": pytest.approx([0, 0, 1])}

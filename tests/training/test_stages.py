@@ -148,11 +148,13 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_stage(recipe_file, tmp_path)
 
 def test_freezing_by_the_recipes_words(recipe_file):
     settings = ["stages.metadata.freeze_layer_fusion=true", "stages.metadata.freeze_layers=4"]
+    settings += ["model.coattention=false", "model.frame_pooling=[attentive_mean]"]
     prepared = prepare(load_recipe(str(recipe_file), settings))
     model = prepared.new_model()
     frozen = set(apply_freeze_mask(model, prepared.recipe.stages["metadata"]))
     assert frozen == {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert {name for name in frozen if name.startswith("layer_fusion.")}
+    assert {name for name in frozen if name.startswith("frame_pooling.")}  # which only the emotion's loss reaches
     assert {number for number in range(6) if any(name.startswith(layer(number)) for name in frozen)} == {0, 1, 2, 3}
 
 
