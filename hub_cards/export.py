@@ -17,10 +17,12 @@ from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 
 from ..configuration.errors import UserError
 from ..configuration.run_folder import write_json
-from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames
+from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WaveformEncoder, WhisperFrames
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel, SerMetaOutput
 from ..modeling_ser_meta.padding_ser_meta import mask_of
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from .export_front import FrontAsProducts
+from .export_int8 import quantize
 
 OPSET = 18
 TOLERANCE = 1e-4  # of the graph's logits against the model's
@@ -44,7 +46,7 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
         model: a trained one.
         processor: the model's.
         folder: to write; must be new or empty.
-        int8: store the weights of the matrix products as 8-bit integers.
+        int8: compute the matrix products of all but the encoder's first layers in 8 bits, and store their weights so.
 
     Returns:
         `difference`, the largest of the graph's logits from the model's on a padded batch of noise, and `bytes` of the
@@ -66,7 +68,7 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
                 "written; run the model with torch"
             )
         if int8:
-            _quantize(graph)
+            quantize(graph)
             difference = graph_difference(model, batch, graph)
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(graph, folder)
@@ -80,11 +82,13 @@ class ExportedGraph(nn.Module):
 
     def __init__(self, model: SerMetaModel):
         super().__init__()
-        self.model = model
+        self.model, encoder = model, model.encoder
+        waveform = isinstance(encoder, WaveformEncoder)
+        self.front = FrontAsProducts(encoder.backbone.feature_extractor) if waveform else None
 
     def forward(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """From the encoder's input and its mask to `frame_mask` and each task's logits, in the config's order."""
-        encoded = _encode(self.model.encoder, inputs, attention_mask)
+        encoded = _encode(self.model.encoder, self.front, inputs, attention_mask)
         states = torch.stack(encoded.hidden_states, dim=1)
         return _flat(self.model(layer_states=states, attention_mask=encoded.frame_mask))
 
@@ -119,7 +123,9 @@ def _flat(output: SerMetaOutput) -> tuple[torch.Tensor, ...]:
     return output.frame_mask, *output.task_logits.values()
 
 
-def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tensor) -> EncoderOutput:
+def _encode(
+    encoder: nn.Module, front: FrontAsProducts | None, inputs: torch.Tensor, attention_mask: torch.Tensor
+) -> EncoderOutput:
     """The encoder's own forward, less what only spares work where nothing is padded."""
     lengths = attention_mask.sum(dim=-1)
     if isinstance(encoder, WhisperFrames):
@@ -128,7 +134,7 @@ def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tens
     if isinstance(encoder, Wav2Vec2BertFrames):
         features, frame_mask, mask = inputs, attention_mask.bool(), attention_mask.bool()
     else:
-        features, mask = encoder.backbone.feature_extractor(inputs, lengths), attention_mask.bool()
+        features, mask = front(inputs, lengths), attention_mask.bool()
         frame_mask = mask_of(encoder.frame_lengths(lengths), features.shape[-1])
     output = encoder.backbone(features, attention_mask=mask, output_hidden_states=True)
     return EncoderOutput((*output.hidden_states[1 : len(encoder.layers)], output.last_hidden_state), frame_mask)
@@ -158,21 +164,6 @@ def _write_graph(model: SerMetaModel, batch: dict[str, torch.Tensor], path: Path
             external_data=False,
             verbose=False,
         )
-
-
-def _quantize(graph: Path) -> None:
-    """Stores the weights of the matrix products as 8-bit integers, in place.
-
-    Each block of 64 weights has its own scale, and the activations stay float32: with the activations in 8 bits too,
-    Whisper's outliers change the label of every 25th recording.
-    """
-    import onnx
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-
-    with _quiet():
-        quantizer = MatMulNBitsQuantizer(onnx.load(graph), bits=8, block_size=64, is_symmetric=True)
-        quantizer.process()
-        quantizer.model.save_model_to_file(str(graph))
 
 
 @contextmanager

@@ -77,8 +77,9 @@ class StateStandardization(nn.Module):
 
     def forward(self, hidden_states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """From the L layers' hidden states, each `(batch, frames, width)`, to as many of that shape."""
-        pairs = zip(hidden_states, self.mean, self.deviation, strict=True)
-        return [(state - mean) / deviation for state, mean, deviation in pairs]
+        scale = 1 / self.deviation
+        pairs = zip(hidden_states, -self.mean * scale, scale, strict=True)
+        return [torch.addcmul(shift, state, scale) for state, shift, scale in pairs]  # one pass over a large tensor
 
 
 class AugmentedResidualIntegration(nn.Module):
@@ -133,8 +134,13 @@ class AugmentedResidualIntegration(nn.Module):
         total = torch.zeros_like(last) if self.projection is not None else last
         for weight, state in zip(weights, lower, strict=True):
             state = layer_norm(state, state.shape[-1:]) if self.normalize else state
-            total = total + (state @ weight if self.weighting == "matrix" else state * weight)
+            total = _add_product(total, state, weight) if self.weighting == "matrix" else total + state * weight
         return total if self.projection is None else self.projection(torch.cat([last, total], dim=-1))
+
+
+def _add_product(total: torch.Tensor, state: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """`total + state @ weight` without a pass of its own for the sum."""
+    return torch.addmm(total.flatten(0, -2), state.flatten(0, -2), weight).view_as(total)
 
 
 class WeightedSum(nn.Module):
