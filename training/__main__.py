@@ -295,7 +295,7 @@ def export(
     model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
     output: Annotated[Path, typer.Option(help="The folder to write.")] = ...,
     onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX graph: the one format there is.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Store the weights of matrix products in 8 bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Compute most of the encoder in 8 bits.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a model as a folder that runs on onnxruntime, without torch and Transformers.

@@ -1,9 +1,10 @@
-"""How many recordings a second are recognised: `ser-meta predict` against Transformers' stock pipeline.
+"""How many recordings a second are recognised: by us, against Transformers' stock pipeline.
 
 python examples/benchmarks/prediction.py --speech /data/ravdess --recordings 500 --output benchmarks/prediction
 
 The peer is `pipeline("audio-classification")` with the same model, at its best batch size of 1, 4, 8 and 16, found
 in one pass each; both sides read files, and both give scores, whose logarithms are compared: same model, same logits.
+The rows fp32 and bf16 are `ser-meta predict`, the row int8 is what `ser-meta export --int8` writes.
 With --stock-classifier the peer runs Transformers' own classifier on the same encoder, whose labels are other ones.
 Without --model it is a base-size encoder with random weights: its speed is a trained one's, its labels mean nothing.
 """
@@ -100,7 +101,7 @@ def our_side(model: Path, name: str, threads: int, scratch: Path) -> Callable[[l
 
 
 def exported_side(model: Path, threads: int, folder: Path) -> Callable[[list[str]], Scores]:
-    """The runner that an export brings."""
+    """The runner that an export brings, over many recordings."""
     import sys
 
     from ser_meta.hub_cards.export import export_onnx
@@ -111,7 +112,8 @@ def exported_side(model: Path, threads: int, folder: Path) -> Callable[[list[str
     from runner import Recognizer
 
     recognizer = Recognizer(folder, threads=threads)
-    return lambda paths: [scores_of(recognizer(path)[recognizer.facts["target_task"]]) for path in paths]
+    target = recognizer.facts["target_task"]
+    return lambda paths: [scores_of(result[target]) for result in recognizer.many(paths)]
 
 
 def stock_side(model: Path, batch_size: int) -> Callable[[list[str]], Scores]:
