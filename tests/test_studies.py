@@ -18,7 +18,7 @@ TINY = [
     "precision=fp32",
     *(f"stages.{stage}.epochs=1" for stage in ("metadata", "emotion")),
 ]
-ONE_OF_EACH = ["ravdess-frozen-probe", "nemo-frozen-table-2", "ravdess-table-1"]
+ONE_OF_EACH = ["nemo-frozen-probe", "nemo-frozen-table-2", "ravdess-table-1"]
 
 
 def write_noise(path: Path, chance: np.random.Generator) -> None:
@@ -100,7 +100,7 @@ def test_all_rows_of_a_study_have_the_same_data_rates_and_epochs(name):
     recipe = load_recipe(str(STUDIES / f"{name}.yaml"))
     for row in (row for table in (1, 2, 3) for row in table_rows(table, recipe).values()):
         assert row.data == recipe.data and row.precision == recipe.precision
-        assert sum(stage.epochs for stage in row.stages.values()) == (5 if name.endswith("-frozen") else 9)
+        assert sum(stage.epochs for stage in row.stages.values()) == (6 if name.endswith("-frozen") else 9)
         for stage in row.stages.values():
             full = recipe.stages["emotion"]
             assert (stage.encoder_learning_rate, stage.head_learning_rate, stage.batch_size) == (
@@ -136,16 +136,16 @@ def test_the_plan_counts_every_training_once(take, study, capsys):
 
 
 def test_the_steps_leave_their_reports_and_a_summary(study):
-    probes = json.loads((study / "ravdess-frozen" / "probe.json").read_text())
-    assert probes["protocol"]["folds"] == ["01+02", "03+04"]
+    probes = json.loads((study / "nemo-frozen-probe" / "report.json").read_text())
+    assert probes["protocol"]["folds"] == ["AB0+CD0", "EF0+GH0"]
     frozen = json.loads((study / "nemo-frozen" / "table-2" / "report.json").read_text())
     assert [row["name"] for row in frozen["rows"]] == ["without both", "without co-attention", "without ARI", "ours"]
     table = json.loads((study / "ravdess" / "table-1" / "report.json").read_text())
     summary = (study / "summary.md").read_text()
     assert [line for line in summary.splitlines() if line.startswith("## ")] == [
         "## nemo-frozen, Table II",
+        "## nemo-frozen, linear probes",
         "## ravdess, Table I",
-        "## ravdess-frozen, linear probes",
     ]
     (difference,) = table["differences"]
     low, high = (f"{100 * bound:+.1f}" for bound in difference["slices"]["style"]["song"]["ua"]["interval"])
@@ -156,11 +156,11 @@ def test_the_steps_leave_their_reports_and_a_summary(study):
 
 def test_a_second_call_trains_nothing(take, study):
     before = {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")}
-    probe = (study / "ravdess-frozen" / "probe.json").stat().st_mtime_ns
+    probe = (study / "nemo-frozen-probe" / "report.json").stat().st_mtime_ns
     assert len(before) == 8 + 4
     take(only=ONE_OF_EACH)
     assert {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")} == before
-    assert (study / "ravdess-frozen" / "probe.json").stat().st_mtime_ns == probe
+    assert (study / "nemo-frozen-probe" / "report.json").stat().st_mtime_ns == probe
 
 
 def test_a_step_that_there_is_not_is_refused(take):

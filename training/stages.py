@@ -75,8 +75,8 @@ def train_first_stage(recipe: Recipe, output: str | Path) -> None:
 def first_stage_recipe(recipe: Recipe) -> Recipe:
     """The recipe of the first stage alone; equal for recipes whose first stages give the same.
 
-    Without the target's loss a first stage reaches neither the co-attention nor the pooling: the model has the same ones
-    in any case.
+    Without the target's loss a first stage reaches neither the co-attention nor the pooling: the model has the same in
+    any case.
     """
     name, stage = next(iter(recipe.stages.items()))
     alone = replace(recipe, stages={name: stage})

@@ -56,14 +56,16 @@ class Step:
     @property
     def report(self) -> Path:
         """What the step leaves."""
-        return self.folder / f"table-{self.table}" / "report.json" if self.table else self.folder / "probe.json"
+        if self.table:
+            return self.folder / f"table-{self.table}" / "report.json"
+        return self.folder.with_name(f"{self.folder.name}-probe") / "report.json"
 
     def take(self, at_once: int) -> None:
         """Trains and judges what is left of it."""
         if self.table:
             ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once)
         elif not self.report.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.report.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.report, probe_layers(self.recipe))
 
     def trainings(self) -> list[FoldRun]:

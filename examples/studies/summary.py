@@ -30,10 +30,10 @@ def summarize(study: Path) -> str:
     """
     lines = []
     for folder in sorted(path for path in study.iterdir() if path.is_dir()):
-        probes, tables = folder / "probe.json", sorted(folder.glob("table-*/report.json"))
-        if probes.is_file():
-            lines += [f"## {folder.name}, linear probes", "", *_probes(read_json(probes)), ""]
-        for path in tables:
+        if folder.name.endswith("-probe"):
+            probed = folder.name.removesuffix("-probe")
+            lines += [f"## {probed}, linear probes", "", *_probes(read_json(folder / "report.json")), ""]
+        for path in sorted(folder.glob("table-*/report.json")):
             report = read_json(path)
             lines += [f"## {folder.name}, {TABLES[report['table']]}", "", *_table(report), ""]
     return "\n".join(lines)
