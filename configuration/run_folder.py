@@ -13,7 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import UserError
-from .recipe import Recipe, load_recipe, save_recipe
+from .recipe import Recipe
+from .recipe_files import load_recipe, save_recipe
 
 # what the system says of a disk without room, through libraries that hand on its words alone; torch.save has its own
 FULL = (*map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)), "PytorchStreamWriter", "unexpected pos")

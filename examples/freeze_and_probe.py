@@ -21,7 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import Recipe, load_recipe
+from ser_meta.configuration.recipe import Recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import write_json
 from ser_meta.hub_cards.study_page import with_interval
 from ser_meta.training.environment import environment

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from transformers import pipeline
 
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.hub_cards.summary import print_report
 from ser_meta.training.stages import run_stages
 

@@ -126,7 +126,7 @@ def recipe_file(tmp_path_factory, speech_table, encoder_folder) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, recipe_file) -> Path:
     """The folder of a run of `recipe_file`. To be read only."""
-    from ser_meta.configuration.recipe import load_recipe
+    from ser_meta.configuration.recipe_files import load_recipe
     from ser_meta.training.stages import run_stages
 
     folder = tmp_path_factory.mktemp("runs") / "finished"

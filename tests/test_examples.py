@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoFeatureExtractor, Wav2Vec2Model
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
 from ser_meta.training.preparation import PACKAGED_ENCODERS, prepare
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.ablation import table_rows
 
 STUDIES = Path(__file__).resolve().parents[1] / "examples" / "studies"

@@ -75,7 +75,7 @@ def train(
 
     On several devices: accelerate launch -m ser_meta.training train RECIPE ... --output RUN
     """
-    from ..configuration.recipe import load_recipe
+    from ..configuration.recipe_files import load_recipe
     from ..hub_cards.summary import print_report
     from .progress import is_main_process
     from .stages import run_stages
@@ -109,7 +109,7 @@ def crossval(
     Several GPUs: one fold on each with --at-once 4, or all of them on one fold after the other with
     accelerate launch -m ser_meta.training crossval RECIPE ... --output STUDY
     """
-    from ..configuration.recipe import load_recipe
+    from ..configuration.recipe_files import load_recipe
     from .crossval import cross_validate
 
     report = cross_validate(load_recipe(recipe, overrides), output, seeds or (), at_once, keep_models)
@@ -134,7 +134,7 @@ def ablate(
 
     Example: ser-meta ablate 2 demo data.root=/tmp/recordings --output studies/demo
     """
-    from ..configuration.recipe import load_recipe
+    from ..configuration.recipe_files import load_recipe
     from .ablation import ablate as run_table
 
     names = [name for name in recipes if "=" not in name]

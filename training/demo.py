@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..configuration.recipe import load_recipe
+from ..configuration.recipe_files import load_recipe
 from .stages import run_stages
 
 # what a person without this package does with the model; the first line makes sure that it is not there

@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ..configuration.errors import UserError
-from ..configuration.recipe import read_settings
+from ..configuration.recipe_files import read_settings
 from ..configuration.run_folder import read_json
 from .corpora import load_corpus
 from .corpora.mixture import scale_ratings, value_ranges

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.errors import UserError
-from ..configuration.recipe import CorpusRecipe, Recipe, load_recipe
+from ..configuration.recipe import CorpusRecipe, Recipe
+from ..configuration.recipe_files import load_recipe
 from ..configuration.run_folder import RunFolder, read_json
 from ..hub_cards.card import card_of_folder, write_card
 from ..hub_cards.corpus_facts import CorpusFacts

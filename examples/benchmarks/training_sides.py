@@ -76,7 +76,7 @@ def epoch_clock() -> Iterator[EpochClock]:
 
 def train_ours(corpus: Corpus, stage: str, settings: list[str], precision: str = "fp32") -> list[float]:
     """Utterances a second in each epoch of one stage, as `ser-meta train` runs it."""
-    from ser_meta.configuration.recipe import load_recipe
+    from ser_meta.configuration.recipe_files import load_recipe
     from ser_meta.training.preparation import prepare
     from ser_meta.training.stages import run_stage
 

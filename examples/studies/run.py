@@ -21,7 +21,8 @@ from freeze_and_probe import probe_layers
 from summary import summarize
 
 from ser_meta.configuration.errors import Interrupted, UserError
-from ser_meta.configuration.recipe import Recipe, load_recipe
+from ser_meta.configuration.recipe import Recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import write_json
 from ser_meta.training.ablation import ablate, plan_table
 from ser_meta.training.crossval import FoldRun

@@ -12,7 +12,7 @@ from text_readers import ACTORS, EVALUATION, NEMO, PODCAST, TABLE
 from tiny_model import save_tiny_model
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
 from ser_meta.training.checking.quarantine import read_quarantine
 from ser_meta.training.corpora import load_corpus

@@ -1,7 +1,8 @@
 import pytest
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import Recipe, load_recipe, save_recipe
+from ser_meta.configuration.recipe import Recipe
+from ser_meta.configuration.recipe_files import load_recipe, save_recipe
 
 OWN = """
 extends: base.yaml

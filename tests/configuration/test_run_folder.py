@@ -5,7 +5,7 @@ from threading import Thread
 import pytest
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder, moved_into_place, write_json
 
 SPLIT = {"train": ["a"], "validation": [], "test": ["b"]}

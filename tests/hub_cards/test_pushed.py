@@ -139,7 +139,7 @@ def a_trainer(run: Path, folder: Path, **options):
     """Trains a finished run's model for one more step, and pushes its checkpoints as any Trainer does."""
     from transformers import TrainingArguments
 
-    from ser_meta.configuration.recipe import load_recipe
+    from ser_meta.configuration.recipe_files import load_recipe
     from ser_meta.modeling_ser_meta import SerMetaModel
     from ser_meta.training.preparation import prepare
     from ser_meta.training.trainer import SerMetaTrainer

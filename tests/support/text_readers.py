@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
 from ser_meta.training.checking.quarantine import leave_out
 from ser_meta.training.corpora import load_corpus

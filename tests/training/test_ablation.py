@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.ablation import ablate, plan_table, table_rows
 from ser_meta.training.stages import run_stages
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, trainer
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import read_json
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor
 from ser_meta.training.preparation import prepare

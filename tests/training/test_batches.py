@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.batches import DurationBoundedBatches, LengthGroupedUtterances
 from ser_meta.training.stages import train_first_stage
 

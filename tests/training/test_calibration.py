@@ -51,7 +51,7 @@ def test_a_table_is_fitted_where_it_has_references(logits, reference):
 
 
 def test_a_run_keeps_its_temperature(recipe_file, tmp_path):
-    from ser_meta.configuration.recipe import load_recipe
+    from ser_meta.configuration.recipe_files import load_recipe
     from ser_meta.modeling_ser_meta import SerMetaConfig
     from ser_meta.training.stages import run_stages
 

@@ -6,7 +6,7 @@ import pandas
 import pytest
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.crossval import cross_validate
 from ser_meta.training.metrics import evaluate_predictions, flatten
 from ser_meta.training.stages import run_stages

@@ -9,7 +9,7 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.stages import run_stages
 
 TWO_PROCESSES = Path(__file__).resolve().parents[2] / "examples" / "accelerate" / "two_processes.yaml"

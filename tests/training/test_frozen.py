@@ -9,7 +9,7 @@ from datasets.arrow_writer import ArrowWriter
 from safetensors.torch import load_file
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training import frozen
 from ser_meta.training.frozen import FrozenStatesCollator
 from ser_meta.training.preparation import prepare

@@ -15,7 +15,7 @@ from signalling import signal_trainings
 from transformers.trainer_utils import get_last_checkpoint
 
 from ser_meta.configuration.errors import Interrupted
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder, read_json
 from ser_meta.training.checkpoints import ASIDE
 from ser_meta.training.stages import run_stages

@@ -13,7 +13,8 @@ import torch
 from transformers import AutoModel
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import Recipe, load_recipe
+from ser_meta.configuration.recipe import Recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.hub_cards.summary import print_report
 from ser_meta.training.collator import SpeechCollator, check_labels
 from ser_meta.training.corpora import load_corpus

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from signalling import signal_trainings
 
 from ser_meta.configuration.errors import Interrupted, UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.stages import run_stages
 
 

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback, trainer
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.stages import run_stages
 
 

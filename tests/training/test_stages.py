@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta import SerMetaModel
 from ser_meta.training.metrics import evaluate_predictions
 from ser_meta.training.preparation import prepare

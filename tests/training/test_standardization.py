@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta import SerMetaModel
 from ser_meta.training.preparation import prepare
 from ser_meta.training.stages import run_stages

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.augmentation import SpeedPerturbation
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.preparation import prepare

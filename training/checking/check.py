@@ -12,7 +12,7 @@ from datasets import Dataset
 from omegaconf import OmegaConf
 
 from ...configuration.errors import UserError
-from ...configuration.recipe import read_settings
+from ...configuration.recipe_files import read_settings
 from ...configuration.run_folder import write_json
 from ..corpora import load_corpus
 from .duplicates import same_bytes, same_speech

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.checking.check import check_corpus
 from ser_meta.training.checking.findings import find_gaps, text_remarks
 from ser_meta.training.preparation import prepare
