@@ -28,7 +28,7 @@ Scores = list[dict[str, float]]  # of each recording, by label
 def main(
     output: Annotated[Path, typer.Option(help="The results, as this with .json and .md.")] = Path("prediction"),
     speech: Annotated[Path | None, typer.Option(help="A folder of recordings (default: noise).")] = None,
-    model: Annotated[Path | None, typer.Option(help="A ser-meta model folder.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A ser-meta model folder, whose code is run.")] = None,
     encoder: Annotated[str, typer.Option(help="wav2vec2, hubert or wavlm; without --model.")] = "wav2vec2",
     size: Annotated[str, typer.Option(help="base or tiny; without --model.")] = "base",
     recordings: Annotated[int, typer.Option(help="To recognise.")] = 100,
@@ -122,7 +122,8 @@ def stock_side(model: Path, batch_size: int) -> Callable[[list[str]], Scores]:
 
     import ser_meta.modeling_ser_meta  # noqa: F401 - Transformers knows the model from here on
 
-    classify = pipeline("audio-classification", model=str(model), batch_size=batch_size, top_k=None)
+    options = {"batch_size": batch_size, "top_k": None, "trust_remote_code": True}  # a run's model brings its code
+    classify = pipeline("audio-classification", model=str(model), **options)
 
     def read(paths: list[str]) -> Iterator[dict[str, Any]]:
         from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
