@@ -172,6 +172,18 @@ class StageRecipe:
 
 
 @dataclass
+class BaselineRecipe:
+    """Learning rates of Table I's baseline: a comparison is fair when each side has those that suit it.
+
+    Args:
+        encoder_learning_rate, head_learning_rate: null for those of the recipe's last stage.
+    """
+
+    encoder_learning_rate: float | None = None
+    head_learning_rate: float | None = None
+
+
+@dataclass
 class Recipe:
     """A whole run.
 
@@ -179,6 +191,7 @@ class Recipe:
         data: see `DataRecipe`.
         model: see `ModelRecipe`.
         stages: by name, in the order in which they run; see `StageRecipe`.
+        baseline: what the recipe is compared with in Table I; see `BaselineRecipe`.
         seed: of everything that is drawn.
         precision: of the computation: `fp32`, `bf16` or `fp16`.
         cache: folder that keeps what the frozen part of the encoder makes of the corpus; null computes it in every
@@ -193,6 +206,7 @@ class Recipe:
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     stages: dict[str, StageRecipe] = field(default_factory=dict)
+    baseline: BaselineRecipe = field(default_factory=BaselineRecipe)
     seed: int = 1
     precision: str = "fp32"
     cache: str | None = None

@@ -1,6 +1,7 @@
 """What a recipe must not say, whatever the corpus."""
 
 import math
+from dataclasses import asdict
 
 from .errors import UserError
 from .recipe import (
@@ -40,6 +41,9 @@ def check_recipe(recipe: Recipe) -> None:
         _choice("model.labels", task, tuple(tasks))
     for task, scale in recipe.model.ranges.items():
         _check_range(task, scale, recipe.model)
+    for key, rate in asdict(recipe.baseline).items():
+        if rate is not None:
+            _positive(f"baseline.{key}", rate)
     for name, stage in recipe.stages.items():
         _check_stage(f"stages.{name}", stage, tasks, recipe.data.validation)
 

@@ -12,7 +12,7 @@ from typing import Any
 from pandas import DataFrame
 
 from ..configuration.errors import UserError
-from ..configuration.recipe import Recipe
+from ..configuration.recipe import BaselineRecipe, Recipe
 from ..configuration.run_folder import StudyFolder, write_json
 from ..hub_cards.study import write_study
 from .crossval import FoldRun, judge_runs, plan_runs, read_predictions, train_runs
@@ -89,20 +89,23 @@ def plan_table(
 def table_rows(table: int, recipe: Recipe) -> dict[str, Recipe]:
     """By name: the recipes of a table's rows, the full method last."""
     rows = {1: _table_1, 2: _table_2, 3: _table_3, 4: _table_4}[table](recipe)
-    return {**rows, OURS: recipe}
+    # a row's recipe holds only what its training depends on
+    return {name: replace(row, baseline=BaselineRecipe()) for name, row in {**rows, OURS: recipe}.items()}
 
 
 def baseline(recipe: Recipe) -> Recipe:
     """The encoder fine-tuned on the target alone (section IV-A): last layer, mean, one linear map.
 
-    It is trained for as many epochs as the full method's stages together, with the last stage's settings and all
-    Transformer layers free (our reading).
+    It is trained for as many epochs as the full method's stages together, with the last stage's settings, but for the
+    rates that `recipe.baseline` gives, and with all Transformer layers free (our reading).
     """
     target = recipe.model.target_task
     (name, stage) = list(recipe.stages.items())[-1]
     epochs = sum(each.epochs for each in recipe.stages.values())
     frozen = "all" if stage.freeze_layers == "all" else 0
-    alone = replace(stage, loss_weights={target: stage.loss_weights[target]}, epochs=epochs, freeze_layers=frozen)
+    rates = {key: rate for key, rate in asdict(recipe.baseline).items() if rate is not None}
+    weights = {target: stage.loss_weights[target]}
+    alone = replace(stage, loss_weights=weights, epochs=epochs, freeze_layers=frozen, **rates)
     model = replace(
         recipe.model,
         auxiliary_tasks=[],

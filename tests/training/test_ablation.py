@@ -2,10 +2,12 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.recipe import BaselineRecipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.ablation import ablate, plan_table, table_rows
 from ser_meta.training.stages import run_stages
@@ -49,6 +51,14 @@ def test_the_baseline_is_the_encoder_alone_with_as_many_epochs(recipe):
     assert row.model.layer_fusion == "last_hidden" and not row.model.auxiliary_tasks
     assert list(row.stages) == ["emotion"] and row.stages["emotion"].epochs == 2
     assert row.stages["emotion"].loss_weights == {"emotion": 1.0} and row.stages["emotion"].freeze_layers == 0
+
+
+def test_the_baseline_may_have_rates_of_its_own(recipe):
+    given = replace(recipe, baseline=BaselineRecipe(head_learning_rate=0.01))
+    rows, plain = table_rows(1, given), table_rows(1, recipe)
+    stage = plain["baseline"].stages["emotion"]
+    assert rows["ours"] == plain["ours"] == recipe
+    assert rows["baseline"].stages["emotion"] == replace(stage, head_learning_rate=0.01) != stage
 
 
 def test_every_cell_is_filled_and_compared(table_2):
