@@ -45,7 +45,7 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
         model: a trained one.
         processor: the model's.
         folder: to write; must be new or empty.
-        int8: compute the matrix products of the encoder's layers in 8 bits, except the first two layers'.
+        int8: compute the matrix products of the encoder's layers in 8 bits, except those of the first ones.
 
     Returns:
         `difference`, the largest of the graph's logits from the model's on a padded batch of noise, and `bytes` of the

@@ -41,11 +41,13 @@ class FramePooling(nn.Module):
 
     def forward(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
         """From frames `(batch, frames, width)`, true by `frame_mask`, to `(batch, statistics x width)`."""
-        return torch.cat([self._statistic(name, frames, frame_mask) for name in self.statistics], dim=-1)
+        weights = {"": _equal_weights(frames, frame_mask)}
+        if self.scorer is not None:
+            weights["attentive"] = self._attention(frames, frame_mask)
+        named = [name.rpartition("_") for name in self.statistics]
+        return torch.cat([self._statistic(kind, frames, weights[attentive]) for attentive, _, kind in named], dim=-1)
 
-    def _statistic(self, name: str, frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
-        attentive, _, kind = name.rpartition("_")
-        weights = self._attention(frames, frame_mask) if attentive else _equal_weights(frames, frame_mask)
+    def _statistic(self, kind: str, frames: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         mean = weights[:, None] @ frames
         if kind == "mean":
             return mean[:, 0]
