@@ -22,7 +22,7 @@ from .wording import NOTHING, words
 
 Report = Mapping[str, Any]
 TITLES = {
-    1: "Table I: the fine-tuned encoder alone, and the full method",
+    1: "Table I: the encoder alone, and the full method",
     2: "Table II: without ARI, without co-attention, without both",
     3: "Table III: a weighted sum of the layers against ARI, on every task",
     4: "Table IV: every set of the auxiliary tasks",

@@ -129,7 +129,7 @@ def ablate(
 ) -> None:
     """Train and compare the rows of one of the paper's tables.
 
-    1 compares the fine-tuned encoder alone with the full method, 2 leaves out ARI, co-attention or both, 3 compares
+    1 compares the encoder alone with the full method, 2 leaves out ARI, co-attention or both, 3 compares
     ARI with a weighted sum of the layers, 4 tries every set of the auxiliary tasks.
 
     Example: ser-meta ablate 2 demo data.root=/tmp/recordings --output studies/demo
@@ -393,6 +393,8 @@ def _is_first_process() -> bool:
 
 def main() -> None:
     """Runs the command line: a user's mistake is one line on stderr and exit code 2; `--debug` adds the traceback."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "60")  # seconds: what fills a log is not a bar drawn ten times a second
     try:
         app(prog_name="ser-meta")
     except Interrupted as error:

@@ -25,7 +25,7 @@ from .statistics import mcnemar, paired_difference
 
 OURS = "ours"
 TABLES = {
-    1: "the fine-tuned encoder alone against ours",
+    1: "the encoder alone against ours",
     2: "without ARI, without co-attention, without both",
     3: "a weighted sum of the layers against ARI, on every task",
     4: "every set of the auxiliary tasks",

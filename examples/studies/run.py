@@ -3,7 +3,7 @@
 python examples/studies/run.py /data/ravdess /data/nemo openai/whisper-base studies/whisper-base
 
 It goes from the cheap to the dear: linear probes, our heads on the frozen encoder (Tables II and I), the encoder
-fine-tuned (Tables I to IV). What has finished is not done again: after an interruption the same command goes on.
+fine-tuned (Tables I to IV), first on RAVDESS's speech without its song. What has finished is not done again: after an interruption the same command goes on.
 `--plan` tells how many trainings are left and trains none. Four GPUs: add precision=bf16 --at-once 4.
 """
 
@@ -28,7 +28,7 @@ from ser_meta.training.ablation import ablate, plan_table
 from ser_meta.training.crossval import FoldRun
 
 RECIPES = Path(__file__).resolve().parent
-FROZEN, FINE_TUNED = ("ravdess-frozen", "nemo-frozen"), ("ravdess", "nemo")
+FROZEN, FINE_TUNED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-speech", "ravdess", "nemo")
 STEPS = (
     *((f"{recipe}-probe", recipe, None) for recipe in FROZEN),
     *((f"{recipe}-table-{table}", recipe, table) for table in (2, 1) for recipe in FROZEN),
@@ -94,7 +94,7 @@ def main(
     roots = {"ravdess": ravdess, "nemo": nemo}
     steps = []
     for name, recipe, table in chosen_steps(only):
-        root = roots[recipe.removesuffix("-frozen")]
+        root = roots[recipe.partition("-")[0]]
         changes = [f"data.root={root}", f"model.encoder={encoder}", *(settings or [])]
         loaded = load_recipe(str(RECIPES / f"{recipe}.yaml"), changes)
         steps.append(Step(name, loaded, table, output / recipe, list(seeds or (1, 2, 3))))
