@@ -394,7 +394,7 @@ def _is_first_process() -> bool:
 def main() -> None:
     """Runs the command line: a user's mistake is one line on stderr and exit code 2; `--debug` adds the traceback."""
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_MININTERVAL", "60")  # seconds: what fills a log is not a bar drawn ten times a second
+        os.environ.setdefault("TQDM_MININTERVAL", "60")  # seconds, so that bars do not fill a log
     try:
         app(prog_name="ser-meta")
     except Interrupted as error:

@@ -3,7 +3,8 @@
 python examples/studies/run.py /data/ravdess /data/nemo openai/whisper-base studies/whisper-base
 
 It goes from the cheap to the dear: linear probes, our heads on the frozen encoder (Tables II and I), the encoder
-fine-tuned (Tables I to IV), first on RAVDESS's speech without its song. What has finished is not done again: after an interruption the same command goes on.
+fine-tuned (Tables I to IV), first on RAVDESS's speech without its song. What has finished is not done again: after an
+interruption the same command goes on.
 `--plan` tells how many trainings are left and trains none. Four GPUs: add precision=bf16 --at-once 4.
 """
 
