@@ -101,7 +101,12 @@ def test_device_and_what_a_large_corpus_costs(script, tmp_path, capsys):
         threads=1,
     )
     rows = json.loads((tmp_path / "device.json").read_text())["rows"]
-    assert [row["what"] for row in rows] == ["stage 2, nothing kept", "stage 2, frozen part kept", "prediction"]
+    assert [row["what"] for row in rows] == [
+        "prediction",
+        "stage 2, nothing kept",
+        "stage 2, filling",
+        "stage 2, frozen part kept",
+    ]
     assert all(row["encoder"] == "hubert" and row["hours"] > 0 and row["memory"] > 100 for row in rows)
     capsys.readouterr()
     script("cost").main(tmp_path / "device.json", hours=1000, devices=[1, 4])
@@ -122,12 +127,13 @@ def test_cost_of_one_device_and_of_four(script):
     cost = script("cost")
     given = cost.Assumptions(hours=864, speeds=3, epochs=10, efficiency=0.5, disk=1.0)
     rates = {"stage 1, nothing kept": 0.1, "stage 1, frozen part kept": 0.1, "stage 2, frozen part kept": 1.0,
-             "prediction": 0.5}  # fmt: skip
+             "stage 1, filling": 0.5, "stage 2, filling": 0.5}  # fmt: skip
     assert cost.stage_cost(rates, "stage 1", False, 1, given)["days"] == pytest.approx(1)
     assert cost.stage_cost(rates, "stage 1", False, 4, given)["days"] == pytest.approx(0.5)
     kept = cost.stage_cost(rates, "stage 1", True, 1, given)
     assert kept["days of it filling"] == pytest.approx(864 * 3 / 0.5 / 86_400)
     assert kept["days"] == pytest.approx(1 + kept["days of it filling"])
+    assert cost.stage_cost(rates, "stage 1", True, 4, given)["days of it filling"] == kept["days of it filling"]
     # the disk is the bound: 2.2 GB an hour at 1 GB a second
     bound = cost.stage_cost(rates, "stage 2", True, 1, given)
     assert bound["days"] - bound["days of it filling"] == pytest.approx(864 * 10 * 2.21184 / 86_400)

@@ -144,10 +144,11 @@ def _trained(runs: list[FoldRun], at_once: int) -> Iterator[FoldRun]:
     if runs and runs[0].recipe.cache is not None:
         _fill_cache(runs[0].recipe)
     context = multiprocessing.get_context("spawn")
-    places = context.Queue()
+    gpus, places = visible_gpus() or [None], context.Queue()
     for place in range(at_once):
-        places.put(place)
-    with ProcessPoolExecutor(at_once, context, initializer=_take_place, initargs=(places, at_once)) as pool:
+        places.put(gpus[place % len(gpus)])
+    threads = max(1, torch.get_num_threads() // at_once)
+    with ProcessPoolExecutor(at_once, context, initializer=_take_place, initargs=(places, threads)) as pool:
         try:
             yield from pool.map(_train_in_pool, runs)
         except Interrupted:
@@ -167,12 +168,17 @@ def _fill_cache(recipe: Recipe) -> None:
     prepared.collator(prepared.new_model().to(processes().device), next(iter(recipe.stages.values())))
 
 
-def _take_place(places: multiprocessing.Queue, at_once: int) -> None:
-    """Gives a process its GPU, or its share of the cores."""
-    place = places.get()
-    if torch.cuda.device_count() > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % torch.cuda.device_count())
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // at_once))
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES: by numbers or by identifiers."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _take_place(places: multiprocessing.Queue, threads: int) -> None:
+    """Gives a process its GPU, if there is one, and its share of the cores."""
+    if (gpu := places.get()) is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    torch.set_num_threads(threads)
 
 
 def _train(run: FoldRun) -> FoldRun:

@@ -63,6 +63,8 @@ class FrozenStates:
     model's fusion reads no other. They are in single precision, those of an encoder that is frozen as a whole in half:
     rounded states changed Whisper's losses by 0.00003 in four steps, a rounded output of its convolutions by 0.002.
 
+    A GPU computes them without TensorFloat-32, which would round convolutions as coarsely.
+
     There is one memory-mapped file for a speed, under a name that depends on the frozen weights, the processor's
     settings, the recordings' bytes, the depth and the speed: stages, folds, seeds and rows of an ablation share them.
     An hour of speech takes, at each speed, 370 MB of the output of a base model's convolutions, and 2.2 GB of the
@@ -175,7 +177,8 @@ class FrozenStates:
             for audio, name in zip(rows["audio"], rows["utterance_id"], strict=True)
         ]
         inputs = processor(recordings, sampling_rate=processor.sampling_rate).to(self.model.device)
-        states, frame_mask = self._states(inputs[encoder.input_name], inputs["attention_mask"])
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            states, frame_mask = self._states(inputs[encoder.input_name], inputs["attention_mask"])
         states = states.cpu().numpy().astype(self.dtype)
         if not np.isfinite(states).all():
             raise UserError(f"the encoder's states exceed half precision at {rows['utterance_id'][0]}: set cache=null")

@@ -13,7 +13,7 @@ import typer
 
 FRAMES = 50 * 3600  # an hour has, in these encoders
 BYTES = {"stage 1": 512 * 4, "stage 2": 4 * 768 * 4}  # of a frame: the convolutions' output, the states of four layers
-KEPT, NOTHING_KEPT = "frozen part kept", "nothing kept"
+KEPT, NOTHING_KEPT, FILLING = "frozen part kept", "nothing kept", "filling"
 
 
 @dataclass
@@ -41,14 +41,13 @@ def stage_cost(rates: dict[str, float], stage: str, kept: bool, devices: int, gi
 
         speed    = rate x devices x (efficiency if devices > 1 else 1)        hours of audio a second
         speed    = min(speed, disk / gigabytes of an hour)                   where the frozen part is kept
-        filling  = hours x speeds / (prediction's rate x devices)            seconds, once; else 0
+        filling  = hours x speeds / filling's rate                           seconds, once; else 0
         training = hours x epochs / speed                                    seconds
         disk     = hours x speeds x gigabytes of an hour                     where the frozen part is kept
 
     Assumed beside `given`: speed does not depend on the corpus's size (batches are alike, and the sampler's work is
-    negligible); lengths are distributed as in what was measured; filling needs no exchange, and takes at most as long
-    as recognising (it runs a part of the encoder); evaluation and checkpoints are not counted; what is kept is read
-    from disk each epoch, and nothing of it stays in memory.
+    negligible); lengths are distributed as in what was measured; one device fills while the others wait; evaluation
+    and checkpoints are not counted; what is kept is read from disk each epoch, and nothing of it stays in memory.
 
     Args:
         rates: measured hours of audio a second, by what was measured.
@@ -62,7 +61,7 @@ def stage_cost(rates: dict[str, float], stage: str, kept: bool, devices: int, gi
     gigabytes, filling = FRAMES * BYTES[stage] / 1e9, 0.0
     if kept:
         speed = min(speed, given.disk / gigabytes)
-        filling = given.hours * given.speeds / (rates["prediction"] * devices)
+        filling = given.hours * given.speeds / rates[f"{stage}, {FILLING}"]
     return {
         "days": (filling + given.hours * given.epochs / speed) / 86_400,
         "days of it filling": filling / 86_400,

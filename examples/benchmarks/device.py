@@ -2,20 +2,21 @@
 
 python examples/benchmarks/device.py --speech /data/ravdess --output benchmarks/device
 
-A stage trains as its recipe does, in bf16, with and without what is kept of the frozen part of the encoder. The share
-of the peak counts the encoder's matrix products and convolutions alone, twice again for the backward pass of what is
-trained: utterances' own frames, so padding counts as waste. The peak is measured: one large matrix product in bf16.
+A stage trains as its recipe does, in bf16, with and without what is kept of the frozen part of the encoder; filling
+computes that once, in fp32. The share of the peak counts the encoder's matrix products and convolutions alone, twice
+again for the backward pass of what is trained: utterances' own frames, so padding counts as waste. The peak is
+measured: one large matrix product in bf16.
 """
 
 import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cost import FILLING, KEPT, NOTHING_KEPT
 from measuring import in_new_process, peak_megabytes, seconds_of, start_torch, write_page
 from speech import MEAN, RATE, Corpus, corpus_durations, write_encoder, write_model, write_speech
 
@@ -65,10 +66,13 @@ def main(
         for family in encoder or ["wav2vec2", "hubert", "wavlm"]:
             corpus = Corpus(table, folder / family, folder / f"{family}-cache")
             in_new_process(write_encoder, corpus.encoder, family, size)
-            for name, kept in product(stage or STAGES, (False, True)):
-                found = in_new_process(train, corpus, name, kept, epochs, peak, threads, setting or [])
-                figures.append(replace(found, encoder=family))
-            figures.append(replace(in_new_process(predict, corpus, peak, threads), encoder=family))
+            found = [in_new_process(predict, corpus, peak, threads)]
+            for name in stage or STAGES:
+                given = (corpus, name, peak, threads, setting or [])
+                found.append(in_new_process(train, *given, epochs, NOTHING_KEPT))
+                found.append(in_new_process(fill, *given))
+                found.append(in_new_process(train, *given, epochs, KEPT))
+            figures += [replace(one, encoder=family) for one in found]
     facts = {"device": device, "bf16 peak": f"{peak / 1e12:.3g} TFLOP/s", "size": size, "utterances": utterances}
     write(figures, facts, output)
 
@@ -89,19 +93,33 @@ def matrix_peak(width: int, threads: int) -> tuple[str, float]:
 
 
 def train(
-    corpus: Corpus, stage: str, kept: bool, epochs: int, peak: float, threads: int, settings: list[str]
+    corpus: Corpus, stage: str, peak: float, threads: int, settings: list[str], epochs: int, what: str
 ) -> Figures:
     """A stage in bf16, its first epoch left out."""
     from training_sides import train_ours
 
     start_torch(threads)
     name = STAGES[stage]
-    own = [f"stages.{name}.epochs={epochs}", *([] if kept else ["cache=null"]), *settings]
+    own = [f"stages.{name}.epochs={epochs}", *(["cache=null"] if what == NOTHING_KEPT else []), *settings]
     speed = statistics.median(train_ours(corpus, name, own, "bf16")[1:])
+    below, trained = frozen_and_trained(corpus, stage)
+    operations = 3 * trained + (below if what == NOTHING_KEPT else 0)
+    return figures_of(corpus, f"{stage}, {what}", speed, operations / peak)
+
+
+def fill(corpus: Corpus, stage: str, peak: float, threads: int, settings: list[str]) -> Figures:
+    """What a stage computes once and keeps, in fp32."""
+    from training_sides import fill_cache
+
+    start_torch(threads)
+    speed = fill_cache(corpus, STAGES[stage], settings)
+    return figures_of(corpus, f"{stage}, {FILLING}", speed, frozen_and_trained(corpus, stage)[0] / peak)
+
+
+def frozen_and_trained(corpus: Corpus, stage: str) -> tuple[float, float]:
+    """Operations for a second of audio, in the part of the encoder that the stage freezes and in the rest."""
     front, lower, upper = encoder_operations(corpus.encoder)
-    below, trained = (front, lower + upper) if stage == "stage 1" else (front + lower, upper)
-    operations = 3 * trained + (0 if kept else below)
-    return figures_of(corpus, f"{stage}, {'frozen part kept' if kept else 'nothing kept'}", speed, operations / peak)
+    return (front, lower + upper) if stage == "stage 1" else (front + lower, upper)
 
 
 def predict(corpus: Corpus, peak: float, threads: int) -> Figures:

@@ -41,7 +41,7 @@ def main(
     write_results(rows, settings, output)
 
 
-def both_sides(family: str, size: str, batch_size: int, seconds: float) -> dict[str, Callable[[], object]]:
+def both_sides(family: str, size: str, batch_size: int, seconds: float) -> dict[str, Callable[[], None]]:
     """The whole model, and the stock backbone of the same shape."""
     import torch
     from transformers import AutoConfig, AutoModel
@@ -49,18 +49,19 @@ def both_sides(family: str, size: str, batch_size: int, seconds: float) -> dict[
     from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel
 
     torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     speech_config = AutoConfig.for_model(family, **SIZES[size])
-    backbone = AutoModel.from_config(speech_config).eval()
-    model = SerMetaModel(SerMetaConfig(speech_config=speech_config, tasks=TASKS)).eval()
-    waves = torch.randn(batch_size, round(seconds * RATE))
+    backbone = AutoModel.from_config(speech_config).eval().to(device)
+    model = SerMetaModel(SerMetaConfig(speech_config=speech_config, tasks=TASKS)).eval().to(device)
+    waves = torch.randn(batch_size, round(seconds * RATE), device=device)
 
     @torch.no_grad()
-    def whole() -> object:
-        return model(waves)
+    def whole() -> None:
+        model(waves).logits.cpu()  # which waits for it
 
     @torch.no_grad()
-    def alone() -> object:
-        return backbone(waves, output_hidden_states=True)
+    def alone() -> None:
+        backbone(waves, output_hidden_states=True).last_hidden_state.cpu()
 
     return {"backbone": alone, "whole": whole}
 

@@ -114,7 +114,7 @@ def machine() -> dict[str, str]:
     from importlib.metadata import version
 
     libraries = {name: version(name) for name in ("torch", "transformers", "onnxruntime") if _installed(name)}
-    return {"machine": processor(), "Python": platform.python_version(), **libraries}
+    return {"machine": processor(), **_gpu(), "Python": platform.python_version(), **libraries}
 
 
 def processor() -> str:
@@ -122,6 +122,12 @@ def processor() -> str:
     facts = Path("/proc/cpuinfo")
     names = [line for line in facts.read_text().splitlines() if "model name" in line] if facts.is_file() else []
     return names[0].split(":")[1].strip() if names else platform.machine()
+
+
+def _gpu() -> dict[str, str]:
+    import torch
+
+    return {"GPU": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
 
 
 def _installed(name: str) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.training.crossval import cross_validate
+from ser_meta.training.crossval import cross_validate, visible_gpus
 from ser_meta.training.metrics import evaluate_predictions, flatten
 from ser_meta.training.stages import run_stages
 
@@ -82,6 +82,12 @@ def test_weights_go_unless_they_are_wanted(study, recipe, tmp_path):
     assert not list(folder.rglob("*.safetensors"))
     cross_validate(recipe, tmp_path / "study", keep_models=True)
     assert len(list((tmp_path / "study").glob("seed-1/fold-*/model/model.safetensors"))) == 3
+
+
+@pytest.mark.parametrize(("named", "gpus"), [("4,5", ["4", "5"]), ("GPU-8f7c2a", ["GPU-8f7c2a"])])
+def test_folds_take_the_gpus_that_the_user_named(named, gpus, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == gpus
 
 
 def test_folds_at_once_give_the_same(study, recipe, tmp_path):
