@@ -54,7 +54,7 @@ class DataRecipe:
             name, as in `ravdess:01`, and a column `corpus` tells it.
         folds: what a fold is made of: `speaker`, `session`, with several corpora `corpus`, or `split`: the corpus's
             own sides, of which `train` is learned from and any but `train` and `validation` is a fold.
-        group_size: speakers in a fold.
+        group_size: speakers, sessions or corpora in a fold.
         test_fold: the test side: a fold's name, or its place among the sorted names, from 0.
         validation: how the validation side is taken from the training side: `none`, `random`, `session` or `speaker`;
             `split` takes the corpus's own.
@@ -138,7 +138,7 @@ class StageRecipe:
         batch_duration: instead, the longest that a batch may last with its padding, in seconds at the recordings' own
             speed: then short utterances come in larger batches than long ones.
         gradient_accumulation_steps: batches before the weights move.
-        schedule: of the learning rates.
+        schedule: of the learning rates: `linear`, `cosine` or `constant_with_warmup`.
         warmup: share of the steps in which they rise from 0.
         weight_decay: AdamW's.
         max_gradient_norm: gradients beyond are scaled down to it.
@@ -147,8 +147,8 @@ class StageRecipe:
         freeze_layer_fusion: keep the layer fusion (ARI) as it is (the paper's section IV-D).
         gradient_checkpointing: compute twice to keep less in memory.
         group_by_length: batches of alike lengths, drawn anew each epoch.
-        keep: the `last` checkpoint, or the `best` by the validation side's UA.
-        early_stopping_patience: epochs without a better validation UA after which the stage ends; null for never.
+        keep: the `last` checkpoint, or the `best` by the validation side's UA (by its loss without the target).
+        early_stopping_patience: epochs without a better one after which the stage ends; null for never.
     """
 
     loss_weights: dict[str, float] = MISSING

@@ -97,7 +97,7 @@ def crossval(
         list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")
     ] = None,
     output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs; may be given again.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")] = None,
     at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every run's weights.")] = False,
     as_json: AsJson = False,
@@ -123,7 +123,7 @@ def ablate(
         list[str], typer.Argument(help="Recipes of the full method, and settings as key=value.", metavar="RECIPE...")
     ],
     output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs; may be given again.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")] = None,
     at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -147,7 +147,7 @@ def ablate(
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
-    corpus: Annotated[str, typer.Argument(help="A corpus's name, or table.")],
+    corpus: Annotated[str, typer.Argument(help="A corpus's name, such as cremad, or table.")],
     root: Annotated[str, typer.Argument(help="The corpus's folder, or the table.")],
     options: Annotated[
         list[str] | None, typer.Argument(help="Of the corpus, as key=value.", metavar="[KEY=VALUE]...")
@@ -169,7 +169,7 @@ def evaluate(
 
 @app.command()
 def check(
-    corpus: Annotated[str, typer.Argument(help="A corpus's name, or table.")],
+    corpus: Annotated[str, typer.Argument(help="A corpus's name, such as cremad, or table.")],
     root: Annotated[str, typer.Argument(help="The corpus's folder, or the table.")],
     options: Annotated[
         list[str] | None, typer.Argument(help="Of the corpus, as key=value.", metavar="[KEY=VALUE]...")
@@ -216,7 +216,7 @@ def predict(
         Path | None, typer.Option(help="Folder for Parquet parts; a second call goes on there.")
     ] = None,
     srt: Annotated[Path | None, typer.Option(help="Write segments as subtitles: a folder, or a .srt file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Folder for pictures: waveform and emotions over time.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Folder for pictures: waveform, emotions over time.")] = None,
 ) -> None:
     """Recognise the emotion of recordings, with the metadata the model knows of.
 

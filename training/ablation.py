@@ -87,8 +87,14 @@ def plan_table(
 
 
 def table_rows(table: int, recipe: Recipe) -> dict[str, Recipe]:
-    """By name: the recipes of a table's rows, the full method last."""
+    """By name: the recipes of a table's rows, the full method last.
+
+    Raises:
+        UserError: what a row leaves out is missing in the recipe itself.
+    """
     rows = {1: _table_1, 2: _table_2, 3: _table_3, 4: _table_4}[table](recipe)
+    if same := [name for name, row in rows.items() if row == recipe]:
+        raise UserError(f"table {table}: the recipe itself is the row {same[0]!r}: choose one of the full method")
     # a row's recipe holds only what its training depends on
     return {name: replace(row, baseline=BaselineRecipe()) for name, row in {**rows, OURS: recipe}.items()}
 
@@ -97,12 +103,13 @@ def baseline(recipe: Recipe) -> Recipe:
     """The encoder fine-tuned on the target alone (section IV-A): last layer, mean, one linear map.
 
     It is trained for as many epochs as the full method's stages together, with the last stage's settings, but for the
-    rates that `recipe.baseline` gives, and with all Transformer layers free (our reading).
+    rates that `recipe.baseline` gives, and with all Transformer layers free but those that every stage freezes (our
+    reading).
     """
     target = recipe.model.target_task
     (name, stage) = list(recipe.stages.items())[-1]
     epochs = sum(each.epochs for each in recipe.stages.values())
-    frozen = "all" if stage.freeze_layers == "all" else 0
+    frozen = stage.freeze_layers if len({each.freeze_layers for each in recipe.stages.values()}) == 1 else 0
     rates = {key: rate for key, rate in asdict(recipe.baseline).items() if rate is not None}
     weights = {target: stage.loss_weights[target]}
     alone = replace(stage, loss_weights=weights, epochs=epochs, freeze_layers=frozen, **rates)

@@ -53,6 +53,18 @@ def test_the_baseline_is_the_encoder_alone_with_as_many_epochs(recipe):
     assert row.stages["emotion"].loss_weights == {"emotion": 1.0} and row.stages["emotion"].freeze_layers == 0
 
 
+def test_what_every_stage_freezes_is_frozen_in_the_baseline_too(recipe):
+    stages = {name: replace(stage, freeze_layers=2) for name, stage in recipe.stages.items()}
+    row = table_rows(1, replace(recipe, stages=stages))["baseline"]
+    assert row.stages["emotion"].freeze_layers == 2
+
+
+def test_a_recipe_that_lacks_what_a_row_leaves_out_is_refused(recipe):
+    lacking = replace(recipe, model=replace(recipe.model, coattention=False))
+    with pytest.raises(UserError, match="the recipe itself is the row 'without co-attention'"):
+        table_rows(2, lacking)
+
+
 def test_the_baseline_may_have_rates_of_its_own(recipe):
     given = replace(recipe, baseline=BaselineRecipe(head_learning_rate=0.01))
     rows, plain = table_rows(1, given), table_rows(1, recipe)
