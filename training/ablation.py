@@ -79,11 +79,13 @@ def plan_table(
     """By encoder and row: the trainings that `ablate` needs, those that have finished among them; writes nothing."""
     if table not in TABLES:
         raise UserError(f"no table {table}: choose one of {', '.join(map(str, TABLES))}")
-    return {
-        (name, row): _plan_row(changed, row, Path(output) / name, list(seeds) or [recipe.seed])
-        for name, recipe in recipes.items()
-        for row, changed in table_rows(table, recipe).items()
-    }
+    planned = {}
+    for name, recipe in recipes.items():
+        rows = table_rows(table, recipe)
+        folds = find_folds(recipe)  # the rows differ in the model and its stages, not in the recordings
+        for row, changed in rows.items():
+            planned[name, row] = _plan_row(changed, row, folds, Path(output) / name, list(seeds) or [recipe.seed])
+    return planned
 
 
 def table_rows(table: int, recipe: Recipe) -> dict[str, Recipe]:
@@ -162,8 +164,8 @@ def _table_4(recipe: Recipe) -> dict[str, Recipe]:
     return {", ".join(chosen) or "no auxiliary task": with_auxiliary_tasks(recipe, chosen) for chosen in sets}
 
 
-def _plan_row(recipe: Recipe, row: str, folder: Path, seeds: list[int]) -> list[FoldRun]:
-    runs = plan_runs(recipe, find_folds(recipe), seeds, folder / row.replace(" ", "-").replace(",", ""))
+def _plan_row(recipe: Recipe, row: str, folds: list[str], folder: Path, seeds: list[int]) -> list[FoldRun]:
+    runs = plan_runs(recipe, folds, seeds, folder / row.replace(" ", "-").replace(",", ""))
     if len(recipe.stages) == 1:
         return runs
     return [replace(run, first_stage=folder / "first-stages" / _first_stage_key(run.recipe)) for run in runs]
