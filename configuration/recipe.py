@@ -113,6 +113,7 @@ class ModelRecipe:
     ari_join: str = "add"
     ari_normalize: bool = False
     standardize_states: bool = False
+    center_by: list[str] = field(default_factory=list)
     coattention: bool = True
     coattention_heads: int = 8
     coattention_gradient: bool = True

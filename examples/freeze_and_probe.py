@@ -25,6 +25,7 @@ from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import write_json
 from ser_meta.hub_cards.study_page import with_interval
+from ser_meta.training.centering import centering_protocol, group_of
 from ser_meta.training.environment import environment
 from ser_meta.training.judgement import report_on
 from ser_meta.training.preparation import Preparation, find_folds, prepare
@@ -62,16 +63,23 @@ def probe_layers(recipe: Recipe) -> dict[str, Any]:
     ]
     corpus = " + ".join(source.corpus for source in recipe.data.sources)
     protocol = {"corpus": corpus, "folds": [each.test_fold for each in prepared]}
+    protocol |= centering_protocol(recipe.model.center_by)
     return {"kind": "probe", "target": target, "protocol": protocol, "rows": rows, "versions": environment()}
 
 
 def embed(prepared: Preparation) -> np.ndarray:
-    """The mean over the frames of each layer's hidden states: `(utterances, layers, width)`."""
+    """Each layer's mean over the frames, less that of the `center_by`: `(utterances, layers, width)`."""
     (stage, *_) = prepared.recipe.stages.values()
     model = prepared.new_model().eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    states = prepared.collator(model, replace(stage, freeze_layers="all")).states
+    collator = prepared.collator(model, replace(stage, freeze_layers="all"))
+    columns = model.config.center_by
+    states = (collator.collator if columns else collator).states
     names = prepared.dataset["utterance_id"]
-    return np.stack([states.of(name, 1.0).mean(axis=1, dtype=np.float32) for name in names])
+    embeddings = np.stack([states.of(name, 1.0).mean(axis=1, dtype=np.float32) for name in names])
+    if columns:
+        rows = prepared.dataset.select_columns(columns)
+        embeddings -= np.stack([collator.means[group_of(row, columns)].numpy() for row in rows])
+    return embeddings
 
 
 def probe(embeddings: np.ndarray, prepared: list[Preparation], target: str) -> pandas.DataFrame:

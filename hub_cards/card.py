@@ -161,6 +161,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "answers": {name: _answer(config["tasks"][name]) for name in [target, *auxiliary]},
         "has_pipeline": bool(config.get("custom_pipelines")),
         "has_temperature": "calibration_temperature" in config,
+        "center_by": config.get("center_by", []),
         "longest": positions // WHISPER_FRAMES_A_SECOND if positions else None,
     }
 

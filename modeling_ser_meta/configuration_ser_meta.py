@@ -52,6 +52,9 @@ class SerMetaConfig(PretrainedConfig):
             large scale (ours).
         standardize_states: centre and scale each layer's states by channel before they are joined, with statistics of
             the training side under the encoder as it was before training (ours).
+        center_by: columns of a corpus, such as `["speaker"]`: states are centred by the mean of all recordings that
+            have the same there, in the place of the training side's: the speaker normalisation of the field (ours).
+            A recording of an unknown speaker needs some others of the same, without labels.
         coattention: whether the auxiliary tasks attend to the frames (the paper's section II-A5). Without it, or
             without auxiliary tasks, the target's classifier sees the pooled frames alone (section III-B).
         coattention_heads: attention heads (our reading); must divide the encoder's width.
@@ -90,6 +93,7 @@ class SerMetaConfig(PretrainedConfig):
         ari_join: str = "add",
         ari_normalize: bool = False,
         standardize_states: bool = False,
+        center_by: Sequence[str] = (),
         coattention: bool = True,
         coattention_heads: int = 8,
         coattention_gradient: bool = True,
@@ -115,6 +119,7 @@ class SerMetaConfig(PretrainedConfig):
         self.ari_join = _choice("ari_join", ari_join, ARI_JOINS)
         self.ari_normalize = ari_normalize
         self.standardize_states = standardize_states
+        self.center_by = list(center_by)
         self.coattention = coattention
         self.coattention_heads = coattention_heads
         self.coattention_gradient = coattention_gradient
@@ -165,6 +170,10 @@ class SerMetaConfig(PretrainedConfig):
             raise ValueError(f"coattention_heads={self.coattention_heads} must divide the encoder's width {width}")
         if not self.frame_pooling or len(set(self.frame_pooling)) < len(self.frame_pooling):
             raise ValueError(f"frame_pooling={self.frame_pooling} must name at least one statistic, and each once")
+        if self.center_by and not self.standardize_states:
+            raise ValueError(f"center_by={self.center_by} needs standardize_states=true")
+        if self.target_task in self.center_by:
+            raise ValueError(f"center_by={self.center_by} must not name the target: its groups would give it away")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
         if not 0 <= self.label_smoothing < 1:

@@ -119,6 +119,7 @@ class SerMetaModel(PreTrainedModel):
         extract_features: torch.Tensor | None = None,
         layer_states: torch.Tensor | None = None,
         layers_below: int | None = None,
+        state_means: torch.Tensor | None = None,
         labels: Mapping[str, torch.Tensor] | torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
@@ -137,6 +138,8 @@ class SerMetaModel(PreTrainedModel):
             layer_states: what its frozen lower layers gave, or all of them, `(batch, layers, frames, width)`, instead.
             layers_below: how many layers made `layer_states`, where only the last of their states are given: a fusion
                 that reads the last layer alone needs no others.
+            state_means: what each recording's states are centred by, `(batch, layers, width)`, with `center_by`;
+                without it by what the model holds, see [`SerMetaConfig`].
             labels: by task, class ids `(batch,)` or characters `(batch, length)`, -100 where missing or padded, or
                 numbers `(batch,)`, NaN where missing; a lone tensor is the target's.
             output_hidden_states: return the encoder's.
@@ -154,7 +157,9 @@ class SerMetaModel(PreTrainedModel):
             bool(output_attentions),
         )
         states = encoded.hidden_states
-        frames = self.layer_fusion(states if self.standardization is None else self.standardization(states))
+        if self.standardization is not None:
+            states = self.standardization(states, state_means)
+        frames = self.layer_fusion(states)
         task_logits, vectors = {}, []
         for name, head in self.heads.items():
             task_logits[name], vector = head(frames, encoded.frame_mask)

@@ -77,10 +77,17 @@ class StateStandardization(nn.Module):
         nn.init.zeros_(self.mean)
         nn.init.ones_(self.deviation)
 
-    def forward(self, hidden_states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """From the L layers' hidden states, each `(batch, frames, width)`, to as many of that shape."""
+    def forward(
+        self, hidden_states: Sequence[torch.Tensor], state_means: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
+        """From the L layers' hidden states, each `(batch, frames, width)`, to as many of that shape.
+
+        Each recording is centred by its own `state_means` `(batch, L, width)`, where they are given.
+        """
         scale = 1 / self.deviation
-        pairs = zip(hidden_states, -self.mean * scale, scale, strict=True)
+        means = self.mean if state_means is None else state_means.to(scale.dtype).transpose(0, 1)[:, :, None]
+        shifts = [-mean * by for mean, by in zip(means, scale, strict=True)]
+        pairs = zip(hidden_states, shifts, scale, strict=True)
         return [torch.addcmul(shift, state, scale) for state, shift, scale in pairs]  # one pass over a large tensor
 
 

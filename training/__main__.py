@@ -241,6 +241,23 @@ def predict(
 
 
 @app.command()
+def adapt(
+    model: Annotated[Path, typer.Argument(help="A model that was trained with model.center_by.")],
+    audio: Annotated[list[str], typer.Argument(help="One speaker's sound files, folders, or patterns.")],
+    output: Annotated[Path, typer.Option(help="The folder of the adapted model.")] = ...,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model ready for one speaker, from recordings whose emotions nobody needs to know.
+
+    Example: ser-meta adapt runs/ravdess/model calls/anna/ --output anna-model
+    """
+    from .prediction.adaptation import adapt as adapt_to
+
+    heard = adapt_to(model, audio, output)
+    print(json.dumps(heard) if as_json else f"{output}: centred by {heard['recordings']} recordings")
+
+
+@app.command()
 def card(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     repository: Annotated[str | None, typer.Option(help="The snippets name it: owner/name on the Hub.")] = None,

@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 from ..configuration.errors import UserError
 from ..configuration.recipe_files import read_settings
 from ..configuration.run_folder import read_json
+from .centering import CenteringCollator, centering_protocol, group_means
+from .collator import SpeechCollator
 from .corpora import load_corpus
 from .corpora.mixture import scale_ratings, value_ranges
 from .durations import check_durations, recording_durations
@@ -31,10 +33,17 @@ def evaluate_model(
         dataset = _side(dataset, split, side)
     durations = recording_durations(dataset)
     check_durations(dataset, durations, model.encoder.shortest_input, processor.sampling_rate)
-    predictions = predict_dataset(model, processor, dataset)
+    collator = SpeechCollator(processor, model.config.tasks)
+    if columns := model.config.center_by:
+        collator = CenteringCollator(collator, columns, group_means(model, collator, dataset))
+    predictions = predict_dataset(model, processor, dataset, collator)
     return {
         **report_on(predictions, model.config.tasks, model.config.target_task),
-        "protocol": {"corpus": corpus, "side": side if split else "all utterances"},
+        "protocol": {
+            "corpus": corpus,
+            "side": side if split else "all utterances",
+            **centering_protocol(model.config.center_by),
+        },
         "sides": {"test": len(dataset)},
         "versions": environment(),
     }

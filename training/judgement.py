@@ -20,6 +20,7 @@ from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .baseline import logistic_regression_yardstick
 from .calibration import calibrated, fit_on
+from .centering import centering_protocol
 from .collator import SpeechCollator, check_labels
 from .durations import recording_durations
 from .environment import environment
@@ -182,4 +183,5 @@ def _protocol(prepared: Preparation) -> dict[str, Any]:
         "validation": data.validation,
         "epoch_rule": f"{last_stage.keep} epoch of {last_stage.epochs:g}",
         "seed": prepared.recipe.seed,
+        **centering_protocol(prepared.recipe.model.center_by),
     }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from datasets import Dataset, Value
 from transformers import set_seed
 
@@ -12,6 +13,7 @@ from ..configuration.recipe import ModelRecipe, Recipe, StageRecipe
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .augmentation import SpeedPerturbation
+from .centering import CenteringCollator, Group, check_centering, group_means
 from .checking.duplicates import refuse_shared_recordings
 from .collator import SpeechCollator, check_labels
 from .corpora.mixture import load_corpora
@@ -32,6 +34,7 @@ class Preparation:
         sides: row numbers of the train, validation and test side.
         test_fold: name of the fold that is the test side.
         tasks: as in the model's config, the target first.
+        means: with `model.center_by`, of every group's states, when they have been computed.
     """
 
     recipe: Recipe
@@ -39,6 +42,7 @@ class Preparation:
     sides: dict[str, list[int]]
     test_fold: str
     tasks: dict[str, dict]
+    means: dict[Group, torch.Tensor] | None = None
 
     def side(self, name: str) -> Dataset:
         """The rows of one side."""
@@ -78,6 +82,14 @@ class Preparation:
 
     def collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
         """Makes a stage's batches; with `recipe.cache`, from what the encoder's frozen part gave once."""
+        collator = self._plain_collator(model, stage)
+        if not model.config.center_by:
+            return collator
+        if self.means is None:  # one pass for all stages: the encoder stays as it is
+            self.means = group_means(model, collator, self.dataset)
+        return CenteringCollator(collator, model.config.center_by, self.means)
+
+    def _plain_collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
         factors = self.recipe.data.speed_factors
         speed = SpeedPerturbation(factors, self.recipe.seed, shortest=model.encoder.shortest_input)
         collator = SpeechCollator(self.processor, self.tasks, speed)
@@ -101,6 +113,7 @@ def prepare(recipe: Recipe) -> Preparation:
         UserError: whatever of the recipe does not fit the corpus.
     """
     _check_encoder(recipe.model.encoder)
+    check_centering(recipe)
     data = recipe.data
     dataset = load_rows(recipe)
     folds = assign_folds(dataset, by=data.folds, group_size=data.group_size)

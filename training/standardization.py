@@ -9,6 +9,7 @@ from .collator import SpeechCollator
 
 UTTERANCES = 256  # some 30,000 frames, spread evenly over the training side
 BATCH = 16
+NO_INPUTS = ("labels", "state_means")  # of the encoder
 
 
 @torch.no_grad()
@@ -23,8 +24,8 @@ def fit_standardization(model: SerMetaModel, collator: SpeechCollator, train: Da
     model.eval()
     count, total, squares = 0, 0.0, 0.0
     for batch in batches:
-        batch.pop("labels")
-        encoded = model.encode(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+        inputs = {name: tensor.to(model.device) for name, tensor in batch.items() if name not in NO_INPUTS}
+        encoded = model.encode(**inputs)
         frames = torch.stack(encoded.hidden_states)[:, encoded.frame_mask].cpu().double()
         count += frames.shape[1]
         total = total + frames.sum(dim=1)

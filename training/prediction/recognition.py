@@ -18,6 +18,7 @@ from ...modeling_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, stream_audio
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..loading import load_model
+from ..progress import say
 from .inputs import STANDARD_INPUT, find_recordings, open_recording, seconds_of
 from .outputs import Outputs, open_outputs
 
@@ -78,6 +79,8 @@ def predict(
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
     options = {**options, **outputs.needed_options(options)}
     recognise = load_pipeline(model, options, batch_size, state.device, precision)
+    if groups := " and ".join(recognise.model.config.center_by):
+        say(f"{model} compares a recording with others of the same {groups}: first make it ready by ser-meta adapt")
     settings = {"model": str(model.resolve()), **options, **({} if precision == "fp32" else {"precision": precision})}
     with open_outputs(outputs, names, recognise.model.config, settings, state) as writers:
         # every process first takes its share of all, so that what is done already changes no share

@@ -1,0 +1,128 @@
+"""States centred by the mean of all recordings of a speaker, or of another group that columns make (ours)."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tqdm import tqdm
+
+from ..configuration.errors import UserError
+from ..configuration.recipe import Recipe
+from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput
+from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from .collator import SpeechCollator
+
+BATCH = 16
+
+Group = tuple[str, ...]
+
+
+class CenteringCollator(SpeechCollator):
+    """Another collator's batches, each utterance with the mean states of its group, `state_means`.
+
+    Args:
+        collator: makes the rest of a batch.
+        columns: what is the same within a group.
+        means: `(layers, width)` of every group.
+    """
+
+    def __init__(self, collator: SpeechCollator, columns: Sequence[str], means: dict[Group, torch.Tensor]):
+        super().__init__(collator.processor, collator.tasks, collator.speed)
+        self.collator, self.columns, self.means = collator, columns, means
+
+    def lengths(self, dataset: Dataset) -> list[float]:
+        """The other collator's."""
+        return self.collator.lengths(dataset)
+
+    def without_speed(self) -> "CenteringCollator":
+        """The same, for utterances as they were recorded."""
+        return CenteringCollator(self.collator.without_speed(), self.columns, self.means)
+
+    def _inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        means = torch.stack([self.means[group_of(row, self.columns)] for row in rows])
+        return {**self.collator._inputs(rows), "state_means": means}
+
+
+@torch.no_grad()
+def group_means(model: SerMetaModel, collator: SpeechCollator, dataset: Dataset) -> dict[Group, torch.Tensor]:
+    """The mean hidden states `(layers, width)` of every group, over all true frames of its utterances.
+
+    Labels are not looked at, so that a test speaker's own recordings may be among them.
+
+    Raises:
+        UserError: the dataset lacks one of the model's `center_by`, or an utterance a value of it.
+    """
+    columns = model.config.center_by
+    _require_columns(dataset, columns)
+    collate = collator.without_speed()
+    frames = defaultdict(FrameMean)
+    model.eval()
+    for rows in tqdm(_batches(dataset), "means to centre by", disable=not sys.stderr.isatty()):
+        inputs = {name: tensor.to(model.device) for name, tensor in collate(rows).items() if name != "labels"}
+        for row, total, count in zip(rows, *sums(model.encode(**inputs)), strict=True):
+            frames[group_of(row, columns)].add(total, count)
+    return {group: found.mean for group, found in frames.items()}
+
+
+class FrameMean:
+    """A mean over frames that come bit by bit."""
+
+    def __init__(self):
+        self.total, self.count = 0.0, 0
+
+    def add(self, total: torch.Tensor, count: int) -> None:
+        """Takes the sum over so many more frames."""
+        self.total, self.count = self.total + total, self.count + count
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """As single precision."""
+        return (self.total / self.count).float()
+
+
+def sums(encoded: EncoderOutput) -> tuple[torch.Tensor, list[int]]:
+    """Each utterance's sum over its true frames, `(batch, layers, width)` in double precision, and their number."""
+    states, mask = torch.stack(encoded.hidden_states, dim=1), encoded.frame_mask
+    totals = torch.einsum("blfw,bf->blw", states.float(), mask.float())
+    return totals.cpu().double(), mask.sum(dim=1).tolist()
+
+
+def centering_protocol(columns: Sequence[str]) -> dict[str, str]:
+    """What a reader of a result must know: empty, or what the states are centred by."""
+    if not columns:
+        return {}
+    groups = " and ".join(columns)
+    return {"states_centred_by": f"{groups}, over all recordings of the same, test recordings too, without labels"}
+
+
+def check_centering(recipe: Recipe) -> None:
+    """Refuses `model.center_by` where the encoder changes: means of its states would no longer be theirs."""
+    trained = [name for name, stage in recipe.stages.items() if stage.freeze_layers != "all"]
+    if recipe.model.center_by and trained:
+        raise UserError(
+            f"model.center_by={list(recipe.model.center_by)} needs an encoder that stays as it is: "
+            f"set stages.{trained[0]}.freeze_layers=all"
+        )
+
+
+def _batches(dataset: Dataset) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(dataset), BATCH):
+        yield [dataset[row] for row in range(start, min(start + BATCH, len(dataset)))]
+
+
+def group_of(row: dict[str, Any], columns: Iterable[str]) -> Group:
+    """What makes the group of a row."""
+    return tuple(row[column] for column in columns)
+
+
+def _require_columns(dataset: Dataset, columns: Iterable[str]) -> None:
+    for column in columns:
+        if column not in dataset.column_names:
+            known = ", ".join(dataset.column_names)
+            raise UserError(f"center_by: the corpus has no {column}: its columns are {known}")
+        for name, value in zip(dataset["utterance_id"], dataset[column], strict=True):
+            if value is None:
+                raise UserError(f"center_by: utterance {name} has no {column}: leave it out, or give it one")

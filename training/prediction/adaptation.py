@@ -1,0 +1,65 @@
+"""A model that is centred by speakers, made ready for one of them."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ...configuration.errors import UserError
+from ...modeling_ser_meta import SpeechEmotionPipeline
+from ..centering import FrameMean, sums
+from ..progress import processes
+from .inputs import find_recordings, open_recording
+from .recognition import load_pipeline
+
+
+def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
+    """Writes a model that centres its states by the mean of one speaker's recordings, without their labels (ours).
+
+    Args:
+        model: a model folder, trained with `center_by`.
+        given: files, folders and patterns: recordings of the speaker, as varied as those that will be recognised.
+        output: the new model's folder.
+
+    Returns:
+        `{"recordings", "frames"}`: what the mean is of.
+
+    Raises:
+        UserError: another kind of model, a folder that is there already, no recording, or only silent ones.
+        AudioError: a recording that cannot be read.
+    """
+    if output.exists():
+        raise UserError(f"--output {output} is there already: choose a new folder")
+    names = find_recordings(given)
+    recognise = load_pipeline(model, {}, 1, processes().device)
+    config = recognise.model.config
+    if not config.center_by:
+        raise UserError(
+            f"{model} is not centred by speakers, and needs no adaptation: train one with model.center_by=[speaker]"
+        )
+    mean = FrameMean()
+    for name in tqdm(names, "listening", disable=not sys.stderr.isatty()):
+        _listen(recognise, open_recording(name), mean)
+    if not mean.count:
+        raise UserError("the recordings are silent: give some with speech")
+    recognise.model.standardization.mean.copy_(mean.mean)
+    config.center_by = []  # from now on it is an ordinary model
+    shutil.copytree(model, output)
+    recognise.model.save_pretrained(output)
+    return {"recordings": len(names), "frames": mean.count}
+
+
+@torch.no_grad()
+def _listen(recognise: SpeechEmotionPipeline, recording: Any, mean: FrameMean) -> None:
+    """Adds a recording's frames, piece by piece as the pipeline cuts it."""
+    processor = recognise.processor
+    for piece in recognise.preprocess(recording):
+        if piece["silent"]:
+            continue
+        inputs = processor([piece["samples"]], sampling_rate=processor.sampling_rate).to(recognise.device)
+        (total,), (count,) = sums(recognise.model.encode(**inputs))
+        mean.add(total, count)
