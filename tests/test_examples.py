@@ -160,11 +160,22 @@ def test_the_probe_is_judged_on_speakers_it_has_not_heard(probes, recipe_file):
     folds = [prepare(replace(recipe, data=replace(recipe.data, test_fold=fold))) for fold in range(3)]
     speakers, emotions = (np.array(folds[0].dataset[name]) for name in ("speaker", "emotion"))
     telling = (emotions[:, None] == np.unique(emotions)).astype(float)
-    found = probes["probe"](telling, folds, "emotion")
+    found = probes["probe"](telling, telling, folds, "emotion")
     assert len(found) == 36 and (found["emotion"] == found["emotion_predicted"]).all()
     voices = (speakers[:, None] == np.unique(speakers)).astype(float)  # tell the speaker and nothing else
-    found = probes["probe"](voices, folds, "emotion")
+    found = probes["probe"](voices, voices, folds, "emotion")
     assert (found["emotion"] == found["emotion_predicted"]).mean() == pytest.approx(1 / 3)
+
+
+def test_a_probe_takes_off_the_mean_of_a_speaker_or_of_some_recordings(probes, recipe_file):
+    dataset = prepare(load_recipe(str(recipe_file))).dataset
+    embeddings = np.random.default_rng(0).normal(size=(36, 6, 4))
+    own = np.array(dataset["speaker"]) == "finn"
+    assert probes["centred"](embeddings, dataset, [], None) is embeddings
+    found = probes["centred"](embeddings, dataset, ["speaker"], None)
+    assert found[own] == pytest.approx(embeddings[own] - embeddings[own].mean(axis=0))
+    found = probes["centred"](embeddings, dataset, ["speaker"], 1)
+    assert np.isclose(found[own], 0).all(axis=(1, 2)).sum() == 1  # the one that the others were centred by
 
 
 def test_a_probe_needs_a_place_for_the_states(probes, recipe_file):

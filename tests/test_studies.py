@@ -88,8 +88,10 @@ def test_a_step_is_there_for_every_recipe(script):
     tables = {recipe: {table for _, of, table in script["STEPS"] if of == recipe} for recipe in RECIPES}
     assert tables == {
         "nemo": {1, 2, 3, 4},
+        "nemo-centred": {None, 1},
         "nemo-frozen": {None, 1, 2, 3, 4},
         "ravdess": {1, 2, 3, 4},
+        "ravdess-centred": {None, 1},
         "ravdess-frozen": {None, 1, 2, 3, 4},
         "ravdess-speech": {1, 2, 3, 4},
     }
@@ -118,7 +120,7 @@ def test_all_rows_have_the_same_data_and_epochs_and_the_same_rates_without_a_sea
 
 
 def test_the_two_corpora_differ_in_what_they_have_alone():
-    for kind in ("", "-frozen"):
+    for kind in ("", "-frozen", "-centred"):
         one, other = (load_recipe(str(STUDIES / f"{corpus}{kind}.yaml")) for corpus in ("ravdess", "nemo"))
         assert (one.data.group_size, other.data.group_size) == (4, 1)
         assert one.model.auxiliary_tasks == ["gender", "speaker", "style", "transcript"]

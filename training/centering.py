@@ -114,7 +114,7 @@ def _batches(dataset: Dataset) -> Iterator[list[dict[str, Any]]]:
 
 
 def group_of(row: dict[str, Any], columns: Iterable[str]) -> Group:
-    """What makes the group of a row."""
+    """What is the same for all of a row's group."""
     return tuple(row[column] for column in columns)
 
 

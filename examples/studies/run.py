@@ -2,9 +2,9 @@
 
 python examples/studies/run.py /data/ravdess /data/nemo openai/whisper-base studies/whisper-base
 
-It goes from the cheap to the dear: linear probes, our heads on the frozen encoder, the encoder fine-tuned, first on
-RAVDESS's speech without its song; each of the last two in the paper's Tables I to IV. What has finished is not done
-again: after an interruption the same command goes on.
+It goes from the cheap to the dear: linear probes, our heads on the frozen encoder in the Tables I to IV, and in
+Table I with its states centred by speaker, then the encoder fine-tuned in all four, first on RAVDESS's speech without
+its song. What has finished is not done again: after an interruption the same command goes on.
 `--plan` tells how many trainings are left and trains none. Four GPUs: add precision=bf16 --at-once 4.
 """
 
@@ -29,10 +29,12 @@ from ser_meta.training.ablation import ablate, plan_table
 from ser_meta.training.crossval import FoldRun
 
 RECIPES = Path(__file__).resolve().parent
-FROZEN, FINE_TUNED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-speech", "ravdess", "nemo")
+FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
+FINE_TUNED = ("ravdess-speech", "ravdess", "nemo")
 STEPS = (
-    *((f"{recipe}-probe", recipe, None) for recipe in FROZEN),
+    *((f"{recipe}-probe", recipe, None) for recipe in FROZEN + CENTRED),
     *((f"{recipe}-table-{table}", recipe, table) for table in (2, 1, 3, 4) for recipe in FROZEN),
+    *((f"{recipe}-table-1", recipe, 1) for recipe in CENTRED),
     *((f"{recipe}-table-{table}", recipe, table) for table in (1, 2, 3, 4) for recipe in FINE_TUNED),
 )
 

@@ -42,7 +42,7 @@ def summarize(study: Path) -> str:
 def _probes(report: Report) -> Iterator[str]:
     target = report["target"]
     styles = _styles(report)
-    yield f"{report['protocol']['corpus']}, {len(report['protocol']['folds'])} folds."
+    yield f"{protocol_line({**report['protocol'], 'folds': len(report['protocol']['folds'])})}."
     yield ""
     yield from _heading(["frozen states", "UA", *styles])
     for row in report["rows"]:

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from ...configuration.errors import UserError
+from ...configuration.run_folder import moved_into_place
 from ...modeling_ser_meta import SpeechEmotionPipeline
 from ..centering import FrameMean, sums
 from ..progress import processes
@@ -48,8 +49,10 @@ def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
         raise UserError("the recordings are silent: give some with speech")
     recognise.model.standardization.mean.copy_(mean.mean)
     config.center_by = []  # from now on it is an ordinary model
-    shutil.copytree(model, output)
-    recognise.model.save_pretrained(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with moved_into_place(output) as folder:
+        shutil.copytree(model, folder)
+        recognise.model.save_pretrained(folder)
     return {"recordings": len(names), "frames": mean.count}
 
 
