@@ -42,7 +42,7 @@ class CenteringCollator(SpeechCollator):
         return CenteringCollator(self.collator.without_speed(), self.columns, self.means)
 
     def _inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        means = torch.stack([self.means[group_of(row, self.columns)] for row in rows])
+        means = torch.stack([self.means[_group(row, self.columns)] for row in rows])
         return {**self.collator._inputs(rows), "state_means": means}
 
 
@@ -63,7 +63,7 @@ def group_means(model: SerMetaModel, collator: SpeechCollator, dataset: Dataset)
     for rows in tqdm(_batches(dataset), "means to centre by", disable=not sys.stderr.isatty()):
         inputs = {name: tensor.to(model.device) for name, tensor in collate(rows).items() if name != "labels"}
         for row, total, count in zip(rows, *sums(model.encode(**inputs)), strict=True):
-            frames[group_of(row, columns)].add(total, count)
+            frames[_group(row, columns)].add(total, count)
     return {group: found.mean for group, found in frames.items()}
 
 
@@ -95,7 +95,7 @@ def centering_protocol(columns: Sequence[str]) -> dict[str, str]:
     if not columns:
         return {}
     groups = " and ".join(columns)
-    return {"states_centred_by": f"{groups}, over all recordings of the same, test recordings too, without labels"}
+    return {"states_centred_by": f"{groups}, by the mean of all recordings, on the test side too, without labels"}
 
 
 def check_centering(recipe: Recipe) -> None:
@@ -113,7 +113,7 @@ def _batches(dataset: Dataset) -> Iterator[list[dict[str, Any]]]:
         yield [dataset[row] for row in range(start, min(start + BATCH, len(dataset)))]
 
 
-def group_of(row: dict[str, Any], columns: Iterable[str]) -> Group:
+def _group(row: dict[str, Any], columns: Iterable[str]) -> Group:
     """What is the same for all of a row's group."""
     return tuple(row[column] for column in columns)
 
