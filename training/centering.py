@@ -95,7 +95,7 @@ def centering_protocol(columns: Sequence[str]) -> dict[str, str]:
     if not columns:
         return {}
     groups = " and ".join(columns)
-    return {"states_centred_by": f"{groups}, by the mean of all recordings, on the test side too, without labels"}
+    return {"states_centred_by": f"{groups}, over all recordings of the same, test recordings too, without labels"}
 
 
 def check_centering(recipe: Recipe) -> None:
