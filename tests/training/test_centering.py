@@ -94,6 +94,7 @@ def test_an_adapted_model_hears_a_speaker_as_the_test_did(command_line, refused,
     adapt = ["adapt", centred_run / "model", pattern, "--output", adapted]
     code, printed, _ = command_line(*adapt, "--json")
     assert code == 0 and json.loads(printed)["recordings"] == 6
+    assert not (adapted / "README.md").exists()  # its figures are not this model's
     code, printed, _ = command_line("predict", adapted, pattern, "--json")
     tested = pandas.read_parquet(centred_run / "predictions.parquet").set_index("utterance_id")
     for line in printed.splitlines():

@@ -18,6 +18,9 @@ from .inputs import find_recordings, open_recording
 from .recognition import load_pipeline
 
 
+OF_THE_RUN = ("README.md", "plots")  # a card and pictures of results that were measured otherwise
+
+
 def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
     """Writes a model that centres its states by the mean of one speaker's recordings, without their labels (ours).
 
@@ -51,7 +54,7 @@ def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
     config.center_by = []  # from now on it is an ordinary model
     output.parent.mkdir(parents=True, exist_ok=True)
     with moved_into_place(output) as folder:
-        shutil.copytree(model, folder)
+        shutil.copytree(model, folder, ignore=shutil.ignore_patterns(*OF_THE_RUN))
         recognise.model.save_pretrained(folder)
     return {"recordings": len(names), "frames": mean.count}
 
