@@ -17,7 +17,6 @@ from ..progress import processes
 from .inputs import find_recordings, open_recording
 from .recognition import load_pipeline
 
-
 OF_THE_RUN = ("README.md", "plots")  # a card and pictures of results that were measured otherwise
 
 
