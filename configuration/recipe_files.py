@@ -2,6 +2,8 @@
 
 import difflib
 import os.path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +31,43 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     Raises:
         UserError: no such recipe, an unknown key, a value of the wrong type or outside its choices.
     """
-    try:
-        given = read_settings(overrides or [])
-        merged = OmegaConf.merge(OmegaConf.structured(Recipe), _change(_read(name_or_path), given))
-        recipe = OmegaConf.to_object(merged)
-    except ConfigKeyError as error:
-        raise UserError(_unknown_key(error)) from error
-    except MissingMandatoryValue as error:
-        raise UserError(
-            f"recipe {name_or_path}: {error.full_key} has no value: set it, as {error.full_key}=..."
-        ) from error
-    except (OmegaConfBaseException, TypeError) as error:  # the latter for a list where a mapping belongs
-        key = getattr(error, "full_key", None) or ""
-        raise UserError(f"recipe {name_or_path}: {key} {str(error).splitlines()[0]}") from error
+    where = f"recipe {name_or_path}"
+    with _errors_told(where):
+        given = _change(_read(name_or_path), read_settings(overrides or []))
+    return _typed(Recipe, given, where)
+
+
+def change_recipe(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
+    """A recipe with some settings changed, written and checked as in a file; errors begin with `where`."""
+    return _typed(recipe, OmegaConf.create(change), where)
+
+
+def _typed(base: type[Recipe] | Recipe, change: DictConfig, where: str) -> Recipe:
+    with _errors_told(where):
+        recipe = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), change))
     for stage in recipe.stages.values():
         if stage.batch_duration is None:
             stage.batch_size = DEFAULT_BATCH_SIZE if stage.batch_size is None else stage.batch_size
         stage.loss_weights = {task: weight for task, weight in stage.loss_weights.items() if weight}
-    check_recipe(recipe)
+    try:
+        check_recipe(recipe)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     return recipe
+
+
+@contextmanager
+def _errors_told(where: str) -> Iterator[None]:
+    """Turns what OmegaConf says of keys and values into a `UserError`."""
+    try:
+        yield
+    except ConfigKeyError as error:
+        raise UserError(f"{where}: {_unknown_key(error)}") from error
+    except MissingMandatoryValue as error:
+        raise UserError(f"{where}: {error.full_key} has no value: set it, as {error.full_key}=...") from error
+    except (OmegaConfBaseException, TypeError) as error:  # the latter for a list where a mapping belongs
+        key = getattr(error, "full_key", None) or ""
+        raise UserError(f"{where}: {key} {str(error).splitlines()[0]}") from error
 
 
 def read_settings(settings: list[str]) -> DictConfig:
@@ -79,16 +99,7 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> DictConfig:
         raise UserError(f"no such recipe: {name_or_path}: give a YAML file, or one of {', '.join(recipe_names())}")
     if path.resolve() in changes:
         raise UserError(f"recipe {path} extends itself: let one of its chain extend another recipe, or none")
-    try:
-        _check_form(path)
-        recipe = OmegaConf.load(path)
-    except UserError:
-        raise
-    except Exception as error:  # YAML's own errors have no common name that OmegaConf exports
-        raise UserError(f"recipe {path} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(recipe, DictConfig):
-        raise UserError(f"recipe {path} holds no mapping: start from one of {', '.join(recipe_names())}")
-    _refuse_interpolations(OmegaConf.to_container(recipe), f"recipe {path}")
+    recipe = OmegaConf.create(read_yaml(path, f"recipe {path}"))
     extends = recipe.pop("extends", None)
     if extends is None:
         return recipe
@@ -99,16 +110,34 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> DictConfig:
     return _change(_read(extended, (*changes, path.resolve())), recipe)
 
 
-def _check_form(path: Path) -> None:
+def read_yaml(path: Path, where: str) -> dict[str, Any]:
+    """A file with one mapping; `UserError`, beginning with `where`, for anything else and what takes gigabytes."""
+    try:
+        _check_form(path, where)
+        read = OmegaConf.load(path)
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{where}: there is no such file") from error
+    except Exception as error:  # YAML's own errors have no common name that OmegaConf exports
+        raise UserError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(read, DictConfig):
+        raise UserError(f"{where} holds no mapping: write it as keys with values")
+    values = OmegaConf.to_container(read)
+    _refuse_interpolations(values, where)
+    return values
+
+
+def _check_form(path: Path, where: str) -> None:
     """Refuses YAML of which little stands for gigabytes or minutes: lists that repeat lists, and deep nesting."""
     depth = 0
     with path.open(encoding="utf-8") as file:
         for event in yaml.parse(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent):
-                raise UserError(f"recipe {path} repeats parts of itself by * aliases: write them out")
+                raise UserError(f"{where} repeats parts of itself by * aliases: write them out")
             if depth > DEEPEST:
-                raise UserError(f"recipe {path} is nested more than {DEEPEST} levels deep: no recipe needs that")
+                raise UserError(f"{where} is nested more than {DEEPEST} levels deep: nothing needs that")
 
 
 def _refuse_interpolations(value: Any, where: str) -> None:

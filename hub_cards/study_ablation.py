@@ -21,12 +21,6 @@ from .study_page import (
 from .wording import NOTHING, words
 
 Report = Mapping[str, Any]
-TITLES = {
-    1: "Table I: the encoder alone, and the full method",
-    2: "Table II: without ARI, without co-attention, without both",
-    3: "Table III: a weighted sum of the layers against ARI, on every task",
-    4: "Table IV: every set of the auxiliary tasks",
-}
 PAPER = {"CER": "cer", "WER": "wer", "gender": "gender", "style": "style", "UA": "ua", "WA": "wa"}
 
 
@@ -40,7 +34,7 @@ def ablation_page(report: Report) -> Page:
         protocol_section(report["protocol"]),
         Section("Versions", texts=[words(report["versions"])]),
     ]
-    return Page(TITLES[report["table"]], protocol_line(report["protocol"]), sections=filled(sections))
+    return Page(report["title"], protocol_line(report["protocol"]), sections=filled(sections))
 
 
 def _target(report: Report) -> str:
@@ -48,8 +42,9 @@ def _target(report: Report) -> str:
 
 
 def _table(report: Report) -> Section:
-    table = _every_task(report) if report["table"] == 3 else _by_encoder(report)
-    texts = ["All test utterances of all folds together; in brackets the 95 % interval over speakers."]
+    table = _every_task(report) if report["table"] == "3" else _by_encoder(report)
+    side = "validation" if "judged_on" in report["protocol"] else "test"
+    texts = [f"All {side} utterances of all folds together; in brackets the 95 % interval over speakers."]
     if report.get("paper"):
         texts.append("The paper's figures are its own, on its own folds and seeds.")
     return Section("Results", texts, [table], brief=True)
@@ -61,7 +56,7 @@ def _by_encoder(report: Report) -> Table:
     encoders, names = (list(dict.fromkeys(key[place] for key in rows)) for place in (0, 1))
     paper = {(each["encoder"], each["name"]): each for each in report.get("paper", ())}
     with_paper = {encoder for encoder, _ in paper}
-    tasks = _auxiliary(report, target) if report["table"] == 4 else []
+    tasks = _auxiliary(report, target) if report["table"] == "4" else []
     names_columns = tasks or ["row"]
     columns = [*names_columns], [""] * len(names_columns)
     for encoder in encoders:
@@ -136,7 +131,7 @@ def _differences(report: Report) -> Section:
     header = [*(["encoder"] if several else []), "difference", "UA", "95 % interval", "WA", "95 % interval"]
     header += ["only the first right", "only the second right", "McNemar's p"]
     texts = [
-        "Percentage points, on the same test utterances; the intervals come from drawing whole speakers for both "
+        "Percentage points, on the same utterances; the intervals come from drawing whole speakers for both "
         "sides of a comparison at once.",
         "McNemar's exact test takes the utterances as independent, which those of one speaker are not: where the two "
         "disagree, trust the interval. With several seeds an utterance counts once, for the side that recognises it "

@@ -11,7 +11,7 @@ from .wording import VALIDATION, figure, percent, span, words
 BACKGROUND = {
     "WA": "the overall accuracy",
     "UA": "the mean recall over the classes",
-    "interval": "95 %, from 10,000 draws of the test speakers with replacement, whole speakers at a time",
+    "interval": "95 %, from 10,000 draws of the speakers with replacement, whole speakers at a time",
 }
 
 

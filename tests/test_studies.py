@@ -10,10 +10,11 @@ import soundfile
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import BaselineRecipe, Recipe
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.training.ablation import table_rows
+from ser_meta.training.ablation_tables import find_table
 
 STUDIES = Path(__file__).resolve().parents[1] / "examples" / "studies"
-RECIPES = sorted(path.stem for path in STUDIES.glob("*.yaml"))
+RECIPES = sorted(path.stem for path in STUDIES.glob("*.yaml") if path.stem != "ravdess-search")
+SETTINGS = sorted((STUDIES / "settings").glob("*.yaml"))
 TINY = [
     "data.group_size=2",
     "model.coattention_heads=4",
@@ -87,27 +88,35 @@ def study(take) -> Path:
 def test_a_step_is_there_for_every_recipe(script):
     tables = {recipe: {table for _, of, table in script["STEPS"] if of == recipe} for recipe in RECIPES}
     assert tables == {
-        "nemo": {1, 2, 3, 4},
-        "nemo-centred": {None, 1},
-        "nemo-frozen": {None, 1, 2, 3, 4},
-        "ravdess": {1, 2, 3, 4},
-        "ravdess-centred": {None, 1},
-        "ravdess-frozen": {None, 1, 2, 3, 4},
-        "ravdess-speech": {1, 2, 3, 4},
+        "nemo": set("1234"),
+        "nemo-centred": {None, "1"},
+        "nemo-frozen": {None, *"1234"},
+        "ravdess": set("1234"),
+        "ravdess-centred": {None, "1"},
+        "ravdess-frozen": {None, *"1234"},
+        "ravdess-speech": set("1234"),
     }
+
+
+@pytest.mark.parametrize("table", SETTINGS, ids=lambda path: path.stem)
+def test_settings_are_chosen_on_other_speakers_than_are_tested(table, script):
+    assert (f"ravdess-search-{table.stem}", "ravdess-search", str(table)) in script["STEPS"]
+    recipe = load_recipe(str(STUDIES / "ravdess-search.yaml"))
+    for row in find_table(str(table)).rows(recipe).values():
+        assert row.data.validation == "speaker" and row.data.test_fold == recipe.data.test_fold
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_nothing_is_chosen_by_a_score(name):
     recipe = load_recipe(str(STUDIES / f"{name}.yaml"))
-    for row in (row for table in (1, 2, 3, 4) for row in table_rows(table, recipe).values()):
+    for row in (row for table in "1234" for row in find_table(table).rows(recipe).values()):
         assert row.data.validation == "none" and all(stage.keep == "last" for stage in row.stages.values())
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_all_rows_have_the_same_data_and_epochs_and_the_same_rates_without_a_search(name):
     recipe = replace(load_recipe(str(STUDIES / f"{name}.yaml")), baseline=BaselineRecipe())
-    for row in (row for table in (1, 2, 3) for row in table_rows(table, recipe).values()):
+    for row in (row for table in "123" for row in find_table(table).rows(recipe).values()):
         assert row.data == recipe.data and row.precision == recipe.precision
         assert sum_of_epochs(row) == sum_of_epochs(recipe)
         for stage in row.stages.values():
@@ -152,9 +161,9 @@ def test_the_steps_leave_their_reports_and_a_summary(study):
     table = json.loads((study / "ravdess" / "table-1" / "report.json").read_text())
     summary = (study / "summary.md").read_text()
     assert [line for line in summary.splitlines() if line.startswith("## ")] == [
-        "## nemo-frozen, Table II",
+        "## nemo-frozen, Table II: without ARI, without co-attention, without both",
         "## nemo-frozen, linear probes",
-        "## ravdess, Table I",
+        "## ravdess, Table I: the encoder alone, and the full method",
     ]
     (difference,) = table["differences"]
     low, high = (f"{100 * bound:+.1f}" for bound in difference["slices"]["style"]["song"]["ua"]["interval"])

@@ -118,21 +118,28 @@ def crossval(
 
 @app.command()
 def ablate(
-    table: Annotated[int, typer.Argument(help="The paper's table, 1 to 4.")],
+    table: Annotated[str, typer.Argument(help="The paper's table, 1 to 4, or a YAML file with rows of your own.")],
     recipes: Annotated[
         list[str], typer.Argument(help="Recipes of the full method, and settings as key=value.", metavar="RECIPE...")
     ],
     output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")] = None,
     at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
+    side: Annotated[str, typer.Option(help="Compare on test, or on validation, to choose a setting.")] = "test",
     as_json: AsJson = False,
 ) -> None:
-    """Train and compare the rows of one of the paper's tables.
+    """Train and compare a recipe with the rows of one of the paper's tables, or of your own.
 
     1 compares the encoder alone with the full method, 2 leaves out ARI, co-attention or both, 3 compares
     ARI with a weighted sum of the layers, 4 tries every set of the auxiliary tasks.
 
     Example: ser-meta ablate 2 demo data.root=/tmp/recordings --output studies/demo
+
+    A file has a title, and rows with what each sets, as in a recipe, such as this pooling.yaml:
+    {title: Pooling, rows: {with deviation: {model: {frame_pooling: [mean, deviation]}}}}
+
+    Example: ser-meta ablate pooling.yaml demo data.root=/tmp/recordings data.validation=speaker
+    --side validation --output studies/pooling
     """
     from ..configuration.recipe_files import load_recipe
     from .ablation import ablate as run_table
@@ -140,8 +147,8 @@ def ablate(
     names = [name for name in recipes if "=" not in name]
     overrides = [setting for setting in recipes if "=" in setting]
     loaded = {Path(name).stem: load_recipe(name, overrides) for name in names}
-    report = run_table(table, loaded, output, seeds or (), at_once)
-    _show_study(report, output / f"table-{table}", as_json)
+    report = run_table(table, loaded, output, seeds or (), at_once, side)
+    _show_study(report, output / f"table-{report['table']}", as_json)
 
 
 @app.command()

@@ -109,23 +109,25 @@ def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False)
     wait_for_main_process()
 
 
-def judge_runs(runs: list[FoldRun]) -> dict[str, Any]:
+def judge_runs(runs: list[FoldRun], side: str = "test") -> dict[str, Any]:
     """What the runs of one recipe show: each run's figures, their mean and spread over the folds, and all together."""
     reports = [read_json(RunFolder(run.folder).report) for run in runs]
+    if side == "validation":
+        reports = [{**report, **report["validation"]} for report in reports]
     recipe, first = runs[0].recipe, reports[0]
     return {
         "recipe": OmegaConf.to_container(OmegaConf.structured(recipe)),
-        "protocol": _protocol(runs, first),
+        "protocol": _protocol(runs, first, side),
         "runs": [_run_facts(run, report) for run, report in zip(runs, reports, strict=True)],
         "summary": _mean_and_spread(runs, reports),
-        "pooled": report_on(read_predictions(runs), first["model"]["tasks"], recipe.model.target_task),
+        "pooled": report_on(read_predictions(runs, side), first["model"]["tasks"], recipe.model.target_task),
     }
 
 
-def read_predictions(runs: Iterable[FoldRun]) -> pandas.DataFrame:
-    """The test sides of all runs in one table, with the columns `fold` and `seed`."""
+def read_predictions(runs: Iterable[FoldRun], side: str = "test") -> pandas.DataFrame:
+    """The test or validation sides of all runs in one table, with the columns `fold` and `seed`."""
     tables = [
-        pandas.read_parquet(RunFolder(run.folder).predictions).assign(fold=run.fold, seed=run.recipe.seed)
+        pandas.read_parquet(RunFolder(run.folder).predictions_of(side)).assign(fold=run.fold, seed=run.recipe.seed)
         for run in runs
     ]
     return pandas.concat(tables, ignore_index=True)
@@ -204,9 +206,10 @@ def _drop_weights(run: FoldRun, runs: list[FoldRun]) -> None:
         shutil.rmtree(run.first_stage)
 
 
-def _protocol(runs: list[FoldRun], report: dict[str, Any]) -> dict[str, Any]:
+def _protocol(runs: list[FoldRun], report: dict[str, Any], side: str) -> dict[str, Any]:
     protocol = {name: value for name, value in report["protocol"].items() if name not in ("test_fold", "seed")}
-    return {**protocol, "seeds": sorted({run.recipe.seed for run in runs})}
+    judged_on = {} if side == "test" else {"judged_on": "the validation sides, whose speakers may recur"}
+    return {**protocol, "seeds": sorted({run.recipe.seed for run in runs}), **judged_on}
 
 
 def _run_facts(run: FoldRun, report: dict[str, Any]) -> dict[str, Any]:

@@ -36,9 +36,9 @@ EVALUATION_BATCH = 16
 
 @dataclass
 class Judgement:
-    """Predictions of the test side, and the report that was made from them."""
+    """Predictions of the sides that were not learned from, and the report that was made of them."""
 
-    predictions: pandas.DataFrame
+    predictions: dict[str, pandas.DataFrame]
     report: dict[str, Any]
 
 
@@ -93,11 +93,14 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     recipe = prepared.recipe
     *_, last_stage = recipe.stages.values()
     collator = prepared.collator(model, last_stage)
-    calibration_facts = calibrate(prepared, model, collator)
-    predictions = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
+    calibration_facts, predictions = calibrate(prepared, model, collator)
+    predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
+    tasks, target = model.config.tasks, model.config.target_task
+    reports = {side: report_on(table, tasks, target) for side, table in predictions.items()}
     stages = {name: {key: value for key, value in record.items() if key != "log"} for name, record in state.items()}
     report = {
-        **report_on(predictions, model.config.tasks, model.config.target_task),
+        **reports.pop("test"),
+        **reports,
         "calibration": calibration_facts,
         "protocol": _protocol(prepared),
         "sides": {side: len(rows) for side, rows in prepared.sides.items()},
@@ -105,40 +108,44 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
         "model": {
             "encoder": recipe.model.encoder,
             "parameters": model.num_parameters(),
-            "tasks": model.config.tasks,
+            "tasks": tasks,
         },
         "layer_shares": layer_shares(model),
         "stages": stages,
         "versions": environment(),
     }
     if recipe.yardstick:
-        target = model.config.target_task
         report["yardstick"] = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
     return Judgement(predictions, report)
 
 
-def calibrate(prepared: Preparation, model: SerMetaModel, collator: SpeechCollator) -> dict[str, Any]:
+def calibrate(
+    prepared: Preparation, model: SerMetaModel, collator: SpeechCollator
+) -> tuple[dict[str, Any], dict[str, pandas.DataFrame]]:
     """Fits the temperature of the target's scores on the validation side, and stores it in the model's config.
 
     Returns:
         `{"temperature", "fitted_on": "validation", "n"}`, or a temperature of 1 that is `fitted_on` nothing where the
-        run has no validation side.
+        run has no validation side; and by `"validation"` the predictions of that side, at a temperature of 1.
     """
     config = model.config
     config.calibration_temperature = 1.0
+    facts, predictions = {"temperature": 1.0, "fitted_on": None, "n": 0}, {}
     if prepared.sides["validation"]:
-        predictions = predict_dataset(model, prepared.processor, prepared.side("validation"), collator)
-        fitted = fit_on(predictions, config.target_task, config.tasks[config.target_task]["labels"])
+        table = predict_dataset(model, prepared.processor, prepared.side("validation"), collator)
+        predictions["validation"] = table
+        fitted = fit_on(table, config.target_task, config.tasks[config.target_task]["labels"])
         if fitted is not None:
             config.calibration_temperature, n = fitted
-            return {"temperature": config.calibration_temperature, "fitted_on": "validation", "n": n}
-    return {"temperature": 1.0, "fitted_on": None, "n": 0}
+            facts = {"temperature": config.calibration_temperature, "fitted_on": "validation", "n": n}
+    return facts, predictions
 
 
 def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
     """Writes predictions, pictures, the Hub-ready model folder and, when all is there, the report."""
-    with moved_into_place(run.predictions) as aside:
-        judgement.predictions.to_parquet(aside)
+    for side, table in judgement.predictions.items():
+        with moved_into_place(run.predictions_of(side)) as aside:
+            table.to_parquet(aside)
     target = model.config.target_task
     measured = judgement.report["metrics"][target]
     run.plots.mkdir(exist_ok=True)

@@ -17,18 +17,18 @@ def _row(encoder: str, name: str, ua: float, wa: float) -> dict:
 
 _LAST_ROWS = [_row(encoder, "ours", *figures) for encoder, figures in OURS.items()]
 PAPER_TABLES = {
-    1: [_row(MEAN, "baseline", 73.03, 72.12), *_LAST_ROWS],
-    2: [
+    "1": [_row(MEAN, "baseline", 73.03, 72.12), *_LAST_ROWS],
+    "2": [
         _row(MEAN, "without both", 75.81, 74.73),
         _row(MEAN, "without co-attention", 76.25, 75.34),
         _row(MEAN, "without ARI", 76.45, 75.55),
         *_LAST_ROWS,
     ],
-    3: [
+    "3": [
         {"encoder": encoder, "name": name, **dict(zip(MEASURES, figures, strict=True))}
         for encoder, pair in TABLE_3.items()
         for name, figures in zip(("weighted sum", "ours"), pair, strict=True)
     ],
-    4: _LAST_ROWS,
+    "4": _LAST_ROWS,
 }
 """By table: rows of encoder, name and measures, as the text or what can be recovered from it says."""

@@ -4,7 +4,8 @@ python examples/studies/run.py /data/ravdess /data/nemo openai/whisper-base stud
 
 It goes from the cheap to the dear: linear probes, our heads on the frozen encoder in the Tables I to IV, and in
 Table I with its states centred by speaker, then the encoder fine-tuned in all four, first on RAVDESS's speech without
-its song. What has finished is not done again: after an interruption the same command goes on.
+its song; last come settings that the paper leaves open, judged on validation sides. What has finished is not done
+again: after an interruption the same command goes on.
 `--plan` tells how many trainings are left and trains none. Four GPUs: add precision=bf16 --at-once 4.
 """
 
@@ -26,34 +27,37 @@ from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import write_json
 from ser_meta.training.ablation import ablate, plan_table
+from ser_meta.training.ablation_tables import find_table
 from ser_meta.training.crossval import FoldRun
 
 RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
 FINE_TUNED = ("ravdess-speech", "ravdess", "nemo")
+SETTINGS = sorted((RECIPES / "settings").glob("*.yaml"))
 STEPS = (
     *((f"{recipe}-probe", recipe, None) for recipe in FROZEN + CENTRED),
-    *((f"{recipe}-table-{table}", recipe, table) for table in (2, 1, 3, 4) for recipe in FROZEN),
-    *((f"{recipe}-table-1", recipe, 1) for recipe in CENTRED),
-    *((f"{recipe}-table-{table}", recipe, table) for table in (1, 2, 3, 4) for recipe in FINE_TUNED),
+    *((f"{recipe}-table-{table}", recipe, table) for table in "2134" for recipe in FROZEN),
+    *((f"{recipe}-table-1", recipe, "1") for recipe in CENTRED),
+    *((f"{recipe}-table-{table}", recipe, table) for table in "1234" for recipe in FINE_TUNED),
+    *((f"ravdess-search-{path.stem}", "ravdess-search", str(path)) for path in SETTINGS),
 )
 
 
 @dataclass(frozen=True)
 class Step:
-    """One part of the study: a recipe's linear probes, or one of the paper's tables with it.
+    """One part of the study: a recipe's linear probes, or a table of what it is compared with.
 
     Args:
         name: of the step.
         recipe: the full method.
-        table: 1 to 4; None for the probes.
+        table: "1" to "4", or a file with settings; None for the probes.
         folder: of all tables with this recipe, which share their trainings.
         seeds: of the trainings.
     """
 
     name: str
     recipe: Recipe
-    table: int | None
+    table: str | None
     folder: Path
     seeds: list[int]
 
@@ -61,13 +65,14 @@ class Step:
     def report(self) -> Path:
         """What the step leaves."""
         if self.table:
-            return self.folder / f"table-{self.table}" / "report.json"
+            return self.folder / f"table-{find_table(self.table).name}" / "report.json"
         return self.folder.with_name(f"{self.folder.name}-probe") / "report.json"
 
     def take(self, at_once: int) -> None:
         """Trains and judges what is left of it."""
         if self.table:
-            ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once)
+            side = "test" if self.recipe.data.validation == "none" else "validation"
+            ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, side)
         elif not self.report.is_file():
             self.report.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.report, probe_layers(self.recipe))
@@ -111,7 +116,7 @@ def main(
     print(output / "summary.md")
 
 
-def chosen_steps(only: list[str] | None) -> list[tuple[str, str, int | None]]:
+def chosen_steps(only: list[str] | None) -> list[tuple[str, str, str | None]]:
     """The steps with these names, in their order; all of them by default."""
     names = [name for name, *_ in STEPS]
     if unknown := sorted(set(only or ()) - set(names)):
@@ -122,15 +127,15 @@ def chosen_steps(only: list[str] | None) -> list[tuple[str, str, int | None]]:
 def planned(steps: list[Step]) -> Iterator[str]:
     """A line a step: how many of its trainings are left, of which an earlier step's are not counted again."""
     counted, total = set(), 0
-    yield f"{'step':<26}{'trainings':>10}{'left':>6}{'first stages':>14}"
+    yield f"{'step':<32}{'trainings':>10}{'left':>6}{'first stages':>14}"
     for step in steps:
         new = {run.folder: run for run in step.trainings() if run.folder not in counted}
         left = [run for run in new.values() if not run.finished]
         first_stages = {run.first_stage for run in left if run.first_stage}
         counted |= set(new)
         total += len(left)
-        yield f"{step.name:<26}{len(new):>10}{len(left):>6}{len(first_stages):>14}"
-    yield f"{'all':<26}{len(counted):>10}{total:>6}"
+        yield f"{step.name:<32}{len(new):>10}{len(left):>6}{len(first_stages):>14}"
+    yield f"{'all':<32}{len(counted):>10}{total:>6}"
 
 
 if __name__ == "__main__":

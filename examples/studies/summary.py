@@ -14,7 +14,6 @@ from ser_meta.hub_cards.study_page import protocol_line, signed_points, with_int
 from ser_meta.hub_cards.wording import NOTHING, percent
 
 Report = Mapping[str, Any]
-TABLES = {1: "Table I", 2: "Table II", 3: "Table III", 4: "Table IV"}
 
 
 def main(study: Annotated[Path, typer.Argument(help="The folder that run.py writes.")]) -> None:
@@ -35,7 +34,7 @@ def summarize(study: Path) -> str:
             lines += [f"## {probed}, linear probes", "", *_probes(read_json(folder / "report.json")), ""]
         for path in sorted(folder.glob("table-*/report.json")):
             report = read_json(path)
-            lines += [f"## {folder.name}, {TABLES[report['table']]}", "", *_table(report), ""]
+            lines += [f"## {folder.name}, {report['title']}", "", *_table(report), ""]
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
+from ser_meta.training.ablation_tables import find_table
 from ser_meta.training.metrics import evaluate_predictions, slices
 from ser_meta.training.statistics import calibration, interval, mcnemar, paired_difference
 
@@ -142,6 +143,7 @@ def ablated(table, rows, paper=(), encoders=("iemocap-wavlm-base",)):
     return {
         "kind": "ablation",
         "table": table,
+        "title": find_table(table).title,
         "protocol": PROTOCOL,
         "rows": [
             {"encoder": encoder, "name": name, **study_row(predictions, tasks[name], seeds=SEEDS[:1])}

@@ -170,7 +170,7 @@ def test_table_2_has_the_papers_shape(ablate, tmp_path):
 
     names = ["without both", "without co-attention", "without ARI", "ours"]
     report = ablate(
-        2, {name: (0.6 + 0.03 * place, None) for place, name in enumerate(names)}, PAPER_TABLES[2], (HUBERT, WAVLM)
+        "2", {name: (0.6 + 0.03 * place, None) for place, name in enumerate(names)}, PAPER_TABLES["2"], (HUBERT, WAVLM)
     )
     html, markdown = pages(report, tmp_path)
     assert html.tables[0][0] == ["", HUBERT, WAVLM]
@@ -195,7 +195,7 @@ def test_table_2_has_the_papers_shape(ablate, tmp_path):
 def test_table_3_has_every_tasks_column(ablate, tmp_path):
     from ser_meta.training.paper import PAPER_TABLES, WAVLM
 
-    report = ablate(3, {"weighted sum": (0.6, None), "ours": (0.7, None)}, PAPER_TABLES[3], (WAVLM,))
+    report = ablate("3", {"weighted sum": (0.6, None), "ours": (0.7, None)}, PAPER_TABLES["3"], (WAVLM,))
     html, _ = pages(report, tmp_path)
     assert html.tables[0][0][:7] == [
         "encoder", "row", "gender WA", "style WA", "transcript CER", "transcript WER", "UA"
@@ -207,7 +207,7 @@ def test_table_3_has_every_tasks_column(ablate, tmp_path):
 def test_table_4_ticks_each_rows_tasks(ablate, tmp_path):
     auxiliary = ["gender", "speaker", "style", "transcript"]
     sets = [chosen for count in range(4) for chosen in itertools.combinations(auxiliary, count)]
-    report = ablate(4, {**{", ".join(chosen): (0.7, chosen) for chosen in sets}, "ours": (0.7, auxiliary)})
+    report = ablate("4", {**{", ".join(chosen): (0.7, chosen) for chosen in sets}, "ours": (0.7, auxiliary)})
     html, markdown = pages(report, tmp_path)
     for page in (html, markdown):
         rows = page.tables[0][-16:]
@@ -232,7 +232,7 @@ def test_the_terminal_shows_every_figure_whole(crossval_report, width):
 
 
 def test_the_terminal_shows_an_ablation(ablate):
-    report = ablate(1, {"baseline": (0.6, None), "ours": (0.7, None)}, encoders=("first", "second"))
+    report = ablate("1", {"baseline": (0.6, None), "ours": (0.7, None)}, encoders=("first", "second"))
     text = printed(print_study, report, 80)
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     for row in report["rows"]:
