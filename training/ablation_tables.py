@@ -39,7 +39,7 @@ class AblationTable:
         rows = {**self.others(recipe), OURS: recipe}
         if same := [name for name, row in rows.items() if name != OURS and row == recipe]:
             raise UserError(
-                f"table {self.name}: the recipe itself is the row {same[0]!r}: choose one of the full method"
+                f"table {self.name}: the recipe itself is the row {same[0]!r}: choose a recipe that differs from it"
             )
         # a row's recipe holds only what its training depends on
         return {name: replace(row, baseline=BaselineRecipe()) for name, row in rows.items()}
