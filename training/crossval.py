@@ -1,5 +1,6 @@
 """`ser-meta crossval`: a recipe on every fold and with several seeds, judged together."""
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -97,14 +98,15 @@ def plan_runs(recipe: Recipe, folds: list[str], seeds: Iterable[int], folder: Pa
 
 
 def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False) -> None:
-    """Trains the runs that have not finished, and says after each how long the rest will take."""
+    """Trains the runs that have not finished, and says after each how long the rest will take, if they are alike."""
     left = [run for run in runs if not run.finished]
     started = time.monotonic()
     with leaving_on_signals():
         for done, run in enumerate(_trained(left, at_once), start=1):
             if not keep_models and is_main_process():
                 _drop_weights(run, runs)
-            rest = (time.monotonic() - started) / done * (len(left) - done)
+            rounds = math.ceil(done / at_once)  # those beside this one are as far
+            rest = (time.monotonic() - started) / rounds * (len(left) - done) / at_once
             say(f"{run.folder}: {done} of {len(left)} trainings done, about {rest / 60:.0f} minutes left")
     wait_for_main_process()
 
