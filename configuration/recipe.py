@@ -9,6 +9,7 @@ VALIDATIONS = ("none", "random", "session", "speaker", "split")
 SINGLE_CORPUS = ("corpus", "root", "options", "label_map", "quarantine")
 FOLDS = ("speaker", "session", "corpus", "split")
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
+CLASS_WEIGHTS = ("balanced",)
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -99,6 +100,8 @@ class ModelRecipe:
         ranges: tasks that are numbers, each with the ends of the scale that the model answers in, such as
             `{valence: [1, 5]}`. Ratings of a corpus that states another scale of its own are brought to it.
         attention: the encoder's attention kernel; null lets Transformers choose.
+        class_weights: `balanced` weighs each label of the target in the loss by how rare it is on the training side,
+            utterances / (labels x utterances with it); null weighs every utterance alike.
     """
 
     encoder: str = MISSING
@@ -123,6 +126,7 @@ class ModelRecipe:
     classifier_hidden_size: int = 256
     dropout: float = 0.1
     label_smoothing: float = 0.0
+    class_weights: str | None = None
     initializer_range: float = 0.02
 
 

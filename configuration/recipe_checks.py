@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from .errors import UserError
 from .recipe import (
+    CLASS_WEIGHTS,
     FOLDS,
     PRECISIONS,
     SCHEDULES,
@@ -37,6 +38,8 @@ def check_recipe(recipe: Recipe) -> None:
             "the recipe has no stages: name at least one, with its loss_weights, epochs and learning rates"
         )
     tasks = [recipe.model.target_task, *recipe.model.auxiliary_tasks]
+    if recipe.model.class_weights is not None:
+        _choice("model.class_weights", recipe.model.class_weights, CLASS_WEIGHTS)
     for task in recipe.model.labels:
         _choice("model.labels", task, tuple(tasks))
     for task, scale in recipe.model.ranges.items():

@@ -68,6 +68,8 @@ class SerMetaConfig(PretrainedConfig):
             ours); 0 for a single layer, as the paper's baseline has it (section IV-A).
         dropout: of the heads and the classifier (ours).
         label_smoothing: share of each of the target's references that is spread over all labels in training (ours).
+        class_weights: factors of the target's loss in training, one a label in their order, for corpora in which some
+            are rare (ours).
         initializer_range: standard deviation of the weights above the encoder at their start. The usual 0.02 suits a
             width of 768.
         calibration_temperature: by which the pipeline divides the target's logits, so that its scores are calibrated;
@@ -103,6 +105,7 @@ class SerMetaConfig(PretrainedConfig):
         classifier_hidden_size: int = 256,
         dropout: float = 0.1,
         label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         initializer_range: float = 0.02,
         calibration_temperature: float = 1.0,
         **kwargs,
@@ -129,6 +132,7 @@ class SerMetaConfig(PretrainedConfig):
         self.classifier_hidden_size = classifier_hidden_size
         self.dropout = dropout
         self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else list(class_weights)
         self.initializer_range = initializer_range
         self.calibration_temperature = calibration_temperature
         self._check_target_and_widths()
@@ -178,6 +182,9 @@ class SerMetaConfig(PretrainedConfig):
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1")
+        weights = self.class_weights
+        if weights is not None and (len(weights) != len(target["labels"]) or not all(w > 0 for w in weights)):
+            raise ValueError(f"class_weights={weights} must be a number above 0 for each of {target['labels']}")
         if not self.calibration_temperature > 0:
             raise ValueError(f"calibration_temperature={self.calibration_temperature} must be above 0")
 

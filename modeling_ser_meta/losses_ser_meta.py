@@ -1,5 +1,7 @@
 """What each kind of task is trained with: the mean of its loss over the rows that have a label."""
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import cross_entropy, ctc_loss
 
@@ -15,13 +17,24 @@ def labelled_rows(labels: torch.Tensor) -> torch.Tensor:
     return known if labels.dim() == 1 else known.any(dim=-1)
 
 
-def classification_loss(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+def classification_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+) -> torch.Tensor:
     """Cross entropy of `(batch, labels)`, the mean over the labelled rows; 0 without any.
 
-    With `label_smoothing` that share of each reference is spread evenly over all labels.
+    With `label_smoothing` that share of each reference is spread evenly over all labels. `class_weights` are factors
+    of the labels; the mean is over the rows all the same, so that a rare label counts more and not only beside others.
     """
     total = cross_entropy(
-        logits.float(), labels, ignore_index=MISSING, reduction="sum", label_smoothing=label_smoothing
+        logits.float(),
+        labels,
+        weight=None if class_weights is None else torch.tensor(class_weights, device=logits.device),
+        ignore_index=MISSING,
+        reduction="sum",
+        label_smoothing=label_smoothing,
     )
     return total / labelled_rows(labels).sum().clamp(min=1)
 

@@ -326,8 +326,9 @@ class SerMetaModel(PreTrainedModel):
             return characters_loss(logits, labels, frame_mask.sum(dim=-1))
         if task["kind"] == "regression":
             return concordance_loss(logits, labels, *task["range"])
-        smoothed = self.training and name == self.config.target_task
-        return classification_loss(logits, labels, self.config.label_smoothing if smoothed else 0.0)
+        if self.training and name == self.config.target_task:
+            return classification_loss(logits, labels, self.config.label_smoothing, self.config.class_weights)
+        return classification_loss(logits, labels)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):

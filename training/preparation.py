@@ -1,5 +1,6 @@
 """From a recipe to what a run needs: the corpus on its sides, the tasks with their labels, the model."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,16 @@ class Preparation:
         """Seconds of every recording."""
         return recording_durations(self.dataset)
 
+    @property
+    def class_weights(self) -> list[float] | None:
+        """Of the target's labels on the training side, 1 on the average of its utterances."""
+        if self.recipe.model.class_weights is None:
+            return None
+        target = self.recipe.model.target_task
+        counts = Counter(label for label in self.side("train")[target] if label is not None)
+        labels = self.tasks[target]["labels"]
+        return [counts.total() / (len(labels) * counts[label]) for label in labels]
+
     def new_model(self) -> SerMetaModel:
         """The pretrained encoder with new heads, the same for the same seed."""
         set_seed(self.recipe.seed)
@@ -75,7 +86,10 @@ class Preparation:
         encoder = self.recipe.model.encoder
         try:
             return SerMetaModel.from_backbone_pretrained(
-                encoder_path(encoder), tasks=self.tasks, **_config_options(self.recipe.model)
+                encoder_path(encoder),
+                tasks=self.tasks,
+                class_weights=self.class_weights,
+                **_config_options(self.recipe.model),
             )
         except (OSError, ValueError) as error:
             raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
@@ -196,5 +210,5 @@ def _task(dataset: Dataset, train: list[int], name: str, model: ModelRecipe) -> 
 
 
 def _config_options(model: ModelRecipe) -> dict:
-    own = {"encoder", "auxiliary_tasks", "labels", "ranges"}
+    own = {"encoder", "auxiliary_tasks", "labels", "ranges", "class_weights"}
     return {name: value for name, value in vars(model).items() if name not in own}

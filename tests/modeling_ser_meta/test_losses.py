@@ -96,6 +96,22 @@ def test_which_rows_are_labelled():
     assert labelled_rows(torch.tensor([[3, MISSING], [MISSING, MISSING]])).tolist() == [True, False]
 
 
+def test_class_weights_count_in_training_and_for_the_target_alone(make_model, make_batch):
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, MISSING, 1])
+    right = log_softmax(logits, dim=-1)[[0, 1, 3], [0, 2, 1]]
+    expected = -(torch.tensor([0.5, 2.5, 1.0]) * right).sum() / 3
+    torch.testing.assert_close(classification_loss(logits, labels, class_weights=[0.5, 1.0, 2.5]), expected)
+    given = [0.5, 1.0, 2.0, 0.5]
+    model = make_model(still=True, class_weights=given)
+    batch = make_batch(model, labels=True)
+    for training in (True, False):
+        output = model.train(training)(**batch)
+        for name in ("emotion", "gender"):
+            used = given if training and name == "emotion" else None
+            expected = classification_loss(output.task_logits[name], batch["labels"][name], class_weights=used)
+            torch.testing.assert_close(output.task_losses[name], expected)
+
+
 def test_smoothed_labels_count_in_training_and_for_the_target_alone(make_model, make_batch):
     model = make_model(label_smoothing=0.2, dropout=0.0)
     batch = make_batch(model, labels=True)

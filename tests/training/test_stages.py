@@ -158,10 +158,23 @@ def test_freezing_by_the_recipes_words(recipe_file):
     assert {number for number in range(6) if any(name.startswith(layer(number)) for name in frozen)} == {0, 1, 2, 3}
 
 
+def test_balanced_classes_weigh_what_is_rare_on_the_training_side(recipe_file):
+    prepared = prepare(load_recipe(str(recipe_file), ["model.class_weights=balanced"]))
+    emotions = list(prepared.side("train")["emotion"])
+    rarer = [row for row, emotion in zip(prepared.sides["train"], emotions, strict=True) if emotion != "sad"]
+    prepared.sides["train"] = [*rarer, prepared.sides["train"][emotions.index("sad")]]
+    emotions = list(prepared.side("train")["emotion"])
+    labels = prepared.tasks["emotion"]["labels"]
+    expected = [len(emotions) / (3 * emotions.count(label)) for label in labels]
+    assert prepared.new_model().config.class_weights == pytest.approx(expected)
+    assert max(expected) == expected[labels.index("sad")] > 1.5
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (["stages.emotion.freeze_layers=7"], r"stages\.emotion\.freeze_layers=7.*6"),
+        (["model.class_weights=even"], r"model\.class_weights='even' must be one of balanced"),
         (["model.coattention_heads=5"], r"coattention_heads=5 must divide"),
         (["data.longest=0.01"], r"data\.longest=0\.01"),
         (["model.labels.emotion=[angry,sad]"], r"emotion 'neutral'"),
