@@ -132,7 +132,7 @@ class SerMetaConfig(PretrainedConfig):
         self.classifier_hidden_size = classifier_hidden_size
         self.dropout = dropout
         self.label_smoothing = label_smoothing
-        self.class_weights = None if class_weights is None else list(class_weights)
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
         self.initializer_range = initializer_range
         self.calibration_temperature = calibration_temperature
         self._check_target_and_widths()

@@ -26,17 +26,17 @@ def classification_loss(
     """Cross entropy of `(batch, labels)`, the mean over the labelled rows; 0 without any.
 
     With `label_smoothing` that share of each reference is spread evenly over all labels. `class_weights` are factors
-    of the labels; the mean is over the rows all the same, so that a rare label counts more and not only beside others.
+    of the rows by their label; the mean is over the number of rows all the same, so that a rare label counts more and
+    not only beside others.
     """
-    total = cross_entropy(
-        logits.float(),
-        labels,
-        weight=None if class_weights is None else torch.tensor(class_weights, device=logits.device),
-        ignore_index=MISSING,
-        reduction="sum",
-        label_smoothing=label_smoothing,
+    losses = cross_entropy(
+        logits.float(), labels, ignore_index=MISSING, reduction="none", label_smoothing=label_smoothing
     )
-    return total / labelled_rows(labels).sum().clamp(min=1)
+    known = labelled_rows(labels)
+    if class_weights is not None:
+        # not cross_entropy's own, which with smoothing pull a common label's rows towards the rare ones
+        losses = losses * torch.tensor(class_weights, dtype=losses.dtype, device=losses.device)[labels * known]
+    return losses.sum() / known.sum().clamp(min=1)
 
 
 def characters_loss(logits: torch.Tensor, labels: torch.Tensor, frame_lengths: torch.Tensor) -> torch.Tensor:

@@ -59,7 +59,7 @@ def test_a_speech_config_is_a_class_or_a_dict():
 REFUSED = {
     "calibration_temperature=0 must be above 0": {"calibration_temperature": 0},
     r"class_weights=\[1.0\] must be a number above 0 for each of": {"class_weights": [1.0]},
-    r"class_weights=\[0, .* must be a number above 0": {"class_weights": [0, 1, 1, 1]},
+    r"class_weights=\[0.0, .* must be a number above 0": {"class_weights": [0, 1, 1, 1]},
     "layer_fusion='sum' must be one of ari, weighted_sum, last_hidden": {"layer_fusion": "sum"},
     "ari_weighting='vector' must be one of matrix, channel": {"ari_weighting": "vector"},
     "ari_join='mul' must be one of add, concat": {"ari_join": "mul"},

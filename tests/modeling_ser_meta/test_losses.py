@@ -101,7 +101,12 @@ def test_class_weights_count_in_training_and_for_the_target_alone(make_model, ma
     right = log_softmax(logits, dim=-1)[[0, 1, 3], [0, 2, 1]]
     expected = -(torch.tensor([0.5, 2.5, 1.0]) * right).sum() / 3
     torch.testing.assert_close(classification_loss(logits, labels, class_weights=[0.5, 1.0, 2.5]), expected)
-    given = [0.5, 1.0, 2.0, 0.5]
+    smoothed = [
+        weight * classification_loss(logits[[row]], labels[[row]], 0.2)
+        for row, weight in ((0, 0.5), (1, 2.5), (3, 1.0))
+    ]
+    torch.testing.assert_close(classification_loss(logits, labels, 0.2, [0.5, 1.0, 2.5]), sum(smoothed) / 3)
+    given = [1, 1, 2, 1]
     model = make_model(still=True, class_weights=given)
     batch = make_batch(model, labels=True)
     for training in (True, False):
