@@ -40,7 +40,8 @@ def ablate(
     Args:
         table: "1" to "4", or a YAML file, see `find_table`.
         recipes: by name, the full method with one encoder each.
-        output: the study's folder; the table's own pages are in its subfolder `table-<name>`.
+        output: the study's folder; the table's own pages are in its subfolder `table-<name>`, those of the validation
+            side in `table-<name>-validation`.
         seeds: of the runs (default: each recipe's alone).
         at_once: folds that train at the same time, see `cross_validate`.
         side: what the rows are compared on: `test`, or `validation` to choose a setting by.
@@ -53,15 +54,15 @@ def ablate(
             study.
     """
     _check_side(side, recipes)
-    rows = plan_table(table, recipes, output, seeds)
+    found = find_table(table)
+    rows = plan_table(found, recipes, output, seeds)
     study = StudyFolder(output)
     study.begin(dict(recipes))
     runs = [run for planned in rows.values() for run in planned]
-    found = find_table(table)
     _announce(found.title, runs)
     train_runs(runs, at_once)
     report = _report(found, rows, side)
-    folder = study.path / f"table-{found.name}"
+    folder = study.path / found.folder(side)
     if is_main_process():
         folder.mkdir(exist_ok=True)
         write_study(report, folder)
@@ -71,13 +72,13 @@ def ablate(
 
 
 def plan_table(
-    table: str, recipes: Mapping[str, Recipe], output: str | Path, seeds: Iterable[int] = ()
+    table: AblationTable, recipes: Mapping[str, Recipe], output: str | Path, seeds: Iterable[int] = ()
 ) -> dict[tuple[str, str], list[FoldRun]]:
     """By encoder and row: the trainings that `ablate` needs, those that have finished among them; writes nothing."""
-    found, planned = find_table(table), {}
+    planned = {}
     for name, recipe in recipes.items():
-        rows = found.rows(recipe)
-        folds = find_folds(recipe)  # the rows differ in the model and its stages, not in the recordings
+        rows = table.rows(recipe)
+        folds = find_folds(recipe)  # the same of all rows, which are judged on the same recordings
         for row, changed in rows.items():
             planned[name, row] = _plan_row(changed, row, folds, Path(output) / name, list(seeds) or [recipe.seed])
     return planned
@@ -119,7 +120,8 @@ def _announce(title: str, runs: list[FoldRun]) -> None:
 
 def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]], side: str) -> dict[str, Any]:
     judged = {key: judge_runs(runs, side) for key, runs in rows.items()}
-    (encoder, _), first = next(iter(judged.items()))
+    encoder = next(iter(judged))[0]
+    corpus = judged[encoder, OURS]["protocol"]["corpus"]
     return {
         "kind": "ablation",
         "table": table.name,
@@ -130,7 +132,7 @@ def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]],
             for (name, row), result in judged.items()
         ],
         "differences": [_difference(rows, name, row, side) for name, row in rows if row != OURS],
-        "paper": PAPER_TABLES.get(table.name, []) if first["protocol"]["corpus"] == "iemocap" else [],
+        "paper": PAPER_TABLES.get(table.name, []) if side == "test" and corpus == "iemocap" else [],
         "versions": environment(),
     }
 

@@ -12,7 +12,7 @@ from ..configuration.recipe import BaselineRecipe, Recipe
 from ..configuration.recipe_files import change_recipe, read_yaml
 
 OURS = "ours"
-HEARD = ("speed_factors", "trim_decibels")  # how a row may change the recordings without there being others
+CHANGEABLE_DATA = ("speed_factors", "trim_decibels")  # how recordings are heard, not which there are
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class AblationTable:
     """What a recipe is compared with.
 
     Args:
-        name: of its folder, `table-<name>`.
+        name: of its folder.
         title: in plain words.
         others: the recipes of the rows by name, made of the full method's.
     """
@@ -37,12 +37,17 @@ class AblationTable:
                 would be judged on other recordings.
         """
         rows = {**self.others(recipe), OURS: recipe}
-        if same := [name for name, row in rows.items() if name != OURS and row == recipe]:
+        # a row's recipe holds only what its training depends on
+        rows = {name: replace(row, baseline=BaselineRecipe()) for name, row in rows.items()}
+        if same := [name for name, row in rows.items() if name != OURS and row == rows[OURS]]:
             raise UserError(
                 f"table {self.name}: the recipe itself is the row {same[0]!r}: choose a recipe that differs from it"
             )
-        # a row's recipe holds only what its training depends on
-        return {name: replace(row, baseline=BaselineRecipe()) for name, row in rows.items()}
+        return rows
+
+    def folder(self, side: str) -> str:
+        """Of its pages in a study, where its rows are compared on the `test` or the `validation` side."""
+        return f"table-{self.name}" if side == "test" else f"table-{self.name}-{side}"
 
 
 def find_table(name: str) -> AblationTable:
@@ -146,10 +151,16 @@ PAPERS = {
 
 def _read_table(path: Path) -> AblationTable:
     where = f"table {path}"
+    if path.stem in PAPERS:
+        raise UserError(f"{where} has the name of one of the paper's tables: give the file another one")
     table = read_yaml(path, where)
     title, changes = table.pop("title", None), table.pop("rows", None)
-    if table or not isinstance(title, str) or not isinstance(changes, dict) or not changes:
-        raise UserError(f"{where} must have a title and rows, and nothing else: see ser-meta ablate --help")
+    if table:
+        raise UserError(f"{where} has {next(iter(table))!r}: it must have a title and rows, and nothing else")
+    if not isinstance(title, str):
+        raise UserError(f"{where} has the title {title!r}: give it one in words")
+    if not isinstance(changes, dict) or not changes:
+        raise UserError(f"{where} has the rows {changes!r}: write each as a name with what it changes of the recipe")
     changes = {str(row): change for row, change in changes.items()}
     if wrong := [row for row, change in changes.items() if not isinstance(change, dict) or not change]:
         raise UserError(f"{where}: the row {wrong[0]!r} changes nothing: write what it sets, as in a recipe")
@@ -165,9 +176,13 @@ def _read_table(path: Path) -> AblationTable:
 
 def _changed(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
     row = change_recipe(recipe, change, where)
-    heard = {name: getattr(recipe.data, name) for name in HEARD}
-    if replace(row.data, **heard) != recipe.data or row.seed != recipe.seed:
+    unchanged = {name: getattr(recipe.data, name) for name in CHANGEABLE_DATA}
+    if replace(row.data, **unchanged) != recipe.data:
         raise UserError(
-            f"{where}: rows are compared on the same recordings and seeds: of data it may change {' and '.join(HEARD)}"
+            f"{where}: rows are compared on the same recordings: of data it may change {' and '.join(CHANGEABLE_DATA)}"
         )
+    if row.seed != recipe.seed:
+        raise UserError(f"{where}: rows are compared on the same seeds: give them to ser-meta ablate with --seed")
+    if row.model.target_task != recipe.model.target_task:
+        raise UserError(f"{where}: rows are compared on the same target: leave model.target_task as it is")
     return row

@@ -98,17 +98,28 @@ def plan_runs(recipe: Recipe, folds: list[str], seeds: Iterable[int], folder: Pa
 
 
 def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False) -> None:
-    """Trains the runs that have not finished, and says after each how long the rest will take, if they are alike."""
+    """Trains the runs that have not finished, and says after each how long the rest will take, if they are alike.
+
+    Raises:
+        UserError: a folder holds another recipe's run.
+    """
+    for run in runs:
+        RunFolder(run.folder).check(run.recipe, resume=True)
     left = [run for run in runs if not run.finished]
     started = time.monotonic()
     with leaving_on_signals():
         for done, run in enumerate(_trained(left, at_once), start=1):
             if not keep_models and is_main_process():
                 _drop_weights(run, runs)
-            rounds = math.ceil(done / at_once)  # those beside this one are as far
-            rest = (time.monotonic() - started) / rounds * (len(left) - done) / at_once
+            rest = (time.monotonic() - started) * rounds_left(len(left), done, at_once)
             say(f"{run.folder}: {done} of {len(left)} trainings done, about {rest / 60:.0f} minutes left")
     wait_for_main_process()
+
+
+def rounds_left(trainings: int, done: int, at_once: int) -> float:
+    """How much longer the rest takes than what has been done; those beside a training that has ended are as far."""
+    rounds = math.ceil(done / at_once)
+    return math.ceil(trainings / at_once) / rounds - 1
 
 
 def judge_runs(runs: list[FoldRun], side: str = "test") -> dict[str, Any]:
@@ -117,12 +128,13 @@ def judge_runs(runs: list[FoldRun], side: str = "test") -> dict[str, Any]:
     if side == "validation":
         reports = [{**report, **report["validation"]} for report in reports]
     recipe, first = runs[0].recipe, reports[0]
+    predictions = read_predictions(runs, side)
     return {
         "recipe": OmegaConf.to_container(OmegaConf.structured(recipe)),
-        "protocol": _protocol(runs, first, side),
+        "protocol": _protocol(runs, first, side, predictions),
         "runs": [_run_facts(run, report) for run, report in zip(runs, reports, strict=True)],
         "summary": _mean_and_spread(runs, reports),
-        "pooled": report_on(read_predictions(runs, side), first["model"]["tasks"], recipe.model.target_task),
+        "pooled": report_on(predictions, first["model"]["tasks"], recipe.model.target_task),
     }
 
 
@@ -208,10 +220,14 @@ def _drop_weights(run: FoldRun, runs: list[FoldRun]) -> None:
         shutil.rmtree(run.first_stage)
 
 
-def _protocol(runs: list[FoldRun], report: dict[str, Any], side: str) -> dict[str, Any]:
+def _protocol(runs: list[FoldRun], report: dict[str, Any], side: str, predictions: pandas.DataFrame) -> dict[str, Any]:
     protocol = {name: value for name, value in report["protocol"].items() if name not in ("test_fold", "seed")}
-    judged_on = {} if side == "test" else {"judged_on": "the validation sides, whose speakers may recur"}
-    return {**protocol, "seeds": sorted({run.recipe.seed for run in runs}), **judged_on}
+    protocol["seeds"] = sorted({run.recipe.seed for run in runs})
+    if side == "validation":
+        # a seed draws alike in all folds, so that one speaker counts several times and another never
+        speakers = predictions["speaker"].nunique()
+        protocol["judged_on"] = f"the validation sides of {speakers} speakers in all, some of them in several folds"
+    return protocol
 
 
 def _run_facts(run: FoldRun, report: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def split(
     training = [row for row, fold in enumerate(folds) if (fold == "train" if official else fold != name)]
     if validation == "split":
         held_back = {row for row, fold in enumerate(folds) if fold == "validation"}
+        if not held_back:
+            raise UserError("the corpus has no validation side of its own: choose random, speaker, session or none")
     else:
         held_back = set(choose_validation(dataset, training, test, validation, random.Random(seed), fraction))
     sides = {

@@ -62,17 +62,21 @@ class Step:
     seeds: list[int]
 
     @property
+    def side(self) -> str:
+        """What the rows of its table are compared on."""
+        return "test" if self.recipe.data.validation == "none" else "validation"
+
+    @property
     def report(self) -> Path:
         """What the step leaves."""
         if self.table:
-            return self.folder / f"table-{find_table(self.table).name}" / "report.json"
+            return self.folder / find_table(self.table).folder(self.side) / "report.json"
         return self.folder.with_name(f"{self.folder.name}-probe") / "report.json"
 
     def take(self, at_once: int) -> None:
         """Trains and judges what is left of it."""
         if self.table:
-            side = "test" if self.recipe.data.validation == "none" else "validation"
-            ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, side)
+            ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, self.side)
         elif not self.report.is_file():
             self.report.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.report, probe_layers(self.recipe))
@@ -81,7 +85,7 @@ class Step:
         """All that it needs, those that have finished among them."""
         if not self.table:
             return []
-        plan = plan_table(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds)
+        plan = plan_table(find_table(self.table), {self.folder.name: self.recipe}, self.folder, self.seeds)
         return [run for runs in plan.values() for run in runs]
 
 

@@ -203,8 +203,10 @@ def test_a_table_of_ones_own_changes_the_recipe_row_by_row(recipe, own_table):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rows: {a: {seed: 2}}", "must have a title and rows"),
-        ("title: a\nrows: [b]", "must have a title and rows"),
+        ("rows: {a: {seed: 2}}", "has the title None"),
+        ("rows: {a: {seed: 2}}\ntitel: a", "has 'titel': it must have a title and rows"),
+        ("title: a\nrows: [b]", r"has the rows \['b'\]: write each as a name"),
+        ("title: 4\nrows: {b: {model: {dropout: 0}}}", "has the title 4: give it one in words"),
         ("title: a\nrows: {b: {}}", "the row 'b' changes nothing"),
         ("title: a\nrows: {b c: {model: {dropout: 0}}, b/c: {model: {dropout: 0.2}}}", "needs a name of its own"),
         ("title: a\nrows: {../..: {model: {dropout: 0}}}", "needs a name of its own"),
@@ -216,7 +218,14 @@ def test_a_table_of_ones_own_changes_the_recipe_row_by_row(recipe, own_table):
         ("title: a\nrows: {b: {model: {dropout: much}}}", "row 'b': model.dropout"),
         ("title: a\nrows: {b: {stages: {emotion: {epochs: -1}}}}", "row 'b': .*epochs"),
         ("title: a\nrows: {b: {data: {group_size: 1}}}", "row 'b': rows are compared on the same recordings"),
-        ("title: a\nrows: {b: {seed: 7}}", "row 'b': rows are compared on the same recordings and seeds"),
+        ("title: a\nrows: {b: {seed: 7}}", "row 'b': rows are compared on the same seeds"),
+        (
+            "title: a\nrows: {b: {model: {target_task: style, auxiliary_tasks: []}, stages: {metadata: {loss_weights: "
+            "{gender: 0, speaker: 0, style: 1, transcript: 0}}, emotion: {loss_weights: "
+            "{emotion: 0, gender: 0, speaker: 0, style: 1, transcript: 0}}}}}",
+            "row 'b': rows are compared on the same target",
+        ),
+        ("title: a\nrows: {b: {baseline: {head_learning_rate: 0.1}}}", "the recipe itself is the row 'b'"),
         ("title: a\nrows: {b: {model: {coattention: true}}}", "the recipe itself is the row 'b'"),
         ("title: a\nrows: &r {b: *r}", "own.yaml"),
     ],
@@ -247,9 +256,24 @@ def test_rows_are_compared_on_the_validation_side(recipe, own_table, tmp_path):
     (difference,) = report["differences"]
     first, second = (row["pooled"]["metrics"]["emotion"]["ua"] for row in report["rows"][::-1])
     assert difference["ua"]["difference"] == pytest.approx(first - second)
-    assert "validation sides" in report["protocol"]["judged_on"]
-    page = (tmp_path / "study" / "table-own" / "report.md").read_text()
+    speakers = pandas.concat(tables.values())["speaker"].nunique()
+    assert f"the validation sides of {speakers} speakers" in report["protocol"]["judged_on"]
+    page = (tmp_path / "study" / "table-own-validation" / "report.md").read_text()
     assert "# Heads" in page and "All validation utterances" in page
+
+
+def test_a_row_that_says_something_else_by_now_is_not_taken_for_what_has_been_trained(recipe, own_table, tmp_path):
+    text = "title: a\nrows: {drier: {model: {dropout: 0.3}}}"
+    ablate(own_table(text), {"tiny": recipe}, tmp_path / "study")
+    changed = own_table(text.replace("0.3", "0.4"))
+    with pytest.raises(UserError, match="drier/seed-1/fold-0 was started with another recipe"):
+        ablate(changed, {"tiny": recipe}, tmp_path / "study")
+
+
+def test_a_file_with_the_name_of_a_table_of_the_paper_is_refused(tmp_path):
+    (tmp_path / "4.yaml").write_text("title: a\nrows: {b: {model: {dropout: 0.3}}}")
+    with pytest.raises(UserError, match="has the name of one of the paper's tables"):
+        find_table(str(tmp_path / "4.yaml"))
 
 
 def test_a_validation_side_must_be_there_to_compare_on(recipe, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.training.crossval import cross_validate, visible_gpus
+from ser_meta.training.crossval import cross_validate, rounds_left, visible_gpus
 from ser_meta.training.metrics import evaluate_predictions, flatten
 from ser_meta.training.stages import run_stages
 
@@ -110,3 +110,11 @@ def test_a_folder_of_something_else_is_refused(recipe, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds no study"):
         cross_validate(recipe, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("trainings", "done", "at_once", "left"),
+    [(4, 1, 1, 3.0), (4, 1, 4, 0.0), (12, 2, 2, 5.0), (5, 3, 2, 0.5), (5, 5, 2, 0)],
+)
+def test_the_time_left_is_that_of_the_rounds_to_come(trainings, done, at_once, left):
+    assert rounds_left(trainings, done, at_once) == left

@@ -233,6 +233,12 @@ def test_the_corpus_own_sides_are_taken_as_they_are(official):
     assert split(official, folds, "test2") == {"train": [0, 1], "validation": [], "test": [4]}
 
 
+def test_a_corpus_without_a_validation_side_of_its_own_is_refused_where_it_is_asked_for(official):
+    unpacked = official.select([0, 1, 3])
+    with pytest.raises(UserError, match="no validation side of its own: choose"):
+        split(unpacked, assign_folds(unpacked, by="split"), "test", "split")
+
+
 def test_a_corpus_without_sides_of_its_own_is_refused(official):
     with pytest.raises(UserError, match="sides of its own"):
         assign_folds(official.remove_columns("split"), by="split")
