@@ -18,7 +18,7 @@ from .recipe_files import load_recipe, save_recipe
 
 # what the system says of a disk without room, through libraries that hand on its words alone; torch.save has its own
 FULL = (*map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)), "PytorchStreamWriter", "unexpected pos")
-JUDGED_SIDES = ("test", "validation")
+JUDGED_SIDES = {"test": "predictions.parquet", "validation": "validation-predictions.parquet"}
 LOCK_SECONDS = 8  # processes that read recordings live 5 s longer than a training that was killed, and hold its lock
 
 
@@ -35,8 +35,6 @@ class RunFolder:
         self.split = self.path / "split.json"
         self.state = self.path / "state.json"
         self.model = self.path / "model"
-        self.predictions = self.path / "predictions.parquet"
-        self.validation_predictions = self.path / "validation-predictions.parquet"
         self.report = self.path / "report.json"
         self.plots = self.path / "plots"
 
@@ -94,7 +92,7 @@ class RunFolder:
 
     def predictions_of(self, side: str) -> Path:
         """Those of the test or the validation side."""
-        return {"test": self.predictions, "validation": self.validation_predictions}[side]
+        return self.path / JUDGED_SIDES[side]
 
     def read_state(self) -> dict[str, Any]:
         """By stage: what was recorded when it ended."""

@@ -1,4 +1,4 @@
-"""The page on an ablation: the rows of one of the paper's tables, each cross-validated, compared in pairs."""
+"""The page on an ablation: the rows of a table, each cross-validated, compared in pairs."""
 
 from collections.abc import Mapping
 from functools import partial

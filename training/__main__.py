@@ -143,12 +143,13 @@ def ablate(
     """
     from ..configuration.recipe_files import load_recipe
     from .ablation import ablate as run_table
+    from .ablation_tables import find_table
 
     names = [name for name in recipes if "=" not in name]
     overrides = [setting for setting in recipes if "=" in setting]
     loaded = {Path(name).stem: load_recipe(name, overrides) for name in names}
     report = run_table(table, loaded, output, seeds or (), at_once, side)
-    _show_study(report, output / f"table-{report['table']}", as_json)
+    _show_study(report, output / find_table(table).folder(side), as_json)
 
 
 @app.command()

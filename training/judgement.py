@@ -1,4 +1,4 @@
-"""What a run says of itself: the test side's predictions, the report, and the model folder that goes to the Hub."""
+"""What a run says of itself: predictions of what it has not learned from, the report, and the model for the Hub."""
 
 import shutil
 import sys
@@ -79,7 +79,7 @@ def predict_dataset(
 
 
 def report_on(predictions: pandas.DataFrame, tasks: dict[str, dict], target: str) -> dict[str, Any]:
-    """Metrics of every task, and the target's by slices of the test side, with its intervals and its calibration."""
+    """Metrics of every task, and the target's by slices of the utterances, with its intervals and its calibration."""
     metrics = evaluate_predictions(predictions, tasks)
     if "confusion" in metrics[target]:
         metrics[target]["calibration"] = calibration(predictions, target)

@@ -24,8 +24,8 @@ def main(study: Annotated[Path, typer.Argument(help="The folder that run.py writ
 def summarize(study: Path) -> str:
     """The linear probes and every finished table of a study, in Markdown.
 
-    UA in percent, on all test utterances of all folds and seeds; a difference is the full method less the row, in
-    points, on the same utterances; in brackets the 95 % interval over speakers.
+    UA in percent, on all utterances that are judged in all folds and seeds; a difference is the full method less the
+    row, in points, on the same utterances; in brackets the 95 % interval over speakers.
     """
     lines = []
     for folder in sorted(path for path in study.iterdir() if path.is_dir()):

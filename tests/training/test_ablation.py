@@ -120,13 +120,13 @@ def test_each_style_is_compared_apart(table_2):
 def test_a_plan_counts_what_is_left_and_writes_nothing(table_2, recipe, tmp_path):
     _, folder = table_2
     before = sorted(folder.rglob("*"))
-    plan = plan_table("1", {"tiny": recipe}, folder)
+    plan = plan_table(find_table("1"), {"tiny": recipe}, folder)
     assert {row: [run.finished for run in runs] for (_, row), runs in plan.items()} == {
         "baseline": [False, False],
         "ours": [True, True],
     }
     assert sorted(folder.rglob("*")) == before
-    plan_table("2", {"tiny": recipe}, tmp_path / "new", [1, 2])
+    plan_table(find_table("2"), {"tiny": recipe}, tmp_path / "new", [1, 2])
     assert not (tmp_path / "new").exists()
 
 
