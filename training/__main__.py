@@ -135,8 +135,8 @@ def ablate(
 
     Example: ser-meta ablate 2 demo data.root=/tmp/recordings --output studies/demo
 
-    A file has a title, and rows with what each sets, as in a recipe, such as this pooling.yaml:
-    {title: Pooling, rows: {with deviation: {model: {frame_pooling: [mean, deviation]}}}}
+    A file has a title, and rows with what each sets, as in a recipe; the recipe itself is the row ours. Such as this
+    pooling.yaml: {title: Pooling, rows: {with deviation: {model: {frame_pooling: [mean, deviation]}}}}
 
     Example: ser-meta ablate pooling.yaml demo data.root=/tmp/recordings data.validation=speaker
     --side validation --output studies/pooling
