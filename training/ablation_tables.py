@@ -185,4 +185,11 @@ def _changed(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
         raise UserError(f"{where}: rows are compared on the same seeds: give them to ser-meta ablate with --seed")
     if row.model.target_task != recipe.model.target_task:
         raise UserError(f"{where}: rows are compared on the same target: leave model.target_task as it is")
+    for name, stage in recipe.stages.items():
+        weights = change.get("stages", {}).get(name, {}).get("loss_weights", {})
+        if absent := [task for task, weight in weights.items() if not weight and task not in stage.loss_weights]:
+            raise UserError(
+                f"{where}: stages.{name}.loss_weights.{absent[0]}=0 takes nothing away: the recipe's are "
+                f"{', '.join(stage.loss_weights)}"
+            )
     return row

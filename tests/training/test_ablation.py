@@ -225,6 +225,10 @@ def test_a_table_of_ones_own_changes_the_recipe_row_by_row(recipe, own_table):
             "{emotion: 0, gender: 0, speaker: 0, style: 1, transcript: 0}}}}}",
             "row 'b': rows are compared on the same target",
         ),
+        (
+            "title: a\nrows: {b: {stages: {emotion: {loss_weights: {gendr: 0, speaker: 0}}}}}",
+            r"row 'b': stages\.emotion\.loss_weights\.gendr=0 takes nothing away: the recipe's are emotion, gender",
+        ),
         ("title: a\nrows: {b: {baseline: {head_learning_rate: 0.1}}}", "the recipe itself is the row 'b'"),
         ("title: a\nrows: {b: {model: {coattention: true}}}", "the recipe itself is the row 'b'"),
         ("title: a\nrows: &r {b: *r}", "own.yaml"),
