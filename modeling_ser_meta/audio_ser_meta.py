@@ -19,6 +19,8 @@ BLOCK_VALUES = 2**22  # of all channels together that are read at once: a header
 # What lies outside is a damaged header or no speech: telephones have 8 kHz, studios 768 kHz at most; and every second
 # of a lower rate would become as many samples as any other (ours).
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000
+END_SECONDS = 0.01  # that a part may end behind its recording: tables round their times (ours)
+EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # encodings in which any sample is found at once (FLAC's is PCM)
 LOUDEST = 100.0  # of a sample, where full scale is 1: 40 dB beyond it are integers in disguise, or damaged (ours)
 
 
@@ -31,15 +33,18 @@ def read_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
 
     Args:
         source: a path, the bytes of an audio file, `{"path", "bytes"}` (bytes win; a seekable binary file will do), or
-            `{"array", "sampling_rate"}` with samples of shape `(samples,)` or `(channels, samples)`.
+            `{"array", "sampling_rate"}` with samples of shape `(samples,)` or `(channels, samples)`. A dict may have
+            `start` and `end`, in seconds: then it is that part of the recording; either may be None. Of a file whose
+            samples are stored one by one (WAV, FLAC, AIFF, ...) nothing else is decoded.
         sampling_rate: of the result, in Hz.
 
     Returns:
         float32 samples of shape `(samples,)`.
 
     Raises:
-        AudioError: no such file, not audio, empty, a sampling rate outside 4 to 768 kHz, an array of another shape, or
-            samples that are not finite, or not in -1..1 but integers or as large as integers.
+        AudioError: no such file, not audio, empty, a sampling rate outside 4 to 768 kHz, an array of another shape,
+            samples that are not finite, or not in -1..1 but integers or as large as integers, or a part that is empty
+            or not in the recording.
     """
     return np.concatenate(list(stream_audio(source, sampling_rate)))
 
@@ -62,7 +67,7 @@ def stream_audio(source: Any, sampling_rate: int = 16_000) -> Iterator[np.ndarra
     """
     name = recording_name(source)
     blocks, rate = _blocks(source, name)
-    return _not_empty(_resampled(_checked(blocks, name), check_rate(rate, name), sampling_rate), name)
+    return _not_empty(_resampled(_checked(blocks, name), rate, sampling_rate), name)
 
 
 def resample(samples: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
@@ -84,19 +89,66 @@ def check_rate(rate: Any, name: str) -> float:
     return float(rate)
 
 
-def sound_blocks(opened: Any) -> Iterator[np.ndarray]:
-    """What an open sound file holds, `(samples, channels)` at a time, however many samples its header claims."""
-    frames = min(BLOCK_SECONDS * opened.samplerate, BLOCK_VALUES // opened.channels)
-    while len(block := opened.read(frames, dtype="float32", always_2d=True)):
+def part_samples(source: Any, rate: float) -> tuple[int, int | None]:
+    """First sample and end, at `rate` in Hz, of what is read of a recording; None for its own end.
+
+    Seconds become the nearest sample: `round(seconds * rate)`.
+
+    Raises:
+        AudioError: the part is empty, or its times are no seconds.
+    """
+    start, end = _part(source)
+    try:
+        first, last = (None if seconds is None else round(float(seconds) * rate) for seconds in (start or 0, end))
+        valid = first >= 0 and (last is None or last > first)
+    except (TypeError, ValueError, OverflowError):  # not a number, or one that is not finite
+        valid = False
+    if not valid:
+        raise AudioError(
+            f"{recording_name(source)} is an empty part: give start and end in seconds, the end after the start"
+        )
+    return first, last
+
+
+def part_seconds(source: Any, header: Any) -> float:
+    """Seconds of what is read of a recording, by its file's header.
+
+    Args:
+        source: see `read_audio`.
+        header: what `soundfile.info` says of the file, or the open `soundfile.SoundFile`: `frames` and `samplerate`.
+
+    Raises:
+        AudioError: the part is empty, or not in the recording.
+    """
+    first, last = part_samples(source, header.samplerate)
+    _check_end(source, first, last, header.frames, header.samplerate)
+    return (min(header.frames, last or header.frames) - first) / header.samplerate
+
+
+def sound_blocks(opened: Any, samples: int | None = None) -> Iterator[np.ndarray]:
+    """What an open sound file holds, `(samples, channels)` at a time, however many samples its header claims.
+
+    Args:
+        opened: a `soundfile.SoundFile`.
+        samples: of a channel that are read at most; None for all that are left.
+    """
+    most = min(BLOCK_SECONDS * opened.samplerate, BLOCK_VALUES // opened.channels)
+    while len(block := opened.read(most if samples is None else min(most, samples), dtype="float32", always_2d=True)):
         yield block
+        samples = None if samples is None else samples - len(block)
 
 
 def recording_name(source: Any) -> str:
-    """What messages call a recording: its path, where it has one, quoted if it would not fit one line."""
+    """What messages call a recording: its path, quoted if it would not fit one line, and the seconds of a part."""
     path = source.get("path") if isinstance(source, dict) else source
     if not isinstance(path, (str, Path)) or not str(path):
-        return f"the recording given as {type(source).__name__}"
-    return str(path) if str(path).isprintable() else repr(str(path))
+        name = f"the recording given as {type(source).__name__}"
+    else:
+        name = str(path) if str(path).isprintable() else repr(str(path))
+    start, end = _part(source)
+    if start is None and end is None:
+        return name
+    return f"{name} ({0 if start is None else start} s to {'its end' if end is None else f'{end} s'})"
 
 
 def speech_bounds(samples: np.ndarray, sampling_rate: int, decibels: float) -> tuple[int, int]:
@@ -114,13 +166,39 @@ def trim_silence(samples: np.ndarray, sampling_rate: int, decibels: float) -> np
     return samples[slice(*speech_bounds(samples, sampling_rate, decibels))]
 
 
-def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], Any]:
+def _part(source: Any) -> tuple[Any, Any]:
+    """Start and end of a part, in seconds; None where the recording's own are meant."""
+    return (source.get("start"), source.get("end")) if isinstance(source, dict) else (None, None)
+
+
+def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
+    """What is read of a recording, each block `(samples,)`, and its sampling rate."""
     if isinstance(source, dict) and ("array" in source or "blocks" in source):
         if not source.get("sampling_rate"):
             raise AudioError(f'{name} has no sampling rate: pass {{"array": ..., "sampling_rate": ...}}')
-        blocks = source["blocks"] if "blocks" in source else [source["array"]]
-        return (_mono(block, name) for block in blocks), source["sampling_rate"]
-    return _file_blocks(_file(source, name), name)
+        rate = check_rate(source["sampling_rate"], name)
+        given = source["blocks"] if "blocks" in source else [source["array"]]
+        return _cut((_mono(block, name) for block in given), source, rate), rate
+    return _file_blocks(source, name)
+
+
+def _cut(blocks: Iterable[np.ndarray], source: Any, rate: float, position: int = 0) -> Iterator[np.ndarray]:
+    """What a source asks for of a recording's blocks, of which the first starts with the sample `position`."""
+    first, last = part_samples(source, rate)
+    for block in blocks:
+        yield block[max(0, first - position) : None if last is None else max(0, last - position)]
+        position += len(block)
+        if last is not None and position >= last:
+            return
+    _check_end(source, first, last, position, rate)
+
+
+def _check_end(source: Any, first: int, last: int | None, samples: int, rate: float) -> None:
+    """Raises `AudioError` for a part that goes beyond the `samples` of a recording."""
+    if (first and first >= samples) or (last is not None and last - samples > END_SECONDS * rate):
+        raise AudioError(
+            f"{recording_name(source)} is not in the recording, which lasts {samples / rate:.3f} s: mend start and end"
+        )
 
 
 def _mono(samples: Any, name: str) -> np.ndarray:
@@ -159,19 +237,26 @@ def _file(source: Any, name: str) -> Any:
     return source
 
 
-def _file_blocks(file: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
+def _file_blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
     _require_audio_libraries()
+    file = _file(source, name)
     try:
         opened = soundfile.SoundFile(file)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise _unreadable(name, error) from error
-    return _blocks_of(opened, name), opened.samplerate
+    rate = check_rate(opened.samplerate, name)
+    first, last = part_samples(source, rate)
+    if not (first and opened.seekable() and opened.subtype.startswith(EXACT)):
+        return _cut(_blocks_of(opened, name), source, rate), rate
+    _check_end(source, first, last, opened.frames, rate)
+    opened.seek(first)
+    return _cut(_blocks_of(opened, name, last and last - first), source, rate, first), rate
 
 
-def _blocks_of(opened: Any, name: str) -> Iterator[np.ndarray]:
+def _blocks_of(opened: Any, name: str, samples: int | None = None) -> Iterator[np.ndarray]:
     with opened:
         try:
-            yield from (_mixed(block.T) for block in sound_blocks(opened))
+            yield from (_mixed(block.T) for block in sound_blocks(opened, samples))
         except soundfile.LibsndfileError as error:
             raise _unreadable(name, error) from error
 

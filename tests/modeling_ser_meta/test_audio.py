@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_meta.modeling_ser_meta.audio_ser_meta import BLOCK_SECONDS, AudioError, read_audio, resample, stream_audio
+from ser_meta.modeling_ser_meta.audio_ser_meta import (
+    BLOCK_SECONDS,
+    AudioError,
+    part_seconds,
+    read_audio,
+    resample,
+    stream_audio,
+)
 
 
 def dominant_pitch(samples: np.ndarray, rate: int = 16_000) -> float:
@@ -119,3 +126,84 @@ def test_a_fault_far_into_a_stream_is_told(tone):
     assert len(next(stream)) == 8_000
     with pytest.raises(AudioError, match="microphone holds NaN"):
         next(stream)
+
+
+FORMS = {
+    "wav": "PCM_16",
+    "flac": "PCM_24",
+    "aiff": "FLOAT",
+    "w64": "ULAW",
+    "ogg": "VORBIS",
+    "mp3": "MPEG_LAYER_III",
+    "gsm.wav": "GSM610",
+    "adpcm.wav": "IMA_ADPCM",
+}
+PARTS = [(None, None), (0, 1.5), (3.00003, 3.2), (9.9, 21.4), (24, None), (None, 12), (20.5, 25.0)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_part_is_cut_from_the_whole_to_the_sample(form, tone, tmp_path):
+    path = tmp_path / f"a.{form}"
+    soundfile.write(path, tone(25), 16_000, subtype=FORMS[form])
+    whole, header = read_audio(path, 16_000), soundfile.info(path)
+    for start, end in PARTS:
+        expected = whole[round((start or 0) * 16_000) : None if end is None else round(end * 16_000)]
+        source = {"path": str(path), "bytes": None, "start": start, "end": end}
+        np.testing.assert_array_equal(read_audio(source, 16_000), expected)
+        np.testing.assert_array_equal(np.concatenate(list(stream_audio(source, 16_000))), expected)
+        if form != "mp3":  # which libsndfile does not always know without its ending
+            np.testing.assert_array_equal(read_audio({**source, "bytes": path.read_bytes()}, 16_000), expected)
+        assert part_seconds(source, header) == pytest.approx(len(expected) / 16_000, abs=0.05)
+
+
+def test_a_part_of_an_array_or_of_blocks(tone):
+    samples = tone(3)
+    for source in ({"array": samples}, {"blocks": np.array_split(samples, 7)}):
+        part = read_audio({**source, "sampling_rate": 16_000, "start": 1.25, "end": 2})
+        np.testing.assert_array_equal(part, samples[20_000:32_000])
+
+
+def test_nothing_but_the_part_is_decoded(tone, tmp_path):
+    samples = tone(60)
+    samples[[0, 30 * 16_000, -1]] = np.nan  # told as soon as it is read
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    part = {"path": tmp_path / "a.wav", "start": 40, "end": 41}
+    np.testing.assert_array_equal(read_audio(part), samples[40 * 16_000 : 41 * 16_000])
+    with pytest.raises(AudioError, match=r"a.wav \(29 s to 31 s\) holds NaN"):
+        read_audio({**part, "start": 29, "end": 31})
+
+
+def test_a_part_at_another_rate_is_resampled_by_itself(tone, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(3, 44_100), 44_100, subtype="FLOAT")
+    part = {"path": tmp_path / "a.wav", "start": 0.7, "end": 2.1}
+    expected = resample(read_audio(tmp_path / "a.wav", 44_100)[30_870:92_610], 44_100, 16_000)
+    np.testing.assert_array_equal(read_audio(part), expected)
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3"])
+def test_a_part_that_is_not_in_the_recording_is_refused(form, tone, tmp_path):
+    path = tmp_path / f"a.{form}"
+    soundfile.write(path, tone(2, 8_000), 8_000)
+    refused = {
+        (1, 2.2): r"a.* \(1 s to 2.2 s\) is not in the recording, which lasts 2.000 s: mend start and end",
+        (None, 2.2): r"a.* \(0 s to 2.2 s\) is not in the recording",
+        (2, None): r"a.* \(2 s to its end\) is not in the recording",
+        (3, 4): r"a.* \(3 s to 4 s\) is not in the recording",
+        (1.5, 1.0): r"a.* \(1.5 s to 1.0 s\) is an empty part: give start and end in seconds, the end after the start",
+        (1, 1): "is an empty part",
+        (1, 1.00001): "is an empty part",
+        (0, 0): "is an empty part",
+        (-1, 1): "is an empty part",
+        (float("nan"), 1): "is an empty part",
+        (0, float("inf")): "is an empty part",
+        ("soon", 1): "is an empty part",
+    }
+    for (start, end), message in refused.items():
+        source = {"path": str(path), "start": start, "end": end}
+        for read in (read_audio, lambda source: part_seconds(source, soundfile.info(path))):
+            with pytest.raises(AudioError, match=message) as told:
+                read(source)
+            assert "\n" not in str(told.value)
+    # a table that rounds its times may say a little more than there is
+    assert len(read_audio({"path": path, "start": 1, "end": 2.004}, 8_000)) == 8_000
+    assert part_seconds({"path": path, "start": 1, "end": 2.004}, soundfile.info(path)) == 1
