@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.dynamic_module_utils import custom_object_save
 
 from ..hub_cards.card import render_card
-from ..modeling_ser_meta.losses_ser_meta import labelled_rows
+from ..modeling_ser_meta.losses_ser_meta import concordance_loss, labelled_rows
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
 from .batches import DurationBoundedBatches, LengthGroupedUtterances
@@ -152,12 +152,22 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
 
     def prediction_step(
         self, model: SerMetaModel, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], None]:
-        """The stage's loss, and the outputs reduced to scores and character ids, so that little is gathered."""
+    ) -> tuple[torch.Tensor, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]], None]:
+        """The batch's loss; the outputs reduced to scores and character ids, so that little is gathered; row losses.
+
+        Each labelled row of a task bears the mean of its batch, an unlabelled one NaN: see `_mean_loss`.
+        """
         inputs = self._prepare_inputs(inputs)
+        place = self.accelerator.gradient_state
+        if self.accelerator.num_processes > 1 and place.end_of_dataloader:
+            leave_out_repeats(inputs, place.remainder, self.accelerator.num_processes, self.accelerator.process_index)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        return loss.detach(), reduce_outputs(outputs, self.model.config.tasks), None
+        row_losses = {
+            name: torch.where(labelled_rows(inputs["labels"][name]), outputs.task_losses[name].float(), torch.nan)
+            for name in self.loss_weights
+        }
+        return loss.detach(), (reduce_outputs(outputs, self.model.config.tasks), row_losses), None
 
     def evaluate(
         self, eval_dataset: Dataset | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -172,13 +182,14 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         return metrics
 
     def predict_table(self, dataset: Dataset) -> tuple[pandas.DataFrame, float]:
-        """Predictions of every task, one row an utterance in the dataset's order, and the mean of the stage's loss."""
+        """Predictions of every task, one row an utterance in the dataset's order, and the stage's loss on them all."""
         # the longest first: little padding, and memory that does not suffice shows at once
         order = np.argsort(recording_durations(dataset), kind="stable")[::-1]
         output = self.evaluation_loop(self.get_eval_dataloader(dataset.select(order)), description="Evaluation")
-        predictions = {name: values[np.argsort(order)] for name, values in output.predictions.items()}
+        reduced, row_losses = output.predictions
+        predictions = {name: values[np.argsort(order)] for name, values in reduced.items()}
         table = predictions_table(dataset, predictions, self.model.config.tasks, self.processing_class)
-        return table, output.metrics["eval_loss"]
+        return table, self._mean_loss(table, row_losses)
 
     def get_train_dataloader(self) -> DataLoader:
         """The Trainer's; each batch tells its utterances too."""
@@ -261,6 +272,22 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.sampler = LengthGroupedUtterances(self.lengths, step, self.args.seed)
         return self.sampler
+
+    def _mean_loss(self, table: pandas.DataFrame, row_losses: Mapping[str, np.ndarray]) -> float:
+        """The weighted sum of the task losses on a whole side, however its rows fell into batches.
+
+        Each is the mean over the rows with a label, and a regression's is that of all its numbers together; 0 without
+        any label.
+        """
+        losses = {}
+        for name, of_rows in row_losses.items():
+            task, known = self.model.config.tasks[name], ~np.isnan(of_rows)
+            if task["kind"] == "regression":
+                values, labels = (torch.tensor(table[column].to_numpy()) for column in (f"{name}_predicted", name))
+                losses[name] = concordance_loss(values, labels, *task["range"]).item()
+            else:
+                losses[name] = of_rows[known].mean(dtype=np.float64).item() if known.any() else 0.0
+        return sum(self.loss_weights[name] * loss for name, loss in losses.items())
 
     def _labelled(self, labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return torch.stack([labelled_rows(labels[name]).sum() for name in self.loss_weights])

@@ -21,14 +21,15 @@ def test_accelerate_reads_the_example(name, on_cpu):
     assert config.distributed_type == "MULTI_GPU" and config.num_processes > 1 and config.use_cpu == on_cpu
 
 
-def batch_size(size: int) -> list[str]:
-    return [f"stages.{stage}.batch_size={size}" for stage in ("metadata", "emotion")]
+def settings(size: int) -> list[str]:
+    """Batches of this size, and six rows to validate on: two processes have to fill their last batches."""
+    return ["data.validation=speaker", *(f"stages.{stage}.batch_size={size}" for stage in ("metadata", "emotion"))]
 
 
 @pytest.fixture(scope="module")
 def one_process(recipe_file, steady_settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "run"
-    run_stages(load_recipe(str(recipe_file), [*steady_settings, *batch_size(4)]), folder)
+    run_stages(load_recipe(str(recipe_file), [*steady_settings, *settings(4)]), folder)
     return folder
 
 
@@ -37,7 +38,7 @@ def two_processes(recipe_file, steady_settings, tmp_path_factory):
     """The same with half the batch in each of two processes, started by the command of the documentation."""
     folder = tmp_path_factory.mktemp("two") / "run"
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", TWO_PROCESSES]
-    program = ["-m", "ser_meta.training", "train", recipe_file, *steady_settings, *batch_size(2), "--output", folder]
+    program = ["-m", "ser_meta.training", "train", recipe_file, *steady_settings, *settings(2), "--output", folder]
     command = [*launch, "--main_process_port", free_port(), *program, "--json"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder.parent, timeout=600)
     assert done.returncode == 0, done.stderr[max(0, done.stderr.find("Traceback")) :][:6_000]  # the first to fail
@@ -51,21 +52,26 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def logs(run: Path) -> list[dict]:
+def logs(run: Path, key: str = "loss") -> list[dict]:
     state = json.loads((run / "state.json").read_text())
-    return [entry for stage in state.values() for entry in stage["log"] if "loss" in entry]
+    return [entry for stage in state.values() for entry in stage["log"] if key in entry]
 
 
 def test_two_processes_log_the_losses_of_one(one_process, two_processes):
     stages = json.loads((two_processes / "state.json").read_text()).values()
     assert [stage["processes"] for stage in stages] == [2, 2]
     expected, logged = logs(one_process), logs(two_processes)
-    assert len(expected) == len(logged) == 24
+    assert len(expected) == len(logged) == 20
     for one, two in zip(expected, logged, strict=True):
         names = {name for name in one if name.startswith("loss")}
         assert len(names) >= 5 and {name: two[name] for name in names} == pytest.approx(
             {name: one[name] for name in names}, abs=1e-4
         )
+
+
+def test_two_processes_validate_as_one(one_process, two_processes):
+    losses = [[entry["eval_loss"] for entry in logs(run, "eval_loss")] for run in (one_process, two_processes)]
+    assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
 def test_two_processes_end_with_the_weights_and_predictions_of_one(one_process, two_processes):

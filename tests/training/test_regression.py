@@ -3,6 +3,7 @@
 import csv
 import json
 from copy import deepcopy
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 
@@ -126,6 +127,23 @@ def test_a_step_weighs_each_batch_by_its_labelled_rows(recipe, tmp_path):
     counts = {"emotion": torch.tensor(12), "valence": torch.tensor(10)}  # of two batches of a step
     expected = losses["emotion"] * 6 / 12 + 0.5 * losses["valence"] * 5 / 10
     torch.testing.assert_close(trainer.compute_loss(trainer.model, batch, num_items_in_batch=counts), expected)
+
+
+@pytest.mark.parametrize("size", [1, 5, 18])
+def test_the_loss_of_a_side_is_that_of_all_its_numbers_together(recipe, tmp_path, size):
+    prepared = prepare(recipe)
+    stage = replace(recipe.stages["emotion"], batch_size=size)
+    trainer = SerMetaTrainer(
+        loss_weights={"valence": 0.5},
+        encoder_learning_rate=1e-4,
+        model=prepared.new_model(),
+        args=training_arguments(recipe, stage, tmp_path, 18, validates=False),
+        processing_class=prepared.processor,
+        data_collator=SpeechCollator(prepared.processor, prepared.tasks),
+    )
+    table, loss = trainer.predict_table(prepared.side("test"))
+    ccc = evaluate_predictions(table, TASKS)["valence"]["ccc"]
+    assert loss == pytest.approx(0.5 * (1 - ccc), abs=1e-6)
 
 
 def test_a_number_on_another_scale_is_refused(recipe):

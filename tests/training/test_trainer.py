@@ -167,6 +167,21 @@ def test_predictions_come_in_the_datasets_order_whatever_the_batch(make_trainer,
     assert table["transcript_predicted"].map(type).eq(str).all()
 
 
+def test_the_loss_of_a_side_does_not_depend_on_how_its_rows_fall_into_batches(make_trainer, prepared):
+    rows = prepared.side("test")
+    gender = [value if place in (0, 5, 6) else None for place, value in enumerate(rows["gender"])]
+    text = [value if place != 3 else None for place, value in enumerate(rows["transcript"])]
+    few = rows.remove_columns(["gender", "transcript"]).add_column("gender", gender).add_column("transcript", text)
+    trainer = make_trainer(batch_size=5)
+    model = trainer.model.eval()
+    losses = losses_by_hand(model, trainer.data_collator.without_speed()([few[row] for row in range(len(few))]))
+    expected = sum(trainer.loss_weights[name] * loss for name, loss in losses.items()).item()
+    assert set(trainer.loss_weights) - set(losses) == {"speaker"}  # nobody here was trained on
+    for size in (1, 5, 12):
+        trainer = make_trainer(batch_size=size)
+        assert trainer.evaluate(few)["eval_loss"] == pytest.approx(expected, rel=1e-4), size
+
+
 def test_evaluation_names_every_task_that_the_stage_trains(make_trainer, prepared):
     trainer = make_trainer(loss_weights={"emotion": 1.0, "gender": 1.0, "speaker": 1.0, "transcript": 0.1})
     metrics = trainer.evaluate(prepared.side("test"))
