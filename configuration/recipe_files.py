@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, GrammarParseError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from . import written
 from .errors import UserError
 from .recipe import SINGLE_CORPUS, Recipe
 from .recipe_checks import check_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
-DEEPEST = 20  # lists and mappings inside each other
 DEFAULT_BATCH_SIZE = 4  # the paper's section III-B
 
 
@@ -33,7 +33,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     """
     where = f"recipe {name_or_path}"
     with _errors_told(where):
-        given = _change(_read(name_or_path), read_settings(overrides or []))
+        given = _change(_read(name_or_path), read_settings(overrides or [], Recipe))
     return _typed(Recipe, given, where)
 
 
@@ -70,13 +70,26 @@ def _errors_told(where: str) -> Iterator[None]:
         raise UserError(f"{where}: {key} {str(error).splitlines()[0]}") from error
 
 
-def read_settings(settings: list[str]) -> DictConfig:
-    """Settings such as `stages.emotion.epochs=20`, each value read as YAML; `UserError` for one that is none."""
+def read_settings(settings: list[str], kind: Any = Any) -> DictConfig:
+    """Settings such as `stages.emotion.epochs=20`, each value read as YAML by its type within `kind`, see `written`.
+
+    Raises:
+        UserError: a setting without a value, or with one that is no YAML.
+    """
+    parts = [_read_setting(setting, kind) for setting in settings]
+    return OmegaConf.merge({}, *parts)
+
+
+def _read_setting(setting: str, kind: Any) -> dict[str, Any]:
+    name, equals, value = setting.partition("=")
+    if not (name and equals):
+        raise UserError(f"{setting!r} is no setting: write it as key=value")
+    keys = name.replace("[", ".").replace("]", "").split(".")
     try:
-        read = OmegaConf.from_dotlist(settings)
-    except (yaml.YAMLError, GrammarParseError) as error:
-        raise UserError(f"{' '.join(settings)} is no YAML: {' '.join(str(error).split())}: quote the value") from error
-    _refuse_interpolations(OmegaConf.to_container(read), "the settings")
+        read = written.nested(keys, written.read(value, written.kind_at(kind, keys)))
+    except yaml.YAMLError as error:
+        raise UserError(f"{setting} is no YAML: {' '.join(str(error).split())}: quote the value") from error
+    _refuse_interpolations(read, "the settings")
     return read
 
 
@@ -99,7 +112,7 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> DictConfig:
         raise UserError(f"no such recipe: {name_or_path}: give a YAML file, or one of {', '.join(recipe_names())}")
     if path.resolve() in changes:
         raise UserError(f"recipe {path} extends itself: let one of its chain extend another recipe, or none")
-    recipe = OmegaConf.create(read_yaml(path, f"recipe {path}"))
+    recipe = OmegaConf.create(read_yaml(path, f"recipe {path}", Recipe))
     extends = recipe.pop("extends", None)
     if extends is None:
         return recipe
@@ -110,34 +123,22 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> DictConfig:
     return _change(_read(extended, (*changes, path.resolve())), recipe)
 
 
-def read_yaml(path: Path, where: str) -> dict[str, Any]:
-    """A file with one mapping; `UserError`, beginning with `where`, for anything else and what takes gigabytes."""
+def read_yaml(path: Path, where: str, kind: Any = Any) -> dict[str, Any]:
+    """A file with one mapping, read by its type `kind`, see `written`.
+
+    Raises:
+        UserError: beginning with `where`, for anything else and for what takes gigabytes.
+    """
     try:
-        _check_form(path, where)
-        read = OmegaConf.load(path)
-    except UserError:
-        raise
+        values = written.read(path.read_text(encoding="utf-8-sig"), kind)
     except FileNotFoundError as error:
         raise UserError(f"{where}: there is no such file") from error
-    except Exception as error:  # YAML's own errors have no common name that OmegaConf exports
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(read, DictConfig):
+    if not isinstance(values, dict):
         raise UserError(f"{where} holds no mapping: write it as keys with values")
-    values = OmegaConf.to_container(read)
     _refuse_interpolations(values, where)
     return values
-
-
-def _check_form(path: Path, where: str) -> None:
-    """Refuses YAML of which little stands for gigabytes or minutes: lists that repeat lists, and deep nesting."""
-    depth = 0
-    with path.open(encoding="utf-8") as file:
-        for event in yaml.parse(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent):
-                raise UserError(f"{where} repeats parts of itself by * aliases: write them out")
-            if depth > DEEPEST:
-                raise UserError(f"{where} is nested more than {DEEPEST} levels deep: nothing needs that")
 
 
 def _refuse_interpolations(value: Any, where: str) -> None:

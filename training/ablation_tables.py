@@ -50,6 +50,14 @@ class AblationTable:
         return f"table-{self.name}" if side == "test" else f"table-{self.name}-{side}"
 
 
+@dataclass
+class TableFile:
+    """What a table's file holds: a title, and by row what it changes of the recipe."""
+
+    title: Any
+    rows: dict[str, Recipe]
+
+
 def find_table(name: str) -> AblationTable:
     """One of the paper's tables, "1" to "4", or that of a YAML file.
 
@@ -153,7 +161,7 @@ def _read_table(path: Path) -> AblationTable:
     where = f"table {path}"
     if path.stem in PAPERS:
         raise UserError(f"{where} has the name of one of the paper's tables: give the file another one")
-    table = read_yaml(path, where)
+    table = read_yaml(path, where, TableFile)
     title, changes = table.pop("title", None), table.pop("rows", None)
     if table:
         raise UserError(f"{where} has {next(iter(table))!r}: it must have a title and rows, and nothing else")
