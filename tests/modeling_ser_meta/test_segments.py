@@ -5,13 +5,39 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from ser_meta.modeling_ser_meta.segments_ser_meta import best_path, merged_segments, regions, weights
+from ser_meta.modeling_ser_meta.segments_ser_meta import best_path, merged_segments, own_frames, regions, weights
+from ser_meta.modeling_ser_meta.windows_ser_meta import cut_recording
 
 
 def test_each_moment_belongs_to_one_piece():
     assert regions([(0, 4)]) == [(0, 4)]
     assert regions([(0, 4), (2, 6), (3, 7)]) == [(0, 3), (3, 4.5), (4.5, 7)]
     assert regions([(0, 4), (6, 10)]) == [(0, 4), (6, 10)]
+    # of unequal length, with and without an overlap
+    assert regions([(0, 4), (4, 4.6)]) == [(0, 4), (4, 4.6)]
+    assert regions([(0, 0.6), (0.6, 4.6)]) == [(0, 0.6), (0.6, 4.6)]
+    assert regions([(0, 4), (3, 4.5)]) == [(0, 3.5), (3.5, 4.5)]
+
+
+def test_all_that_is_heard_is_answered_for_once():
+    """Long and short stretches of sound between pauses, some with an overlap of windows."""
+    rate, chance = 1_000, np.random.default_rng(0)
+    sounds = [chance.normal(0, 0.1, round(seconds * rate)) for seconds in (3.8, 0.4, 9.7, 0.3, 3.8, 0.5, 6.1)]
+    recording = np.concatenate([part for sound in sounds for part in (sound, np.zeros(600))]).astype(np.float32)
+    for window, hop in ((None, None), (4, 4), (4, 1), (5, 3)):
+        pieces = list(cut_recording([recording], rate, window, hop))
+        ends = [(piece.start, piece.start + len(piece.samples)) for piece in pieces]
+        spans = regions([(start / rate, end / rate) for start, end in ends])
+        heard = np.zeros(len(recording), dtype=int)
+        for start, end in ends:
+            heard[start:end] = 1
+        answered = np.zeros(len(recording), dtype=int)
+        # a frame a sample: each with the number of its sample
+        for (start, end), span in zip(ends, spans, strict=True):
+            own = own_frames(np.arange(start, end), (start / rate, end / rate), span)
+            np.add.at(answered, own, 1)
+        assert len({end - start for start, end in ends}) > 1
+        np.testing.assert_array_equal(answered, heard)
 
 
 def test_a_confident_and_a_longer_piece_weigh_more():
