@@ -26,7 +26,7 @@ def _register() -> None:
     from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoProcessor
     from transformers.pipelines import PIPELINE_REGISTRY
 
-    from .configuration_ser_meta import SerMetaConfig
+    from .configuration_ser_meta import PIPELINE_TASK, SerMetaConfig
     from .modeling_ser_meta import SerMetaModel
     from .pipeline_ser_meta import SpeechEmotionPipeline
     from .processing_ser_meta import SerMetaProcessor
@@ -35,9 +35,9 @@ def _register() -> None:
     for auto_class in (AutoModel, AutoModelForAudioClassification):
         auto_class.register(SerMetaConfig, SerMetaModel, exist_ok=True)
     AutoProcessor.register(SerMetaConfig, SerMetaProcessor, exist_ok=True)
-    if "speech-emotion-recognition" not in PIPELINE_REGISTRY.get_supported_tasks():
+    if PIPELINE_TASK not in PIPELINE_REGISTRY.get_supported_tasks():
         PIPELINE_REGISTRY.register_pipeline(
-            "speech-emotion-recognition",
+            PIPELINE_TASK,
             pipeline_class=SpeechEmotionPipeline,
             pt_model=AutoModelForAudioClassification,
             type="audio",

@@ -1,10 +1,47 @@
 """The configuration of a ser-meta model: its speech encoder, its tasks, and how the paper's modules join them."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from math import inf
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
+
+if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers brings the files that its file names
+    from .audio_ser_meta import read_audio  # noqa: F401
+    from .encoder_ser_meta import build_encoder  # noqa: F401
+    from .loading_ser_meta import load_backbone  # noqa: F401
+    from .losses_ser_meta import classification_loss  # noqa: F401
+    from .modeling_ser_meta import SerMetaModel  # noqa: F401
+    from .modules_ser_meta import TaskHead  # noqa: F401
+    from .padding_ser_meta import mask_of  # noqa: F401
+    from .pipeline_ser_meta import SpeechEmotionPipeline  # noqa: F401
+    from .processing_ser_meta import SerMetaProcessor  # noqa: F401
+    from .segments_ser_meta import regions  # noqa: F401
+    from .windows_ser_meta import cut_recording  # noqa: F401
+
+if __name__.startswith("transformers_modules.") and "SerMetaConfig" in globals():
+    # Older releases of Transformers keep the code of local folders by the folders' last name, and run what has changed
+    # once more in the same module, beside files that have not: half of one version and half of another.
+    raise ImportError(
+        "a model with another version of its code was loaded in this process from a folder of the same name: "
+        "rename one of the folders, or load them in two processes"
+    )
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_ser_meta.SerMetaConfig",
+    "AutoModel": "modeling_ser_meta.SerMetaModel",
+    "AutoModelForAudioClassification": "modeling_ser_meta.SerMetaModel",
+}
+PIPELINE_TASK = "speech-emotion-recognition"
+CUSTOM_PIPELINES = {
+    PIPELINE_TASK: {
+        "impl": "pipeline_ser_meta.SpeechEmotionPipeline",
+        "pt": ["AutoModelForAudioClassification"],
+        "type": "audio",
+    }
+}
 
 BLANK = 0  # CTC's, and the tokenizer's padding
 LATIN_CHARACTERS = 30  # blank, unknown, word boundary, apostrophe, A to Z
@@ -150,6 +187,15 @@ class SerMetaConfig(PretrainedConfig):
         super().__init__(
             id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)}, **kwargs
         )
+
+    def save_pretrained(self, save_directory: str | PathLike, **options) -> None:
+        """As Transformers', with what `trust_remote_code` needs: the code of this folder, and which class is whose.
+
+        Every model is saved with its config. What a config was loaded with is not enough: each Auto class and each
+        pipeline that loads it would leave its own entry alone.
+        """
+        self.auto_map, self.custom_pipelines = dict(AUTO_MAP), deepcopy(CUSTOM_PIPELINES)
+        super().save_pretrained(save_directory, **options)
 
     @property
     def auxiliary_tasks(self) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -24,6 +25,13 @@ from .modules_ser_meta import (
     WeightedSum,
 )
 from .padding_ser_meta import mask_of
+
+if TYPE_CHECKING:  # never run: Transformers saves, with a model, the files that this one names
+    from .audio_ser_meta import read_audio  # noqa: F401
+    from .pipeline_ser_meta import SpeechEmotionPipeline  # noqa: F401
+    from .processing_ser_meta import SerMetaProcessor  # noqa: F401
+    from .segments_ser_meta import regions  # noqa: F401
+    from .windows_ser_meta import cut_recording  # noqa: F401
 
 
 @dataclass
@@ -229,13 +237,6 @@ class SerMetaModel(PreTrainedModel):
         if name_or_path is not None:
             _refuse_pickled_weights(Path(name_or_path, options.get("subfolder") or ""))
         return super().from_pretrained(name_or_path, *arguments, **{**options, "use_safetensors": True})
-
-    def save_pretrained(self, save_directory: str | PathLike, **options) -> None:
-        """Saves weights (safetensors only), config and, for `trust_remote_code`, the code of this folder."""
-        self.config.auto_map = {
-            "AutoModelForAudioClassification": f"{Path(__file__).stem}.{type(self).__name__}",
-        }
-        super().save_pretrained(save_directory, **options)
 
     def freeze_feature_encoder(self) -> list[str]:
         """Freezes the convolutional front; returns the names of the frozen parameters."""

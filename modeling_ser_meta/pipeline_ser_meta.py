@@ -1,6 +1,7 @@
 """`pipeline("speech-emotion-recognition", ...)`: a recording in, its emotion over time with its metadata out."""
 
 from collections.abc import Iterable, Iterator
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ class SpeechEmotionPipeline(ChunkPipeline):
     _load_tokenizer = False
     _load_feature_extractor = False
     _load_image_processor = False
+
+    def save_pretrained(self, save_directory: str | PathLike, **options) -> None:
+        """As Transformers', with the processor."""
+        super().save_pretrained(save_directory, **options)
+        self.processor.save_pretrained(save_directory, **options)
 
     def _sanitize_parameters(
         self,

@@ -15,7 +15,6 @@ from transformers import TrainingArguments
 from ..configuration.run_folder import RunFolder, moved_into_place, write_json
 from ..hub_cards.card import write_card
 from ..hub_cards.plots import plot_confusion, plot_training_curves
-from ..modeling_ser_meta import SpeechEmotionPipeline
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .baseline import logistic_regression_yardstick
@@ -166,7 +165,7 @@ def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: 
 
 def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, folder: Path) -> None:
     """Weights, config, processor, and the code that `trust_remote_code` and the pipeline need."""
-    SpeechEmotionPipeline(model=model, processor=processor).save_pretrained(folder)
+    model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 

@@ -12,12 +12,10 @@ import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
-from transformers.dynamic_module_utils import custom_object_save
 
 from ..hub_cards.card import render_card
 from ..modeling_ser_meta.losses_ser_meta import concordance_loss, labelled_rows
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
 from .batches import DurationBoundedBatches, LengthGroupedUtterances
 from .checkpoints import WholeCheckpoints
 from .dropout import fast_dropout
@@ -26,9 +24,6 @@ from .environment import environment
 from .metrics import evaluate_predictions, flatten
 from .predictions import predictions_table, reduce_outputs
 from .safeguards import FiniteSteps, NamedBatches, leave_out_repeats
-
-PIPELINE, PIPELINE_MODEL = "speech-emotion-recognition", "AutoModelForAudioClassification"
-PIPELINE_CLASS = f"{SpeechEmotionPipeline.__module__.split('.')[-1]}.{SpeechEmotionPipeline.__name__}"
 
 
 class SerMetaTrainer(WholeCheckpoints, Trainer):
@@ -79,7 +74,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             groups: dict[tuple[bool, bool], list] = {}
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    groups.setdefault(("encoder." in name, name in decayed), []).append(parameter)
+                    groups.setdefault((name.startswith("encoder."), name in decayed), []).append(parameter)
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args, model)
             self.optimizer = optimizer_class(
                 [
@@ -235,14 +230,6 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             repository, revision = self.hub_model_id or f"./{folder.name}", self.args.hub_revision or "main"
             card = render_card(config, report, repository=repository, revision=revision)
             (folder / "README.md").write_text(card, encoding="utf-8")
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        """The Trainer's, with the pipeline and its code, so that all it saves is ready for the Hub."""
-        config = self.accelerator.unwrap_model(self.model).config
-        config.custom_pipelines = {PIPELINE: {"impl": PIPELINE_CLASS, "pt": [PIPELINE_MODEL], "type": "audio"}}
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            custom_object_save(SpeechEmotionPipeline, output_dir or self.args.output_dir)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # the Trainer takes only weights and config along, and without the code and a card no one can use them

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForAudioClassification, AutoProcessor, Wav2Vec2FeatureExtractor
+from transformers import (
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoProcessor,
+    Wav2Vec2FeatureExtractor,
+    dynamic_module_utils,
+)
 
 import ser_meta.modeling_ser_meta as room
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
@@ -21,7 +27,9 @@ FRESH_PROCESS = """
 import json, sys
 sys.modules["ser_meta"] = None
 import numpy as np
-from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoProcessor, pipeline
+from transformers import (
+    AutoConfig, AutoModel, AutoModelForAudioClassification, AutoProcessor, Trainer, TrainingArguments, pipeline
+)
 
 folder, trusted = sys.argv[1], {"trust_remote_code": True}
 arrays = [np.load(f"{folder}/{name}.npy") for name in ("long", "short")]
@@ -33,12 +41,38 @@ results["labels"] = batch.pop("labels").tolist()
 for auto_class in (AutoModel, AutoModelForAudioClassification):
     model = auto_class.from_pretrained(folder, **trusted).eval()
     results[auto_class.__name__] = [type(model).__module__, model(**batch).logits.tolist()]
+    model.save_pretrained(f"{folder}/by-{auto_class.__name__}")
+    processor.save_pretrained(f"{folder}/by-{auto_class.__name__}")
 ours = pipeline("speech-emotion-recognition", model=folder, **trusted)
 results["ours"] = ours([dict(r) for r in recordings], batch_size=2)
 stock = pipeline("audio-classification", model=folder, **trusted)
 results["stock"] = [stock(arrays[0].copy()), *stock([array.copy() for array in arrays], batch_size=2)]
-model.save_pretrained(f"{folder}/again")
-processor.save_pretrained(f"{folder}/again")
+ours.save_pretrained(f"{folder}/by-pipeline")
+arguments = TrainingArguments(f"{folder}/trainer", report_to="none", use_cpu=True)
+Trainer(model, arguments, processing_class=processor).save_model(f"{folder}/by-Trainer")
+print(json.dumps(results))
+"""
+SAVED_AGAIN = ("by-AutoModel", "by-AutoModelForAudioClassification", "by-pipeline", "by-Trainer")
+ANOTHER_PROCESS = """
+import json, sys
+sys.modules["ser_meta"] = None
+import numpy as np
+from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoProcessor, pipeline
+
+trusted, results = {"trust_remote_code": True}, {}
+folder = sys.argv[1]
+for name in sys.argv[2:]:
+    saved = f"{folder}/{name}"
+    arrays = [np.load(f"{folder}/{length}.npy") for length in ("long", "short")]
+    batch = AutoProcessor.from_pretrained(saved, **trusted)(arrays, sampling_rate=16_000)
+    recordings = [{"array": array, "sampling_rate": 16_000} for array in arrays]
+    results[name] = {
+        "tasks": list(AutoConfig.from_pretrained(saved, **trusted).tasks),
+        "ours": pipeline("speech-emotion-recognition", model=saved, **trusted)(recordings, batch_size=2),
+    }
+    for auto_class in (AutoModel, AutoModelForAudioClassification):
+        model = auto_class.from_pretrained(saved, **trusted).eval()
+        results[name][auto_class.__name__] = model(**batch).logits.tolist()
 print(json.dumps(results))
 """
 
@@ -60,10 +94,14 @@ def folder(make_model, tone, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def fresh(folder, tmp_path_factory) -> dict:
-    home = tmp_path_factory.mktemp("home")
+    return run_elsewhere(FRESH_PROCESS, tmp_path_factory.mktemp("home"), str(folder))
+
+
+def run_elsewhere(program: str, home: Path, *arguments: str) -> dict:
+    """What a program prints in a process that has nothing in its caches, and knows nothing of this package."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "HF_MODULES_CACHE": str(home / "modules")}
-    command = [sys.executable, "-c", FRESH_PROCESS, str(folder)]
+    command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -101,13 +139,54 @@ def test_the_stock_pipeline_of_a_fresh_process(fresh):
         assert by_label(scores) == pytest.approx(by_label(ours["emotion"]), abs=1e-4)
 
 
-def test_what_a_fresh_process_saves_is_whole_again(folder, fresh):
-    saved = {path.name for path in (folder / "again").iterdir()}
-    pipelines = {f"{name}_ser_meta.py" for name in ("pipeline", "audio", "windows", "segments")}
-    assert {path.name for path in FILES} - pipelines <= saved
-    loaded = SerMetaModel.from_pretrained(folder / "again")
-    for name, parameter in SerMetaModel.from_pretrained(folder).named_parameters():
-        assert torch.equal(loaded.get_parameter(name), parameter), name
+def test_what_a_fresh_process_saves_is_used_like_what_it_loaded(folder, fresh, tmp_path):
+    """By each Auto class, by a pipeline and by the stock Trainer: whatever was loaded, all of it is saved."""
+    for name in SAVED_AGAIN:
+        assert {path.name for path in FILES} <= {path.name for path in (folder / name).iterdir()}, name
+    for name, results in run_elsewhere(ANOTHER_PROCESS, tmp_path, str(folder), *SAVED_AGAIN).items():
+        assert results["tasks"] == fresh["tasks"], name
+        assert results["ours"] == fresh["ours"], name
+        for auto_class in ("AutoModel", "AutoModelForAudioClassification"):
+            assert results[auto_class] == fresh[auto_class][1], name
+
+
+TWO_VERSIONS = """
+import json, sys
+sys.modules["ser_meta"] = None
+import torch
+from transformers import AutoModel
+
+waveform, results = torch.zeros(1, 16_000), []
+for folder in sys.argv[1:]:
+    try:
+        model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
+        results.append(model(waveform).logits.abs().max().item())
+    except ImportError as error:
+        results.append(str(error))
+print(json.dumps(results))
+"""
+
+
+@pytest.mark.parametrize("changed", ["modeling_ser_meta", "modules_ser_meta"])
+def test_two_versions_of_the_code_in_folders_of_one_name(changed, make_model, tmp_path):
+    """Each model runs its own code or, where Transformers would mix them, none."""
+    folders = [tmp_path / which / "model" for which in ("first", "second", "third")]
+    for folder in folders:
+        make_model("wav2vec2").save_pretrained(folder)
+    file = folders[1] / f"{changed}.py"
+    code = file.read_text(encoding="utf-8")
+    changes = {
+        "modeling_ser_meta": ("logits = self.classifier(embeddings)", "logits = 0 * self.classifier(embeddings)"),
+        "modules_ser_meta": ("return self.output(attended), weights", "return 0 * self.output(attended), weights"),
+    }
+    assert code.count(changes[changed][0]) == 1
+    file.write_text(code.replace(*changes[changed]), encoding="utf-8")
+    first, second, third = run_elsewhere(TWO_VERSIONS, tmp_path, *map(str, folders))
+    assert third == first > 0
+    if hasattr(dynamic_module_utils, "_compute_local_source_files_hash"):
+        assert second == 0 if changed == "modeling_ser_meta" else second not in (first, 0)
+    else:
+        assert "folder of the same name" in second
 
 
 def test_with_the_package_installed_no_remote_code_is_needed(folder):
