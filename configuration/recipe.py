@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 VALIDATIONS = ("none", "random", "session", "speaker", "split")
-SINGLE_CORPUS = ("corpus", "root", "options", "label_map", "quarantine")
+SINGLE_CORPUS = ("corpus", "root", "options", "label_map", "quarantine", "leave_out_missing")
 FOLDS = ("speaker", "session", "corpus", "split")
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 CLASS_WEIGHTS = ("balanced",)
@@ -36,6 +36,7 @@ class CorpusRecipe:
         label_map: by task, from the corpus's label to the shared one. A label that is not named stays as it is. Null
             drops the utterance where the task is the target, and otherwise only makes the value a missing one.
         quarantine: a file of `ser-meta check --quarantine`, whose utterances are on no side; null leaves none out.
+        leave_out_missing: leave out the rows whose recording is not there, instead of refusing the corpus.
     """
 
     corpus: str = MISSING
@@ -43,6 +44,7 @@ class CorpusRecipe:
     options: dict[str, Any] = field(default_factory=dict)
     label_map: dict[str, dict[str, str | None]] = field(default_factory=dict)
     quarantine: str | None = None
+    leave_out_missing: bool = False
 
 
 @dataclass
@@ -50,8 +52,8 @@ class DataRecipe:
     """What is learned from, and who is on which side.
 
     Args:
-        corpus, root, options, label_map, quarantine: of a single corpus; see `CorpusRecipe`.
-        corpora: several instead, each with those five. Utterances, speakers and sessions then bear their corpus's
+        corpus, root, options, label_map, quarantine, leave_out_missing: of a single corpus; see `CorpusRecipe`.
+        corpora: several instead, each with those six. Utterances, speakers and sessions then bear their corpus's
             name, as in `ravdess:01`, and a column `corpus` tells it.
         folds: what a fold is made of: `speaker`, `session`, with several corpora `corpus`, or `split`: the corpus's
             own sides, of which `train` is learned from and any but `train` and `validation` is a fold.
@@ -71,6 +73,7 @@ class DataRecipe:
     options: dict[str, Any] = field(default_factory=dict)
     label_map: dict[str, dict[str, str | None]] = field(default_factory=dict)
     quarantine: str | None = None
+    leave_out_missing: bool = False
     corpora: list[CorpusRecipe] = field(default_factory=list)
     folds: str = "speaker"
     group_size: int = 1

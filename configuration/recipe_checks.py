@@ -49,6 +49,17 @@ def check_recipe(recipe: Recipe) -> None:
             _positive(f"baseline.{key}", rate)
     for name, stage in recipe.stages.items():
         _check_stage(f"stages.{name}", stage, tasks, recipe.data.validation)
+    _check_centering(recipe)
+
+
+def _check_centering(recipe: Recipe) -> None:
+    """Means of the encoder's states would no longer be theirs where it changes."""
+    trained = [name for name, stage in recipe.stages.items() if stage.freeze_layers != "all"]
+    if recipe.model.center_by and trained:
+        raise UserError(
+            f"model.center_by={list(recipe.model.center_by)} needs an encoder that stays as it is: "
+            f"set stages.{trained[0]}.freeze_layers=all"
+        )
 
 
 def _check_corpora(data: DataRecipe) -> None:

@@ -32,7 +32,8 @@ from ser_meta.hub_cards.study_page import with_interval
 from ser_meta.training.centering import centering_protocol
 from ser_meta.training.environment import environment
 from ser_meta.training.judgement import report_on
-from ser_meta.training.preparation import Preparation, find_folds, prepare
+from ser_meta.training.plan import find_folds
+from ser_meta.training.preparation import Preparation, prepare
 
 ALL_LAYERS = "all layers"
 REGULARISATION = 0.01  # the same for every layer and corpus: a whole encoder has as many states as a corpus utterances

@@ -18,7 +18,7 @@ from .ablation_tables import OURS, AblationTable, find_table, folder_name
 from .crossval import FoldRun, judge_runs, plan_runs, read_predictions, train_runs
 from .environment import environment
 from .paper import PAPER_TABLES
-from .preparation import find_folds
+from .plan import find_folds
 from .progress import is_main_process, wait_for_main_process
 from .stages import first_stage_recipe
 from .statistics import mcnemar, paired_difference

@@ -10,7 +10,6 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from ..configuration.errors import UserError
-from ..configuration.recipe import Recipe
 from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .collator import SpeechCollator
@@ -96,16 +95,6 @@ def centering_protocol(columns: Sequence[str]) -> dict[str, str]:
         return {}
     groups = " and ".join(columns)
     return {"states_centred_by": f"{groups}, over all recordings of the same, test recordings too, without labels"}
-
-
-def check_centering(recipe: Recipe) -> None:
-    """Refuses `model.center_by` where the encoder changes: means of its states would no longer be theirs."""
-    trained = [name for name, stage in recipe.stages.items() if stage.freeze_layers != "all"]
-    if recipe.model.center_by and trained:
-        raise UserError(
-            f"model.center_by={list(recipe.model.center_by)} needs an encoder that stays as it is: "
-            f"set stages.{trained[0]}.freeze_layers=all"
-        )
 
 
 def _batches(dataset: Dataset) -> Iterator[list[dict[str, Any]]]:

@@ -9,7 +9,6 @@ import torch
 from datasets import Dataset
 from tqdm import tqdm
 
-from ..configuration.errors import UserError
 from ..modeling_ser_meta.audio_ser_meta import read_audio, trim_silence
 from ..modeling_ser_meta.losses_ser_meta import MISSING
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
@@ -76,46 +75,3 @@ class SpeechCollator:
             return torch.tensor([nan if value is None else float(value) for value in values])
         ids = self.label_ids[name]
         return torch.tensor([ids.get(value, MISSING) for value in values])
-
-
-def check_labels(dataset: Any, tasks: Mapping[str, Mapping], unseen: tuple[str, ...] = ("speaker",)) -> None:
-    """Refuses labels that a task does not have, and numbers far off its range.
-
-    Args:
-        dataset: rows of a corpus.
-        tasks: of the model's config.
-        unseen: tasks that may meet new labels on another side.
-
-    Raises:
-        UserError: naming the task, the label and an utterance that has it.
-    """
-    for name, task in tasks.items():
-        if task["kind"] == "ctc" or name in unseen or name not in dataset.column_names:
-            continue
-        refuse = _refuse_number if task["kind"] == "regression" else _refuse_label
-        for utterance, label in zip(dataset["utterance_id"], dataset[name], strict=True):
-            if label is not None:
-                refuse(utterance, name, label, task)
-
-
-def _refuse_label(utterance: str, name: str, label: str, task: Mapping[str, Any]) -> None:
-    if label not in task["labels"]:
-        raise UserError(
-            f"utterance {utterance} has the {name} {label!r}, which is not among the task's labels "
-            f"{', '.join(task['labels'])}: map or leave out that label"
-        )
-
-
-def _refuse_number(utterance: str, name: str, value: float | str, task: Mapping[str, Any]) -> None:
-    """Corpora have a few ratings a little off their own scale; what lies farther is on another one."""
-    low, high = task["range"]
-    slack = (high - low) / 4
-    try:
-        near = low - slack <= float(value) <= high + slack
-    except ValueError:
-        near = False
-    if not near:
-        raise UserError(
-            f"utterance {utterance} has the {name} {value!r}, which is no number on the task's scale from {low:g} to "
-            f"{high:g}: mend it, or give its scale as model.ranges.{name}=[lowest, highest]"
-        )

@@ -23,7 +23,8 @@ from ..hub_cards.study import write_study
 from .environment import environment
 from .interruption import leaving_on_signals
 from .judgement import report_on
-from .preparation import find_folds, prepare
+from .plan import find_folds
+from .preparation import prepare
 from .progress import is_main_process, processes, say, wait_for_main_process
 from .stages import run_stages, train_first_stage
 

@@ -10,8 +10,9 @@ from ..configuration.recipe_files import read_settings
 from ..configuration.run_folder import read_json
 from .centering import CenteringCollator, centering_protocol, group_means
 from .collator import SpeechCollator
-from .corpora import load_corpus
+from .corpora import load_rows
 from .corpora.mixture import scale_ratings, value_ranges
+from .corpora.recordings import require_recordings
 from .durations import check_durations, recording_durations
 from .environment import environment
 from .judgement import predict_dataset, report_on
@@ -27,8 +28,9 @@ def evaluate_model(
         the report: metrics, slices, and what they were measured on.
     """
     model, processor = load_model(folder)
-    dataset = load_corpus(corpus, root, **OmegaConf.to_container(read_settings(options)))
-    dataset = scale_ratings(dataset, corpus, value_ranges(model.config.tasks))
+    rows = load_rows(corpus, root, **OmegaConf.to_container(read_settings(options)))
+    require_recordings(rows, corpus)
+    dataset = scale_ratings(rows, corpus, value_ranges(model.config.tasks)).dataset()
     if split is not None:
         dataset = _side(dataset, split, side)
     durations = recording_durations(dataset)

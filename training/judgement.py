@@ -20,9 +20,10 @@ from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .baseline import logistic_regression_yardstick
 from .calibration import calibrated, fit_on
 from .centering import centering_protocol
-from .collator import SpeechCollator, check_labels
+from .collator import SpeechCollator
 from .durations import recording_durations
 from .environment import environment
+from .labels import check_labels
 from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
 from .preparation import SIDES, Preparation

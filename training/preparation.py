@@ -1,12 +1,11 @@
-"""From a recipe to what a run needs: the corpus on its sides, the tasks with their labels, the model."""
+"""From the plan of a run to what it needs of torch and datasets: recordings, processor, model, batches."""
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import torch
-from datasets import Dataset, Value
+from datasets import Dataset
 from transformers import set_seed
 
 from ..configuration.errors import UserError
@@ -14,15 +13,13 @@ from ..configuration.recipe import ModelRecipe, Recipe, StageRecipe
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .augmentation import SpeedPerturbation
-from .centering import CenteringCollator, Group, check_centering, group_means
+from .centering import CenteringCollator, Group, group_means
 from .checking.duplicates import refuse_shared_recordings
-from .collator import SpeechCollator, check_labels
-from .corpora.mixture import load_corpora
+from .collator import SpeechCollator
 from .durations import recording_durations
-from .folds import assign_folds, find_fold, fold_names, require_emotions, split
 from .frozen import FrozenStates, FrozenStatesCollator, kept_depth
+from .plan import Plan, encoder_path, plan_run, shorten
 
-PACKAGED_ENCODERS = {"demo-encoder": Path(__file__).parent / "demo_encoder"}
 SIDES = ("train", "validation", "test")
 
 
@@ -120,93 +117,22 @@ class Preparation:
         return {name: [ids[row] for row in self.sides[name]] for name in SIDES}
 
 
-def prepare(recipe: Recipe) -> Preparation:
+def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:
     """Loads the corpus, splits it and finds the tasks' labels; writes nothing.
+
+    Args:
+        recipe: of the run.
+        plan: of this recipe, if it is at hand.
 
     Raises:
         UserError: whatever of the recipe does not fit the corpus.
     """
-    _check_encoder(recipe.model.encoder)
-    check_centering(recipe)
-    data = recipe.data
-    dataset = load_rows(recipe)
-    folds = assign_folds(dataset, by=data.folds, group_size=data.group_size)
-    sides = split(
-        dataset,
-        folds,
-        data.test_fold,
-        validation=data.validation,
-        seed=recipe.seed,
-        fraction=data.validation_fraction,
-        allow_speaker_overlap=data.allow_speaker_overlap,
-    )
-    tasks = _tasks(dataset, sides["train"], recipe.model)
-    check_labels(dataset, tasks)
-    prepared = Preparation(recipe, dataset, sides, find_fold(folds, data.test_fold), tasks)
-    if data.longest is not None:
-        sides["train"] = [row for row in sides["train"] if prepared.durations[row] <= data.longest]
-    _check_sides(prepared)
-    refuse_shared_recordings(dataset, sides)
+    plan = plan or plan_run(recipe)
+    prepared = Preparation(recipe, plan.rows.dataset(), plan.sides, plan.test_fold, plan.tasks)
+    if recipe.data.longest is not None:
+        prepared.sides = shorten(plan, prepared.durations).sides
+    refuse_shared_recordings(prepared.dataset, prepared.sides)
     return prepared
-
-
-def load_rows(recipe: Recipe) -> Dataset:
-    """All utterances that a recipe learns from or is judged on."""
-    return load_corpora(recipe.data.sources, recipe.model.target_task, recipe.model.ranges)
-
-
-def find_folds(recipe: Recipe) -> list[str]:
-    """The names of the folds that a recipe can be tested on, in order: an official split has one."""
-    data = recipe.data
-    return fold_names(assign_folds(load_rows(recipe), by=data.folds, group_size=data.group_size))
-
-
-def encoder_path(encoder: str) -> str:
-    """The folder of an encoder that comes with the package; any other name as it is."""
-    return str(PACKAGED_ENCODERS.get(encoder, encoder))
-
-
-def _check_encoder(encoder: str) -> None:
-    looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
-    if looks_local and not Path(encoder).is_dir():
-        raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")
-
-
-def _check_sides(prepared: Preparation) -> None:
-    """Every label of the target can be learned, and something of it can be judged."""
-    data, target = prepared.recipe.data, prepared.recipe.model.target_task
-    if not prepared.sides["train"]:
-        raise UserError(f"data.longest={data.longest} leaves nothing to train on: raise it")
-    sides, labels = {"train": prepared.sides["train"]}, prepared.tasks[target]["labels"]
-    if len(labels) == 1:
-        raise UserError(
-            f"every {target} is {labels[0]}, and there is nothing to tell apart: add others, or choose another "
-            "model.target_task"
-        )
-    require_emotions(prepared.dataset, sides, labels, target)
-    if not any(label is not None for label in prepared.side("test")[target]):
-        raise UserError(f"no utterance of the test fold {prepared.test_fold} has a {target}: choose another fold")
-
-
-def _tasks(dataset: Dataset, train: list[int], model: ModelRecipe) -> dict[str, dict]:
-    return {name: _task(dataset, train, name, model) for name in [model.target_task, *model.auxiliary_tasks]}
-
-
-def _task(dataset: Dataset, train: list[int], name: str, model: ModelRecipe) -> dict:
-    if name not in dataset.column_names:
-        raise UserError(f"the corpus has no {name} for a task: its columns are {', '.join(dataset.column_names)}")
-    known = dataset.select(train)[name]
-    if not any(label is not None for label in known):
-        raise UserError(f"no utterance of the training side has a {name}: leave it out of model.auxiliary_tasks")
-    if name == "transcript":
-        return {"kind": "ctc"}
-    if name in model.ranges:
-        return {"kind": "regression", "range": list(model.ranges[name])}
-    if dataset.features[name] != Value("string"):
-        raise UserError(f"{name} holds numbers: give the ends of their scale, as model.ranges.{name}=[lowest,highest]")
-    # a test speaker's identity is not something that training can know
-    found = {label for label in (known if name == "speaker" else dataset[name]) if label is not None}
-    return {"kind": "classification", "labels": list(model.labels.get(name) or sorted(found))}
 
 
 def _config_options(model: ModelRecipe) -> dict:

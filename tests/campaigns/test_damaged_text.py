@@ -14,9 +14,9 @@ from tiny_model import save_tiny_model
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
-from ser_meta.training.checking.quarantine import read_quarantine
 from ser_meta.training.corpora import load_corpus
 from ser_meta.training.corpora.mixture import map_labels
+from ser_meta.training.corpora.quarantine import read_quarantine
 from ser_meta.training.evaluation import read_side
 from ser_meta.training.loading import load_model
 

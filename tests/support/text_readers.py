@@ -12,9 +12,9 @@ import soundfile
 
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
-from ser_meta.training.checking.quarantine import leave_out
 from ser_meta.training.corpora import load_corpus
 from ser_meta.training.corpora.mixture import map_labels
+from ser_meta.training.corpora.quarantine import leave_out
 from ser_meta.training.evaluation import read_side
 
 RECORDINGS = (

@@ -5,8 +5,9 @@ import torch
 from ser_meta.configuration.errors import UserError
 from ser_meta.modeling_ser_meta import SerMetaProcessor
 from ser_meta.training.augmentation import SpeedPerturbation
-from ser_meta.training.collator import SpeechCollator, check_labels
+from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
+from ser_meta.training.labels import check_labels
 
 TASKS = {
     "emotion": {"kind": "classification", "labels": ["sad", "neutral", "angry"]},

@@ -5,7 +5,7 @@ from datasets import Dataset
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_corpus
-from ser_meta.training.corpora.rows import rows_to_dataset
+from ser_meta.training.corpora.rows import gather
 from ser_meta.training.folds import assign_folds, fold_names, require_emotions, split
 
 EMOTIONS = ["neutral", "happy", "angry", "sad"]
@@ -14,7 +14,7 @@ EMOTIONS = ["neutral", "happy", "angry", "sad"]
 @pytest.fixture
 def dataset():
     """Five sessions of a woman and a man, with ten utterances of each emotion each."""
-    return rows_to_dataset(
+    return gather(
         [
             {
                 "audio": "x.wav",
@@ -29,7 +29,7 @@ def dataset():
             for emotion in EMOTIONS
             for take in range(10)
         ]
-    )
+    ).dataset()
 
 
 def of(dataset, rows, column):
@@ -63,7 +63,7 @@ def test_folds_that_cannot_be_made(dataset):
         assign_folds(dataset, by="gender")
     with pytest.raises(UserError, match="group_size of at least 1"):
         assign_folds(dataset, group_size=0)
-    nobody = rows_to_dataset([{"audio": "x.wav", "utterance_id": "x"}])
+    nobody = gather([{"audio": "x.wav", "utterance_id": "x"}])
     for by in ("speaker", "session"):
         with pytest.raises(UserError, match=f"1 utterances have no {by}, the first in row 0"):
             assign_folds(nobody, by=by)

@@ -18,7 +18,7 @@ from ser_meta.modeling_ser_meta.processing_ser_meta import normalize_transcript
 from ser_meta.training.augmentation import SpeedPerturbation
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora.mixture import map_labels
-from ser_meta.training.corpora.rows import rows_to_dataset
+from ser_meta.training.corpora.rows import Rows, gather
 from ser_meta.training.folds import assign_folds, fold_names, split
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
@@ -93,8 +93,8 @@ def test_a_validation_side_is_of_its_size_and_shares_nobody(corpus, validation, 
             assert held[emotion] == min(round(fraction * count), count - 1)
 
 
-def labelled(emotions: list[str | None]) -> Dataset:
-    return rows_to_dataset(
+def labelled(emotions: list[str | None]) -> Rows:
+    return gather(
         [{"audio": f"{row}.wav", "utterance_id": str(row), "emotion": name} for row, name in enumerate(emotions)]
     )
 
@@ -116,7 +116,7 @@ def test_a_label_map_renames_merges_and_drops(emotions, names):
     assert list(zip(mapped["utterance_id"], mapped["emotion"], strict=True)) == expected
     settled = {name: name for name in set(mapped["emotion"]) - {None}}
     again = map_labels(mapped, {"emotion": settled}, "emotion", "corpus")
-    assert again.to_list() == mapped.to_list()
+    assert again.dataset().to_list() == mapped.dataset().to_list()
 
 
 @moderate

@@ -15,6 +15,7 @@ from ...configuration.errors import UserError
 from ...configuration.recipe_files import read_settings
 from ...configuration.run_folder import write_json
 from ..corpora import load_corpus
+from ..corpora.quarantine import write_quarantine
 from .duplicates import same_bytes, same_speech
 from .findings import (
     LEFT_OUT,
@@ -24,7 +25,6 @@ from .findings import (
     find_fault,
     utterance_findings,
 )
-from .quarantine import write_quarantine
 from .recordings import FACTS, measure
 
 

@@ -9,9 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ...configuration.errors import UserError
+from .recordings import require_recordings
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from .rows import Rows
 
 CORPORA = {
     "ravdess": ".ravdess",
@@ -49,7 +52,17 @@ def load_corpus(name: str, root: str | Path, **options: object) -> Dataset:
     """The utterances of a corpus, one a row; see `rows.METADATA` for the columns.
 
     `audio` is `{"path", "bytes"}`, not decoded; `utterance_id` is unique; every other column may be null.
-    Raises `UserError` for an unknown corpus or option, a folder that is not the corpus, or a missing recording.
+    Raises `UserError` as `load_rows`, and for a missing recording.
+    """
+    rows = load_rows(name, root, **options)
+    require_recordings(rows, name)
+    return rows.dataset()
+
+
+def load_rows(name: str, root: str | Path, **options: object) -> Rows:
+    """The same utterances before they are a data set, also those whose recording is not there.
+
+    Raises `UserError` for an unknown corpus or option, and for a folder or table that is not the corpus.
     """
     load = corpus_module(name).load
     known = list(signature(load).parameters)[1:]

@@ -6,10 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from datasets import Dataset
-
-from .files import find_recordings, match_name, read_table
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, match_name, read_table
+from .rows import Rows, gather
 
 LICENSE = "Open Database License 1.0, contents under the Database Contents License 1.0"
 LANGUAGE = "en"
@@ -57,7 +55,7 @@ SILENT = ("1076_MTI_SAD_XX",)  # a file without a sound
 NAME = re.compile(rf"(1\d{{3}})_({'|'.join(SENTENCES)})_({'|'.join(CODES)})_({'|'.join(INTENSITIES)})")
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings of `AudioWAV`, with the emotion that was acted, and each actor's age, gender and `race`.
 
     Only one sentence was acted in three intensities; elsewhere intensity is null. The one file without a sound is
@@ -67,7 +65,7 @@ def load(root: str | Path) -> Dataset:
     files = find_recordings(folder / "AudioWAV", "cremad", LAYOUT)
     remedy = "fetch it from https://github.com/CheyneyComputerScience/CREMA-D: it has each actor's age and sex"
     actors = {row["ActorID"]: row for row in read_table(folder / "VideoDemographics.csv", COLUMNS, "cremad", remedy)}
-    return rows_to_dataset([describe(file, actors) for file in files if file.stem not in SILENT])
+    return gather([describe(file, actors) for file in files if file.stem not in SILENT])
 
 
 def describe(file: Path, actors: Mapping[str | None, Mapping[str, str | None]]) -> dict[str, object]:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from datasets import Dataset
-
-from .files import find_recordings, match_name
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, match_name
+from .rows import Rows, gather
 
 LICENSE = "CC BY 4.0 as on https://doi.org/10.5281/zenodo.7447302 (http://emodb.bilderbar.info states none)"
 LANGUAGE = "de"
@@ -64,14 +62,14 @@ LAYOUT = "wav/03a01Fa.wav ..."
 NAME = re.compile(rf"({'|'.join(SPEAKERS)})({'|'.join(SENTENCES)})([{''.join(CODES)}])[a-z]")
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings of `wav/`, or of `root` itself, with the metadata their names carry and the speakers' ages.
 
     Raises `UserError` for a file name that EmoDB does not have.
     """
     folder = existing_folder(root, "emodb", LAYOUT)
     folder = folder / "wav" if (folder / "wav").is_dir() else folder
-    return rows_to_dataset([describe(file) for file in find_recordings(folder, "emodb", LAYOUT)])
+    return gather([describe(file) for file in find_recordings(folder, "emodb", LAYOUT)])
 
 
 def describe(file: Path) -> dict[str, object]:

@@ -6,11 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .files import find_recordings, read_lines
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, read_lines
+from .rows import Rows, gather
 
 LICENSE = "EmoV-DB licence (non-commercial purposes)"
 LANGUAGE = "en"
@@ -36,7 +34,7 @@ PROMPT = re.compile(r'\(\s*arctic_a(\d{4})\s+"(.*)"\s*\)')
 SENTENCE = re.compile(r".*_(\d{4})")
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings below `root`; speaker and emotion are their folders' names, however spelled.
 
     The corpus has no text of its own: transcripts are those of CMU Arctic, part A, if `cmuarctic.data` is in `root`
@@ -45,7 +43,7 @@ def load(root: str | Path) -> Dataset:
     """
     folder = existing_folder(root, "emov_db", LAYOUT)
     prompts = read_prompts(folder / PROMPTS)
-    return rows_to_dataset([describe(file, prompts) for file in find_recordings(folder, "emov_db", LAYOUT)])
+    return gather([describe(file, prompts) for file in find_recordings(folder, "emov_db", LAYOUT)])
 
 
 def read_prompts(path: Path) -> dict[str, str]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from datasets import Dataset
-
-from .files import find_recordings, match_name
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, match_name
+from .rows import Rows, gather
 
 LICENSE = "none stated by its authors (offered for research)"
 LANGUAGE = "it"
@@ -57,13 +55,13 @@ LAYOUT = "EMOVO/f1/gio-f1-b1.wav ... EMOVO/m3"
 NAME = re.compile(rf"({'|'.join(CODES)})-({'|'.join(AGES)})-({'|'.join(SENTENCES)})")
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings below `root`, with the metadata their names carry.
 
     Raises `UserError` for a file name that EMOVO does not have.
     """
     folder = existing_folder(root, "emovo", LAYOUT)
-    return rows_to_dataset([describe(file) for file in find_recordings(folder, "emovo", LAYOUT)])
+    return gather([describe(file) for file in find_recordings(folder, "emovo", LAYOUT)])
 
 
 def describe(file: Path) -> dict[str, object]:

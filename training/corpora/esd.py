@@ -6,11 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .files import find_recordings, match_name, read_lines
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, match_name, read_lines
+from .rows import Rows, gather
 
 LICENSE = "ESD licence, to be signed (research only)"
 LANGUAGES = ("zh", "en")  # no LANGUAGE: both are loaded unless one is chosen
@@ -44,7 +42,7 @@ LINE = re.compile(
 )
 
 
-def load(root: str | Path, languages: Sequence[str] = LANGUAGES) -> Dataset:
+def load(root: str | Path, languages: Sequence[str] = LANGUAGES) -> Rows:
     """The recordings of speakers of these languages, with the texts of `0001.txt` and so on, in any encoding.
 
     Emotion is the folder's. `split` is train, validation (the corpus's "evaluation") or test in the release that has
@@ -61,7 +59,7 @@ def load(root: str | Path, languages: Sequence[str] = LANGUAGES) -> Dataset:
     chosen = [row for row in rows if row["language"] in languages]
     if not chosen:
         raise UserError(f"esd: no recording in {' or '.join(languages)} in {folder}; expected {LAYOUT}")
-    return rows_to_dataset(chosen)
+    return gather(chosen)
 
 
 def read_transcripts(folder: Path) -> Iterator[tuple[str, str]]:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from datasets import Dataset
 
 from ...configuration.errors import UserError
 from ...configuration.run_folder import read_json, write_json
 from .espeak_sentences import PAUSE, improvised, scripted
 from .espeak_synthesis import SAMPLING_RATE, Speech, synthesize
 from .espeak_voices import GROUPS, NATURAL_PITCH, Speaker, speakers
-from .rows import require_files, rows_to_dataset
+from .recordings import require_files
+from .rows import Rows, gather
 
 LICENSE = "CC0-1.0"
 LANGUAGE = "en"
@@ -65,7 +65,7 @@ class Utterance:
     delivery: Delivery
 
 
-def load(root: str | Path, voices: str = "demo", utterances: int = 1920, seed: int = 0) -> Dataset:
+def load(root: str | Path, voices: str = "demo", utterances: int = 1920, seed: int = 0) -> Rows:
     """Speaks a corpus into `root`, or reads the one that was spoken there with the same options.
 
     This is synthetic speech, and its emotions are only what `EMOTIONS` says: tempo, pitch and its movement, loudness,
@@ -101,7 +101,7 @@ def load(root: str | Path, voices: str = "demo", utterances: int = 1920, seed: i
     except (KeyError, TypeError) as error:
         raise UserError(f"espeak: {folder / MANIFEST} is damaged: remove the folder, it is spoken anew") from error
     require_files([row["audio"] for row in rows], "espeak")
-    return rows_to_dataset(rows)
+    return gather(rows)
 
 
 def _speak(folder: Path, options: dict) -> None:

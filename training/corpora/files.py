@@ -12,6 +12,14 @@ from ...configuration.errors import UserError
 RECORDINGS = (".wav", ".flac", ".ogg", ".mp3")
 
 
+def existing_folder(root: str | Path, corpus: str, layout: str) -> Path:
+    """The corpus's folder as a `Path`; `UserError` with the expected layout if there is none."""
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{corpus}: no such folder: {folder}; expected one that holds {layout}")
+    return folder
+
+
 def visible_files(folder: Path, endings: Iterable[str]) -> list[Path]:
     """Every file below `folder` with one of these endings, in any case, sorted; without what macOS leaves."""
     files = (file for file in folder.rglob("*") if file.suffix.lower() in endings)

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .rows import existing_folder, require_files, rows_to_dataset
+from .files import existing_folder
+from .rows import Rows, gather
 
 LICENSE = "IEMOCAP release licence of the University of Southern California (on request, not to be passed on)"
 LANGUAGE = "en"
@@ -69,7 +68,7 @@ class Turn(NamedTuple):
     dominance: float
 
 
-def load(root: str | Path, labels: Mapping[str, str] | None = None) -> Dataset:
+def load(root: str | Path, labels: Mapping[str, str] | None = None) -> Rows:
     """The utterances whose emotion has a label, with raw transcripts (tags such as `[LAUGHTER]` and all).
 
     `labels` maps the corpus's codes to ours; by default the four classes with excited merged into happy.
@@ -89,8 +88,7 @@ def load(root: str | Path, labels: Mapping[str, str] | None = None) -> Dataset:
     rows = [describe(turn, labels, transcripts) for turn in turns if turn.code in labels]
     if not rows:
         raise UserError(f"iemocap: no utterance of {', '.join(labels)} in {sessions[0].parent}; expected {LAYOUT}")
-    require_files([row["audio"] for row in rows], "iemocap")
-    return rows_to_dataset(rows)
+    return gather(rows)
 
 
 def find_sessions(root: str | Path) -> list[Path]:

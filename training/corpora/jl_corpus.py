@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from datasets import Dataset
-
-from .files import find_recordings, match_name, read_lines
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, match_name, read_lines
+from .rows import Rows, gather
 
 LICENSE = "CC0-1.0"
 LANGUAGE = "en"
@@ -31,7 +29,7 @@ LAYOUT = f"{RECORDINGS_FOLDER}/female1_angry_10a_1.wav and .txt"
 NAME = re.compile(rf"((female|male)[12])_({'|'.join(EMOTIONS)})_\d+([ab])_\d")
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings of the folder `JL(wav+txt)`, or else below `root`, with the text beside each.
 
     Sessions are "a" and "b"; every speaker has both. The release also holds a part of that folder again: the fuller
@@ -41,7 +39,7 @@ def load(root: str | Path) -> Dataset:
     copies = list(folder.rglob(RECORDINGS_FOLDER))
     fullest = max(copies, key=lambda copy: len(list(copy.iterdir())), default=folder)
     files = find_recordings(fullest, "jl_corpus", LAYOUT)
-    return rows_to_dataset([describe(file) for file in files])
+    return gather([describe(file) for file in files])
 
 
 def describe(file: Path) -> dict[str, object]:

@@ -11,11 +11,9 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .files import RECORDINGS, read_table, visible_files
-from .rows import existing_folder, rows_to_dataset
+from .files import RECORDINGS, existing_folder, read_table, visible_files
+from .rows import Rows, gather
 
 LICENSE = "GPL-3.0 (annotation and code); the recordings are excerpts of a television series"
 LANGUAGE = "en"
@@ -55,7 +53,7 @@ CONTROLS = {code: bytes([code]).decode("cp1252", errors="replace") for code in r
 logger = logging.getLogger(__name__)
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The utterances of the three tables of which there is a recording, with `split` and the corpus's `sentiment`.
 
     `dialog` and `utterance` are the corpus's numbers, `dialog` with its side, on which they start anew. Recordings
@@ -74,7 +72,7 @@ def load(root: str | Path) -> Dataset:
             rows += describe_side(split, table, recordings)
     if not rows:
         raise UserError(f"meld: no table with recordings in {folder}; expected {LAYOUT}")
-    return rows_to_dataset(rows)
+    return gather(rows)
 
 
 def find_sides(folder: Path, endings: Iterable[str]) -> dict[tuple[str, str], Path]:

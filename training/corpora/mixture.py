@@ -1,4 +1,4 @@
-"""The corpora of a recipe as one data set: labels in a shared set, ratings on one scale, names kept apart."""
+"""The corpora of a recipe as one set of rows: labels in a shared set, ratings on one scale, names kept apart."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from datasets import Dataset, Value, concatenate_datasets
-
 from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe
-from ..checking.quarantine import leave_out
-from . import corpus_module, load_corpus
-from .rows import RATINGS, join_metadata
+from . import corpus_module, load_rows
+from .quarantine import leave_out
+from .recordings import leave_out_absent, require_recordings
+from .rows import RATINGS, Rows, join_rows
 
 NAMES = ("utterance_id", "speaker", "session")  # what two corpora may call alike without meaning the same
 
 
 def load_corpora(
     sources: Sequence[CorpusRecipe], target: str = "emotion", ranges: Mapping[str, Sequence[float]] | None = None
-) -> Dataset:
-    """The utterances of one corpus or several, one a row, as `load_corpus` gives them.
+) -> Rows:
+    """The utterances of one corpus or several, one a row, as `load_rows` gives them.
 
     Of several, each row has its corpus's name in the column `corpus` and before its utterance's id, speaker and
     session (`ravdess:01`). A column that only some have is null elsewhere.
     `target` is the task whose labels that are mapped to null drop the utterance; `ranges` are the recipe's scales, to
     which ratings are brought.
-    Raises `UserError` as `load_corpus` and `map_labels` do, and for two corpora of one name.
+    Raises `UserError` as `load_rows` and `map_labels` do, for two corpora of one name, and for a missing recording.
     """
     parts = [_load(source, target, ranges or {}) for source in sources]
     if len(parts) == 1:
@@ -35,7 +34,7 @@ def load_corpora(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UserError(f"data.corpora has {twice} twice: make one entry of both, or rename one of two tables")
-    return concatenate_datasets([_tell_apart(part, name) for part, name in zip(parts, names, strict=True)])
+    return join_rows([_tell_apart(part, name) for part, name in zip(parts, names, strict=True)])
 
 
 def corpus_name(source: CorpusRecipe) -> str:
@@ -43,34 +42,32 @@ def corpus_name(source: CorpusRecipe) -> str:
     return source.corpus if source.corpus != "table" else Path(str(source.root)).stem
 
 
-def map_labels(
-    dataset: Dataset, label_map: Mapping[str, Mapping[str, str | None]], target: str, corpus: str
-) -> Dataset:
+def map_labels(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], target: str, corpus: str) -> Rows:
     """A corpus with the labels of a shared set; see `CorpusRecipe`. `corpus` is its name in errors.
 
     Raises `UserError` for a column that holds no labels, a label that the corpus does not have, and a map that drops
     every utterance.
     """
     if not label_map:
-        return dataset
-    columns = {task: _map_column(dataset, task, names, corpus) for task, names in label_map.items()}
+        return rows
+    columns = {task: _map_column(rows, task, names, corpus) for task, names in label_map.items()}
     dropped = {label for label, shared in label_map.get(target, {}).items() if shared is None}
-    kept = [row for row, label in enumerate(dataset[target]) if label not in dropped] if dropped else None
+    kept = [row for row, label in enumerate(rows[target]) if label not in dropped] if dropped else None
     if kept == []:
         raise UserError(f"{corpus}: label_map drops every utterance: keep some {target}")
-    mapped = _with_columns(dataset, columns)
+    mapped = rows.with_columns(columns)
     return mapped if kept is None else mapped.select(kept)
 
 
-def scale_ratings(dataset: Dataset, corpus: str, ranges: Mapping[str, Sequence[float]]) -> Dataset:
+def scale_ratings(rows: Rows, corpus: str, ranges: Mapping[str, Sequence[float]]) -> Rows:
     """Ratings brought linearly from the scale that the corpus's module states, if any, to those of `ranges` (ours)."""
     own = getattr(corpus_module(corpus), "RATING_SCALE", None)
     columns = {
-        name: [None if value is None else _rescale(value, own, scale) for value in dataset[name]]
+        name: [None if value is None else _rescale(value, own, scale) for value in rows[name]]
         for name, scale in ranges.items()
-        if own and name in RATINGS and name in dataset.column_names and tuple(scale) != own
+        if own and name in RATINGS and name in rows.column_names and tuple(scale) != own
     }
-    return _with_columns(dataset, columns) if columns else dataset
+    return rows.with_columns(columns) if columns else rows
 
 
 def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
@@ -78,18 +75,21 @@ def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
     return {name: task["range"] for name, task in tasks.items() if task["kind"] == "regression"}
 
 
-def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]]) -> Dataset:
-    dataset = load_corpus(source.corpus, source.root, **source.options)
-    dataset = leave_out(dataset, source.quarantine)
-    dataset = map_labels(dataset, source.label_map, target, corpus_name(source))
-    return scale_ratings(dataset, source.corpus, ranges)
+def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]]) -> Rows:
+    name = corpus_name(source)
+    rows = leave_out(load_rows(source.corpus, source.root, **source.options), source.quarantine)
+    if source.leave_out_missing:
+        rows = leave_out_absent(rows, name)
+    else:
+        require_recordings(rows, name)
+    return scale_ratings(map_labels(rows, source.label_map, target, name), source.corpus, ranges)
 
 
-def _map_column(dataset: Dataset, task: str, names: Mapping[str, str | None], corpus: str) -> list[str | None]:
-    labels = [name for name, feature in dataset.features.items() if feature == Value("string")]
+def _map_column(rows: Rows, task: str, names: Mapping[str, str | None], corpus: str) -> list[str | None]:
+    labels = [name for name, kind in rows.types.items() if kind == "string"]
     if task not in labels:
         raise UserError(f"{corpus}: label_map cannot map {task}: columns of labels are {', '.join(labels)}")
-    values = list(dataset[task])
+    values = rows[task]
     known = sorted(set(values) - {None})
     for label in names:
         if label not in known:
@@ -103,15 +103,10 @@ def _rescale(value: float, own: Sequence[float], scale: Sequence[float]) -> floa
     return scale[0] + (value - own[0]) * (scale[1] - scale[0]) / (own[1] - own[0])
 
 
-def _tell_apart(dataset: Dataset, corpus: str) -> Dataset:
+def _tell_apart(rows: Rows, corpus: str) -> Rows:
     columns = {
-        name: [None if value is None else f"{corpus}:{value}" for value in dataset[name]]
+        name: [None if value is None else f"{corpus}:{value}" for value in rows[name]]
         for name in NAMES
-        if name in dataset.column_names
+        if name in rows.column_names
     }
-    return _with_columns(dataset, columns | {"corpus": [corpus] * len(dataset)})
-
-
-def _with_columns(dataset: Dataset, columns: Mapping[str, list]) -> Dataset:
-    metadata = {name: list(dataset[name]) for name in dataset.column_names if name != "audio"}
-    return join_metadata(dataset.select_columns("audio"), metadata | columns)
+    return rows.with_columns(columns | {"corpus": [corpus] * len(rows)})

@@ -7,11 +7,9 @@ from __future__ import annotations
 import os.path
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .files import read_lines, read_table
-from .rows import existing_folder, require_files, rows_to_dataset
+from .files import existing_folder, read_lines, read_table
+from .rows import Rows, gather
 
 LICENSE = "licence of the University of Texas at Dallas, academic or commercial (on request)"
 LANGUAGE = "en"
@@ -47,7 +45,7 @@ TABLES = ("labels_consensus.csv", "labels_concensus.csv")  # the second in earli
 LAYOUT = "Labels/labels_consensus.csv, Audios/ and, if wanted, Transcripts/"
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings of the consensus table; valence, arousal (the corpus's activation), dominance run from 1 to 7.
 
     `split` is the official one: train, validation, test (Test1), test2 and test3. Where the listeners did not agree
@@ -59,8 +57,7 @@ def load(root: str | Path) -> Dataset:
     tables = [folder / "Labels" / name for name in TABLES]
     table = next((path for path in tables if path.is_file()), tables[0])
     rows = [describe(row, folder) for row in read_table(table, COLUMNS, "msp_podcast", f"expected {LAYOUT}")]
-    require_files([row["audio"] for row in rows], "msp_podcast")
-    return rows_to_dataset(rows)
+    return gather(rows)
 
 
 def describe(row: dict[str, str | None], folder: Path) -> dict[str, object]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .files import read_table
-from .rows import existing_folder, require_files, rows_to_dataset
+from .files import existing_folder, read_table
+from .rows import Rows, gather
 
 LICENSE = "CC BY-NC-SA 4.0"
 LANGUAGE = "pl"
@@ -27,7 +25,7 @@ COLUMNS = ("file_id", "emotion", "raw_text", "speaker_id", "gender", "age")
 LAYOUT = "data.tsv and samples/"
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings that `data.tsv` lists, with the raw text as transcript. The corpus has no speaking style.
 
     A file's ending may differ from the table's. Raises `UserError` for a table without the columns of nEMO, an
@@ -38,8 +36,7 @@ def load(root: str | Path) -> Dataset:
     remedy = f"expected a folder that holds {LAYOUT}"
     table = read_table(folder / "data.tsv", COLUMNS, "nemo", remedy, delimiter="\t", quoting=csv.QUOTE_NONE)
     rows = [describe(row, recordings, folder / "samples") for row in table]
-    require_files([row["audio"] for row in rows], "nemo")
-    return rows_to_dataset(rows)
+    return gather(rows)
 
 
 def describe(row: dict[str, str | None], recordings: dict[str, Path], samples: Path) -> dict[str, object]:

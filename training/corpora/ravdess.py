@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder
+from .rows import Rows, gather
 
 LICENSE = "CC BY-NC-SA 4.0"
 LANGUAGE = "en"
@@ -36,7 +35,7 @@ LAYOUT = "Audio_Speech_Actors_01-24/Actor_01/*.wav (and Audio_Song_Actors_01-24)
 NAME = re.compile(r"03-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])\.(wav|flac)", re.IGNORECASE)
 
 
-def load(root: str | Path, channels: Sequence[str] = CHANNELS) -> Dataset:
+def load(root: str | Path, channels: Sequence[str] = CHANNELS) -> Rows:
     """The recordings of `root` whose channel is among `channels`, with the metadata their names carry.
 
     Style is the channel, speakers are "01" to "24". One of the two official folders is enough, and so are the
@@ -50,7 +49,7 @@ def load(root: str | Path, channels: Sequence[str] = CHANNELS) -> Dataset:
     rows = [row for file in find_recordings(folder, channels) if (row := describe(file))["style"] in channels]
     if not rows:
         raise UserError(f"ravdess: no recording of {' or '.join(channels)} in {folder}; expected {LAYOUT}")
-    return rows_to_dataset(rows)
+    return gather(rows)
 
 
 def find_recordings(folder: Path, channels: Sequence[str]) -> Iterator[Path]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
-from .files import find_recordings, match_name
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, match_name
+from .rows import Rows, gather
 
 LICENSE = "free of charge for research only (on registration with the University of Surrey)"
 LANGUAGE = "en"
@@ -43,14 +41,14 @@ LAYOUT = "AudioData/DC/a01.wav ... AudioData/KL/su15.wav, or DC_a01.wav ... in o
 NAME = re.compile(rf"(?:({'|'.join(SPEAKERS)})_)?({'|'.join(CODES)})\d\d")
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings of `AudioData/`, or below `root`, with the metadata their names and folders carry.
 
     Raises `UserError` for a file name, or a speaker's folder, that SAVEE does not have.
     """
     folder = existing_folder(root, "savee", LAYOUT)
     folder = folder / "AudioData" if (folder / "AudioData").is_dir() else folder
-    return rows_to_dataset([describe(file) for file in find_recordings(folder, "savee", LAYOUT)])
+    return gather([describe(file) for file in find_recordings(folder, "savee", LAYOUT)])
 
 
 def describe(file: Path) -> dict[str, object]:

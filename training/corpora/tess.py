@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from datasets import Dataset
-
-from .files import find_recordings, match_name
-from .rows import existing_folder, rows_to_dataset
+from .files import existing_folder, find_recordings, match_name
+from .rows import Rows, gather
 
 LICENSE = "CC BY-NC-ND 4.0"
 LANGUAGE = "en"
@@ -37,7 +35,7 @@ LAYOUT = "OAF_angry/OAF_back_angry.wav ... YAF_sad/YAF_youth_sad.wav, or all rec
 NAME = re.compile(rf"(OA|YA)F?_([a-z]+)_({'|'.join(CODES)})", re.IGNORECASE)
 
 
-def load(root: str | Path) -> Dataset:
+def load(root: str | Path) -> Rows:
     """The recordings below `root`, with the metadata their names carry: the folders are spelled in several ways.
 
     A copy of the corpus inside its own folder, as some downloads have it, is ignored. Raises `UserError` for a file
@@ -46,7 +44,7 @@ def load(root: str | Path) -> Dataset:
     folder = existing_folder(root, "tess", LAYOUT)
     files = find_recordings(folder, "tess", LAYOUT)
     outermost = {file.name.lower(): file for file in sorted(files, key=lambda file: -len(file.parts))}
-    return rows_to_dataset([describe(file) for file in sorted(outermost.values())])
+    return gather([describe(file) for file in sorted(outermost.values())])
 
 
 def describe(file: Path) -> dict[str, object]:

@@ -5,7 +5,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import CORPORA, corpus_module, load_corpus
-from ser_meta.training.corpora.rows import METADATA, rows_to_dataset
+from ser_meta.training.corpora.rows import METADATA, gather
 
 
 def test_unknown_corpus_lists_the_names():
@@ -47,7 +47,7 @@ def test_every_named_corpus_has_a_loader():
 
 
 def test_missing_metadata_is_null_and_keeps_its_type():
-    dataset = rows_to_dataset([{"audio": "a.wav", "utterance_id": "a"}, {"audio": "b.wav", "utterance_id": "b"}])
+    dataset = gather([{"audio": "a.wav", "utterance_id": "a"}, {"audio": "b.wav", "utterance_id": "b"}]).dataset()
     assert dataset[1]["audio"] == {"bytes": None, "path": "b.wav"}
     types = {name: feature.dtype for name, feature in dataset.features.items() if name != "audio"}
     assert types == METADATA
@@ -56,9 +56,9 @@ def test_missing_metadata_is_null_and_keeps_its_type():
 
 def test_an_id_is_present_and_unique():
     with pytest.raises(UserError, match=r"'a' occurs twice"):
-        rows_to_dataset([{"audio": "a.wav", "utterance_id": "a"}, {"audio": "b.wav", "utterance_id": "a"}])
+        gather([{"audio": "a.wav", "utterance_id": "a"}, {"audio": "b.wav", "utterance_id": "a"}])
     with pytest.raises(UserError, match=r"row 0 has no utterance_id"):
-        rows_to_dataset([{"audio": "a.wav", "utterance_id": None}])
+        gather([{"audio": "a.wav", "utterance_id": None}])
 
 
 def test_naming_the_corpora_imports_nothing_heavy():

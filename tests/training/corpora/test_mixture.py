@@ -5,7 +5,7 @@ import pytest
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import CorpusRecipe
 from ser_meta.training.corpora.mixture import load_corpora, map_labels, scale_ratings
-from ser_meta.training.corpora.rows import rows_to_dataset
+from ser_meta.training.corpora.rows import gather
 from ser_meta.training.folds import assign_folds, split
 
 EAST = [
@@ -52,7 +52,7 @@ def test_labels_are_merged_dropped_and_made_missing(corpora):
     assert column(dataset, "emotion") == ["happy", "angry", "happy", None]  # who has no label at all stays
     assert column(dataset, "gender") == ["female", None, "male", "male"]
     assert column(dataset, "valence") == [4.5, None, 3.0, None]
-    assert [audio["path"].rsplit("/", 1)[1] for audio in dataset["audio"]] == ["1.wav", "2.wav", "3.wav", "5.wav"]
+    assert [path.rsplit("/", 1)[1] for path in dataset["audio"]] == ["1.wav", "2.wav", "3.wav", "5.wav"]
     assert "corpus" not in dataset.column_names
 
 
@@ -91,7 +91,7 @@ def test_several_corpora_keep_their_names_and_their_missing_values_apart(corpora
     assert column(dataset, "emotion") == ["happy", "angry", "happy", None, "happy", "angry"]
     assert column(dataset, "valence") == [4.5, None, 3.0, None, None, None]
     assert column(dataset, "mood") == [None] * 4 + ["light", "dark"]
-    assert [audio["path"].rsplit("/", 2)[1] for audio in dataset["audio"]] == column(dataset, "corpus")
+    assert [path.rsplit("/", 2)[1] for path in dataset["audio"]] == column(dataset, "corpus")
 
 
 def test_one_corpus_is_left_out_and_speakers_are_folds_still(corpora):
@@ -112,7 +112,7 @@ def test_two_corpora_of_one_name_are_refused(corpora):
 
 def test_ratings_come_to_the_tasks_scale_from_the_one_that_the_corpus_states():
     rows = [{"audio": "a.wav", "utterance_id": str(value), "valence": value} for value in (1.0, 3.0, 5.0, 5.5, None)]
-    dataset = rows_to_dataset(rows)
+    dataset = gather(rows)
     ranges = {"valence": [1, 7], "arousal": [1, 7]}
     assert column(scale_ratings(dataset, "iemocap", ranges), "valence") == [1.0, 4.0, 7.0, 7.75, None]
     for corpus, scales in (("iemocap", {"valence": [1, 5]}), ("msp_podcast", ranges), ("table", ranges)):

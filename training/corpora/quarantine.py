@@ -4,10 +4,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from datasets import Dataset
-
 from ...configuration.errors import UserError
 from ...configuration.run_folder import read_json, write_json
+from .rows import Rows
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +28,15 @@ def read_quarantine(path: str | Path) -> dict[str, str]:
     return content["utterances"]
 
 
-def leave_out(dataset: Dataset, path: str | Path | None) -> Dataset:
+def leave_out(rows: Rows, path: str | Path | None) -> Rows:
     """The corpus without the utterances that a file names; one that it does not have is told in the log."""
     if path is None:
-        return dataset
-    reasons, ids = read_quarantine(path), list(dataset["utterance_id"])
+        return rows
+    reasons, ids = read_quarantine(path), rows["utterance_id"]
     unknown = sorted(set(reasons) - set(ids))
     if unknown:
         logger.warning("%s: %d of its utterances are not in the corpus, such as %s", path, len(unknown), unknown[0])
     kept = [row for row, name in enumerate(ids) if name not in reasons]
     if not kept:
         raise UserError(f"data.quarantine={path} leaves no utterance of the corpus: check the corpus anew")
-    return dataset.select(kept)
+    return rows.select(kept)

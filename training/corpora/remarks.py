@@ -1,0 +1,33 @@
+"""What is worth telling about a corpus as it was read; `Rows.remarks` has the details, by column."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import cache
+
+logger = logging.getLogger(__name__)
+
+REMARKS = {
+    "columns left out": "what you need of them takes an entry in columns, as columns={mine: mine}",
+    "marks of missing values": "they count as missing: to keep one as a value, give your own list as missing=[...]",
+    "numbers that are none": "a column of numbers holds something else, and is read as text",
+    "spellings": "labels that differ in case, spaces or accents alone count as several: same_spelling=true makes them "
+    "one in a table, label_map in any corpus",
+    "left out": "these rows have no recording",
+}
+"""By finding what it means, and how to mend it."""
+
+
+def tell(remarks: Mapping[str, Mapping[str, str]]) -> None:
+    """Logs each remark on one line, once a process, and of several processes only in the first."""
+    if os.environ.get("RANK", "0") == "0":
+        for finding, details in remarks.items():
+            for about, detail in details.items():
+                _tell_once(f"{finding}: {about}: {detail} ({REMARKS[finding]})")
+
+
+@cache
+def _tell_once(line: str) -> None:
+    logger.warning("%s", line)

@@ -1,0 +1,157 @@
+"""The columns of a table: which are ours, which are left out, and which say what a row is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...configuration.errors import UserError
+from .rows import METADATA, RATINGS, SEGMENT, TYPES
+from .table_files import Table
+from .values import NAMES, TIME_UNITS, to_number, to_seconds, to_text, without_marks
+
+KNOWN = ("audio", *METADATA, *RATINGS, *SEGMENT, "split")
+ROW_WORDS = {
+    *("start", "starts", "starttime", "begin", "begins", "begintime", "beginning", "onset", "offset", "tmin", "xmin"),
+    *("end", "ends", "endtime", "stop", "stops", "stoptime", "duration", "durations", "dur", "tmax", "xmax"),
+    *("t0", "t1", "channel", "channels", "chan", "ch"),
+}
+"""Words of a column's name that may say what part of a recording a row is; so may a name that is `from` or `to`."""
+RECORDING_WORDS = {"path", "file", "filename", "filepath", "wav", "clip", "recording", "audio", "uri"}
+WORD = re.compile(r"[A-Z]?[a-z]+\d*|[A-Z]+(?![a-z])|\d+")
+
+
+def choose_columns(
+    table: Table, columns: Mapping[str, str | None], root: str | Path
+) -> tuple[dict[str, str], list[str]]:
+    """Our names of the columns to read with the table's, and the table's names of those that are left out.
+
+    Raises `UserError` with those it has if one is not there, and for one that says what a row is.
+    """
+    unread = {name for name, theirs in columns.items() if theirs is None}
+    named = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+    theirs = {ours: found for ours in KNOWN if (found := _find(ours, table.names)) and not {ours, found} & unread}
+    theirs |= {ours: name.strip() for ours, name in named.items()}
+    for ours, name in ({"audio": "audio"} | theirs).items():
+        if name not in table.names:
+            raise UserError(
+                f"table: {root} has no column {name!r} for {ours!r}, only {', '.join(table.names)}; "
+                f"name the right one in columns{_suggestion(ours, table.names)}"
+            )
+    unknown = [name for name in unread if name not in (*KNOWN, *table.names)]
+    if unknown:
+        raise UserError(f"table: {root} has no column {unknown[0]!r} to leave out, only {', '.join(table.names)}")
+    left_out = [name for name in table.names if name not in theirs.values()]
+    for name in left_out:
+        if says_what_a_row_is(name) and name not in unread:
+            raise UserError(
+                f"table: {root} has a column {name!r}, which may say what part of a recording a row is: use it, as "
+                f"columns={{start: {name}}} (or end, or duration), or leave it out, as columns={{{name}: null}}"
+            )
+    return theirs, [name or "(without a name)" for name in left_out if name not in unread]
+
+
+def says_what_a_row_is(name: str) -> bool:
+    """Whether a column's name has a word such as start, offset, duration or channel, in any case."""
+    return name.lower() in ("from", "to") or any(word.lower() in ROW_WORDS for word in WORD.findall(name))
+
+
+def read_metadata(
+    table: Table, theirs: Mapping[str, str], marks: Sequence[str]
+) -> tuple[dict[str, list], dict[str, dict[str, str]]]:
+    """The columns' values in the types that ours have, and what is worth telling about them."""
+    columns: dict[str, list] = {}
+    remarks: dict[str, dict[str, str]] = {}
+    for ours, name in theirs.items():
+        if ours in ("audio", *SEGMENT, "duration"):
+            continue
+        values = [to_text(value) for value in table[name]]
+        if ours not in NAMES:
+            values, met = without_marks(values, marks)
+            if met:
+                told = ", ".join(f"{mark!r} ({count:,})" for mark, count in met.most_common())
+                remarks.setdefault("marks of missing values", {})[ours] = told
+        kind = TYPES.get(ours, "string")
+        if kind != "string":
+            try:
+                values = [
+                    None if value is None else to_number(value, kind == "int64", table.decimal_comma)
+                    for value in values
+                ]
+            except ValueError as error:
+                remarks.setdefault("numbers that are none", {})[ours] = _first_line(error)
+        columns[ours] = values
+    return columns, remarks
+
+
+def read_segments(table: Table, theirs: Mapping[str, str], unit: str) -> dict[str, list[float | None]]:
+    """`start` and `end` in seconds, if the table has one of them.
+
+    Raises `UserError` for a time that is none in this unit, and for a segment that ends before it begins.
+    """
+    if unit not in TIME_UNITS:
+        raise UserError(f"table: time_unit={unit} must be one of {', '.join(TIME_UNITS)}")
+    times = {ours: _read_times(table, theirs[ours], unit) for ours in (*SEGMENT, "duration") if ours in theirs}
+    if not times:
+        return {}
+    nothing = [None] * len(table)
+    starts, ends = times.get("start", nothing), times.get("end", nothing)
+    if "duration" in times:
+        if "end" in times:
+            raise UserError("table: columns names both an end and a duration: leave one of them out, as null")
+        ends = [
+            None if seconds is None else (start or 0.0) + seconds
+            for start, seconds in zip(starts, times["duration"], strict=True)
+        ]
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        if end is not None and end <= (start or 0.0):
+            raise UserError(f"table: row {row} starts at {start or 0:g} s and ends at {end:g} s: mend its times")
+    return {"start": starts, "end": ends}
+
+
+def name_segments(ids: Sequence[str | None], segments: Mapping[str, Sequence[float | None]]) -> list[str | None]:
+    """Ids of rows from those of their recordings: with the times, in seconds, where a row is a part."""
+    if not segments:
+        return list(ids)
+    parts = zip(ids, segments["start"], segments["end"], strict=True)
+    return [
+        name if start is None and end is None else f"{name}[{_time(start)}-{_time(end)}]" for name, start, end in parts
+    ]
+
+
+def _read_times(table: Table, name: str, unit: str) -> list[float | None]:
+    times = []
+    for row, value in enumerate(table[name]):
+        text = to_text(value)
+        try:
+            times.append(None if text is None else to_seconds(text, unit, table.decimal_comma))
+        except ValueError as error:
+            raise UserError(
+                f"table: column {name!r} holds {text!r} in row {row}, which is no time in {unit}: mend it, or say "
+                f"with time_unit which it is: {', '.join(TIME_UNITS)}"
+            ) from error
+    return times
+
+
+def _find(ours: str, names: Sequence[str]) -> str | None:
+    """The table's column of one of our names: written the same, or else the only one that is so but for case."""
+    if ours in names:
+        return ours
+    alike = [name for name in names if name.lower() == ours]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _suggestion(ours: str, names: Sequence[str]) -> str:
+    if ours != "audio":
+        return ""
+    likely = [name for name in names if {word.lower() for word in WORD.findall(name)} & RECORDING_WORDS]
+    return f", as columns={{audio: {likely[0]}}}" if likely else ""
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

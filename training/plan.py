@@ -1,0 +1,123 @@
+"""What a run learns from and is judged on, found without torch: rows, folds, sides, and tasks with their labels."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..configuration.errors import UserError
+from ..configuration.recipe import Recipe
+from .corpora.mixture import load_corpora
+from .corpora.remarks import tell
+from .corpora.rows import Rows
+from .corpora.values import spelling_remarks
+from .folds import assign_folds, find_fold, fold_names, require_emotions, split
+from .labels import check_labels, find_tasks
+
+PACKAGED_ENCODERS = {"demo-encoder": Path(__file__).parent / "demo_encoder"}
+
+
+@dataclass
+class Plan:
+    """What a run is to do with a corpus.
+
+    Args:
+        recipe: of the run.
+        rows: the whole corpus.
+        sides: row numbers of the train, validation and test side.
+        test_fold: name of the fold that is the test side.
+        tasks: as in the model's config, the target first.
+    """
+
+    recipe: Recipe
+    rows: Rows
+    sides: dict[str, list[int]]
+    test_fold: str
+    tasks: dict[str, dict[str, Any]]
+
+
+def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
+    """Splits the corpus and finds the tasks' labels; writes nothing.
+
+    Args:
+        recipe: of the run.
+        rows: what `load_rows` gives for it, if that is at hand.
+
+    Raises:
+        UserError: whatever of the recipe does not fit the corpus.
+    """
+    _check_encoder(recipe.model.encoder)
+    rows = load_rows(recipe) if rows is None else rows
+    data, target = recipe.data, recipe.model.target_task
+    folds = assign_folds(rows, by=data.folds, group_size=data.group_size)
+    sides = split(
+        rows,
+        folds,
+        data.test_fold,
+        validation=data.validation,
+        seed=recipe.seed,
+        fraction=data.validation_fraction,
+        allow_speaker_overlap=data.allow_speaker_overlap,
+    )
+    tasks = find_tasks(rows, sides["train"], recipe.model)
+    tell({"spellings": spelling_remarks(rows, [name for name in tasks if name != "transcript"])})
+    check_labels(rows, tasks)
+    plan = Plan(recipe, rows, sides, find_fold(folds, data.test_fold), tasks)
+    check_sides(plan, target)
+    return plan
+
+
+def load_rows(recipe: Recipe) -> Rows:
+    """All utterances that a recipe learns from or is judged on; tells what was left out of them, and why."""
+    rows = load_corpora(recipe.data.sources, recipe.model.target_task, recipe.model.ranges)
+    tell(rows.remarks)
+    return rows
+
+
+def find_folds(recipe: Recipe, rows: Rows | None = None) -> list[str]:
+    """The names of the folds that a recipe can be tested on, in order: an official split has one."""
+    data, rows = recipe.data, load_rows(recipe) if rows is None else rows
+    return fold_names(assign_folds(rows, by=data.folds, group_size=data.group_size))
+
+
+def plan_folds(recipe: Recipe) -> dict[str, Plan]:
+    """By fold, the plan of the run that is tested on it; the corpus is read once."""
+    rows = load_rows(recipe)
+    recipes = {name: replace(recipe, data=replace(recipe.data, test_fold=name)) for name in find_folds(recipe, rows)}
+    return {name: plan_run(recipe, rows) for name, recipe in recipes.items()}
+
+
+def check_sides(plan: Plan, target: str) -> None:
+    """Raises `UserError` unless every label of the target can be learned, and something of it can be judged."""
+    labels, emotions = plan.tasks[target]["labels"], plan.rows[target]
+    if len(labels) == 1:
+        raise UserError(
+            f"every {target} is {labels[0]}, and there is nothing to tell apart: add others, or choose another "
+            "model.target_task"
+        )
+    require_emotions(plan.rows, {"train": plan.sides["train"]}, labels, target)
+    if not any(emotions[row] is not None for row in plan.sides["test"]):
+        raise UserError(f"no utterance of the test fold {plan.test_fold} has a {target}: choose another fold")
+
+
+def shorten(plan: Plan, durations: list[float]) -> Plan:
+    """The plan without what is longer than `data.longest`, in seconds, on the training side."""
+    longest = plan.recipe.data.longest
+    if longest is None:
+        return plan
+    train = [row for row in plan.sides["train"] if durations[row] <= longest]
+    if not train:
+        raise UserError(f"data.longest={longest} leaves nothing to train on: raise it")
+    shortened = replace(plan, sides=plan.sides | {"train": train})
+    check_sides(shortened, plan.recipe.model.target_task)
+    return shortened
+
+
+def encoder_path(encoder: str) -> str:
+    """The folder of an encoder that comes with the package; any other name as it is."""
+    return str(PACKAGED_ENCODERS.get(encoder, encoder))
+
+
+def _check_encoder(encoder: str) -> None:
+    looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
+    if looks_local and not Path(encoder).is_dir():
+        raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")
