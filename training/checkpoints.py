@@ -43,15 +43,6 @@ class WholeCheckpoints:
         if self.state.best_global_step:
             self.state.best_model_checkpoint = str(self._checkpoint_of(self.state.best_global_step))
 
-    def keep_checkpoints(self, *steps: int | None) -> None:
-        """Deletes all checkpoints but those of these steps, each of which loses its name first."""
-        kept, folder = {self._checkpoint_of(step) for step in steps}, Path(self.args.output_dir)
-        shutil.rmtree(folder / ASIDE, ignore_errors=True)  # of a training that was killed while it deleted
-        for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-            if checkpoint not in kept:
-                os.replace(checkpoint, folder / ASIDE)
-                shutil.rmtree(folder / ASIDE)
-
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any = None) -> None:
         with _written_aside(Path(self.args.output_dir)) as self.written_to:
             super()._save_checkpoint(model, trial)
@@ -61,7 +52,7 @@ class WholeCheckpoints:
                 self.state.save_to_json(str(written / TRAINER_STATE_NAME))
         self.written_to = None
         if self.args.should_save:
-            self.keep_checkpoints(self.state.global_step, self.state.best_global_step)
+            keep_checkpoints(Path(self.args.output_dir), self.state.global_step, self.state.best_global_step)
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(self._checkpoint_of(self.state.global_step)))
 
@@ -74,7 +65,17 @@ class WholeCheckpoints:
         return str(self.written_to or super()._get_output_dir(trial))
 
     def _checkpoint_of(self, step: int | None) -> Path:
-        return Path(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{step}")
+        return _checkpoint(Path(self.args.output_dir), step)
+
+
+def keep_checkpoints(folder: Path, *steps: int | None) -> None:
+    """Deletes all checkpoints of a stage's folder but those of these steps, each of which loses its name first."""
+    kept = {_checkpoint(folder, step) for step in steps}
+    shutil.rmtree(folder / ASIDE, ignore_errors=True)  # of a training that was killed while it deleted
+    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        if checkpoint not in kept:
+            os.replace(checkpoint, folder / ASIDE)
+            shutil.rmtree(folder / ASIDE)
 
 
 def last_checkpoint(folder: Path, processes: int) -> Path | None:
@@ -93,6 +94,10 @@ def last_checkpoint(folder: Path, processes: int) -> Path | None:
             "train anew into another --output"
         )
     return Path(name)
+
+
+def _checkpoint(folder: Path, step: int | None) -> Path:
+    return folder / f"{PREFIX_CHECKPOINT_DIR}-{step}"
 
 
 @contextmanager

@@ -1,22 +1,20 @@
 """What a run says of itself: predictions of what it has not learned from, the report, and the model for the Hub."""
 
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas
-import torch
 from datasets import Dataset
-from transformers import TrainingArguments
 
 from ..configuration.run_folder import RunFolder, moved_into_place, write_json
 from ..hub_cards.card import write_card
 from ..hub_cards.plots import plot_confusion, plot_training_curves
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from .arguments import judging_arguments
 from .baseline import logistic_regression_yardstick
 from .calibration import calibrated, fit_on
 from .centering import centering_protocol
@@ -30,8 +28,6 @@ from .preparation import SIDES, Preparation
 from .publishing import corpus_facts
 from .statistics import calibration, interval
 from .trainer import SerMetaTrainer
-
-EVALUATION_BATCH = 16
 
 
 @dataclass
@@ -57,19 +53,11 @@ def predict_dataset(
     tasks = model.config.tasks
     check_labels(dataset, tasks)
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_eval_batch_size=EVALUATION_BATCH,
-            use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
-            remove_unused_columns=False,
-            disable_tqdm=not sys.stderr.isatty(),
-            report_to="none",
-        )
         trainer = SerMetaTrainer(
             loss_weights=dict.fromkeys(tasks, 1.0),
             encoder_learning_rate=0.0,
             model=model,
-            args=arguments,
+            args=judging_arguments(folder),
             processing_class=processor,
             data_collator=collator or SpeechCollator(processor, tasks),
         )

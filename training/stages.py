@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from safetensors.torch import load_file
-from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers import EarlyStoppingCallback
 
 from ..configuration.recipe import Recipe, StageRecipe
 from ..configuration.run_folder import RunFolder
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from .arguments import training_arguments
 from .batches import DurationBoundedBatches
 from .beginning import begun
-from .checkpoints import last_checkpoint
-from .collator import SpeechCollator
+from .checkpoints import keep_checkpoints, last_checkpoint
 from .frozen import frozen_layers
 from .interruption import SaveAndLeave
 from .judgement import judge, publish
@@ -28,7 +27,6 @@ from .trainer import SerMetaTrainer
 from .transcripts import count_unaligned
 from .trusted import code_refused, require_own_files
 
-EVALUATED_AT_ONCE = 8  # utterances a device, where the training's batches are no guide
 TARGET_ALONE = ("classifier.", "coattention.", "frame_pooling.")  # the modules that no auxiliary task's loss reaches
 
 
@@ -97,6 +95,9 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
             state[name] = run_stage(prepared, model, name, stage, folder)
             if is_main_process():
                 run.write_state(state)
+        if is_main_process() and "picked_step" in state[name]:
+            # not before the stage's end is recorded: until then it goes on from its last checkpoint
+            keep_checkpoints(folder, state[name]["picked_step"])
         wait_for_main_process()
         # the next stage starts from weights: a new model has no freeze mask, and no wrapper of the last trainer
         model = SerMetaModel.from_pretrained(folder, attn_implementation=recipe.model.attention)
@@ -107,15 +108,17 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
 def _adopt_first_stage(model: SerMetaModel, recipe: Recipe, run: RunFolder, shared: RunFolder) -> None:
     """Makes a run look as if it had trained its first stage itself: weights and record come from another run.
 
-    What serves the target alone stays as it starts; a first stage without the target has not moved it.
+    What serves the target alone stays as it starts where the first stage has no loss of the target: its shared model
+    may lack it, see `first_stage_recipe`.
     """
-    name = next(iter(recipe.stages))
+    name, stage = next(iter(recipe.stages.items()))
+    left_alone = () if recipe.model.target_task in stage.loss_weights else TARGET_ALONE
     folder = run.stage(0, name)
     if is_main_process() and name not in run.read_state():
         trained = load_file(shared.stage(0, name) / "model.safetensors")
-        adopted = {key: value for key, value in trained.items() if not key.startswith(TARGET_ALONE)}
+        adopted = {key: value for key, value in trained.items() if not key.startswith(left_alone)}
         left = model.load_state_dict(adopted, strict=False).missing_keys
-        assert all(key.startswith(TARGET_ALONE) for key in left), left
+        assert all(key.startswith(left_alone) for key in left), left
         model.save_pretrained(folder)
         run.write_state({name: shared.read_state()[name]})
     wait_for_main_process()
@@ -129,7 +132,7 @@ def run_stage(
     A checkpoint that is there already is gone on from.
 
     Returns:
-        what the run records of it: settings, steps, seconds and the log history.
+        what the run records of it: settings, steps, the step whose weights were picked, seconds and the log history.
     """
     recipe = prepared.recipe
     apply_freeze_mask(model, stage)
@@ -138,7 +141,8 @@ def run_stage(
     train = prepared.side("train")
     validation = prepared.side("validation") if prepared.sides["validation"] else None
     collator = prepared.collator(model, stage)
-    batches = _bounded_batches(recipe, stage, collator, train)
+    heard = collator.lengths(train)
+    batches = _bounded_batches(recipe, stage, heard)
     arguments = training_arguments(recipe, stage, folder, len(train), validation is not None, batches)
     checkpoint = last_checkpoint(folder, arguments.world_size)
     if checkpoint is not None:
@@ -147,7 +151,7 @@ def run_stage(
     trainer = SerMetaTrainer(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
-        lengths=collator.lengths(train) if stage.group_by_length and batches is None else None,
+        lengths=heard if stage.group_by_length and batches is None else None,
         batches=batches,
         model=model,
         args=arguments,
@@ -158,17 +162,16 @@ def run_stage(
         callbacks=[*_callbacks(stage), leaving],
     )
     show_progress(trainer, name)
-    unaligned = count_unaligned(prepared, model, name)
+    unaligned = count_unaligned(prepared, model, name, heard)
     started = time.monotonic()
     if checkpoint is None or not trainer.take_over(checkpoint):
         with leaving.listening(), code_refused(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     trainer.save_model(str(folder))
-    if is_main_process():
-        trainer.keep_checkpoints(trainer.picked_step)
     return {
         **asdict(stage),
         "steps": trainer.state.global_step,
+        "picked_step": trainer.picked_step,
         "seconds": round(time.monotonic() - started, 1),
         "processes": trainer.args.world_size,
         "unaligned_transcripts": unaligned,
@@ -200,14 +203,12 @@ def _unreached(model: SerMetaModel, loss_weights: dict[str, float]) -> list[torc
     return [module for module in unreached if module is not None]
 
 
-def _bounded_batches(
-    recipe: Recipe, stage: StageRecipe, collator: SpeechCollator, train: Dataset
-) -> DurationBoundedBatches | None:
+def _bounded_batches(recipe: Recipe, stage: StageRecipe, heard: list[float]) -> DurationBoundedBatches | None:
     """The batches of a stage that bounds how long they last, and not how many utterances are in them."""
     if stage.batch_duration is None:
         return None
     return DurationBoundedBatches(
-        collator.lengths(train),
+        heard,
         stage.batch_duration,
         recipe.seed,
         epochs=ceil(stage.epochs),
@@ -216,64 +217,11 @@ def _bounded_batches(
     )
 
 
-def training_arguments(
-    recipe: Recipe,
-    stage: StageRecipe,
-    folder: Path,
-    utterances: int,
-    validates: bool,
-    batches: DurationBoundedBatches | None = None,
-) -> TrainingArguments:
-    """The Trainer's arguments for one stage."""
-    batch_size = stage.batch_size or EVALUATED_AT_ONCE
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=stage.epochs,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=batch_size,
-        gradient_accumulation_steps=stage.gradient_accumulation_steps,
-        learning_rate=stage.head_learning_rate,
-        weight_decay=stage.weight_decay,
-        max_grad_norm=stage.max_gradient_norm,
-        lr_scheduler_type=stage.schedule,
-        eval_strategy="epoch" if validates else "no",
-        save_strategy="epoch",
-        restore_callback_states_from_checkpoint=True,
-        logging_steps=0.01,
-        logging_nan_inf_filter=False,
-        **_choice_of_epoch(stage, recipe.model.target_task),
-        bf16=recipe.precision == "bf16",
-        fp16=recipe.precision == "fp16",
-        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
-        dataloader_num_workers=recipe.workers,
-        report_to=recipe.report_to or "none",
-        seed=recipe.seed,
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
-    )
-    at_once = stage.gradient_accumulation_steps * arguments.world_size
-    steps = ceil(utterances / (batch_size * at_once)) if batches is None else len(batches) // at_once
-    arguments.warmup_steps = int(stage.warmup * stage.epochs * steps)
-    return arguments
-
-
 def _checkpoint_activations(model: SerMetaModel) -> None:
     # transformers 5 has a new name for it; the re-entrant kind, transformers 4's own choice, gives no gradients above
     # frozen layers
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
-
-
-def _choice_of_epoch(stage: StageRecipe, target: str) -> dict[str, Any]:
-    """What picks the epoch: the validation side's UA, or its loss where the stage does not train the target."""
-    if stage.keep == "last" and stage.early_stopping_patience is None:
-        return {}
-    judged = target in stage.loss_weights
-    return {
-        "load_best_model_at_end": stage.keep == "best",
-        "metric_for_best_model": f"eval_{target}_ua" if judged else "eval_loss",
-        "greater_is_better": judged,
-    }
 
 
 def _callbacks(stage: StageRecipe) -> list:

@@ -9,14 +9,20 @@ from .preparation import Preparation
 from .progress import say
 
 
-def count_unaligned(prepared: Preparation, model: SerMetaModel, stage: str) -> int:
-    """The training side's transcripts that cannot be aligned at their own speed, if the stage learns them; says so."""
+def count_unaligned(prepared: Preparation, model: SerMetaModel, stage: str, heard: list[float]) -> int:
+    """The training side's transcripts that cannot be aligned at their own speed, if the stage learns them; says so.
+
+    Args:
+        prepared: corpus, sides and tasks.
+        model: whose encoder makes the frames.
+        stage: its name.
+        heard: seconds that the model hears of each recording of the training side, see `SpeechCollator.lengths`.
+    """
     name = next((name for name, task in prepared.tasks.items() if task["kind"] == "ctc"), None)
     if name not in prepared.recipe.stages[stage].loss_weights:
         return 0
     train = prepared.side("train")
-    seconds = [prepared.durations[row] for row in prepared.sides["train"]]
-    frames = frame_counts(model, prepared.processor, seconds)
+    frames = frame_counts(model, prepared.processor, heard)
     too_long = (aligned_frames(prepared.processor, train[name][:]) > frames).nonzero().flatten().tolist()
     if too_long:
         say(

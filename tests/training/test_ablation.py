@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import pandas
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import BaselineRecipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.ablation import ablate, plan_table
 from ser_meta.training.ablation_tables import find_table
-from ser_meta.training.stages import run_stages
+from ser_meta.training.stages import run_stages, train_first_stage
 
 SHORT = ["stages.metadata.epochs=1", "stages.emotion.epochs=1", "data.group_size=3"]  # two folds
+BRIEF = ["stages.metadata.epochs=0.5", "stages.emotion.epochs=0.2"]
 ROWS = {
     "1": ["baseline", "ours"],
     "2": ["without both", "without co-attention", "without ARI", "ours"],
@@ -134,6 +137,18 @@ def test_a_shared_first_stage_changes_nothing(table_2, recipe_file, tmp_path):
     report, _ = table_2
     alone = run_stages(load_recipe(str(recipe_file), [*SHORT, "data.test_fold=1"]), tmp_path / "run")
     assert report["rows"][-1]["runs"][1]["metrics"] == alone["metrics"]
+
+
+def test_a_shared_first_stage_that_learns_the_target_is_taken_over_whole(recipe_file, tmp_path):
+    """Classifier, co-attention and pooling too, which it has moved."""
+    settings = [*BRIEF, "stages.metadata.loss_weights.emotion=1", "model.frame_pooling=[attentive_mean]"]
+    recipe = load_recipe(str(recipe_file), [*settings, "model.coattention_pooled_frames=true"])
+    train_first_stage(recipe, tmp_path / "first")
+    run_stages(recipe, tmp_path / "shared", first_stage=tmp_path / "first")
+    run_stages(recipe, tmp_path / "alone")
+    shared, alone = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("shared", "alone"))
+    assert set(shared) == set(alone) and any(name.startswith("frame_pooling.") for name in alone)
+    assert [name for name in alone if not torch.equal(shared[name], alone[name])] == []
 
 
 def test_tables_in_one_folder_share_their_rows(table_2, recipe):

@@ -97,6 +97,19 @@ def test_transcripts_longer_than_their_frames_are_counted_and_told(recipe_file, 
     assert [stage["unaligned_transcripts"] for stage in read_json(tmp_path / "run" / "state.json").values()] == [6, 6]
 
 
+def test_transcripts_are_counted_by_what_is_heard_without_the_silent_ends(recipe_file, speech_table, tmp_path):
+    folder = shutil.copytree(speech_table.parent, tmp_path / "speech")
+    for path in folder.glob("anna-*.wav"):
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, np.concatenate([samples, np.zeros(2 * rate)]), rate)
+    words = "I am all that is in half a second of speech, and no more than this is. " * 2  # fits 2 s, not 0.6 s
+    table = folder / speech_table.name
+    table.write_text(re.sub(r"(anna-.*,)I am.*", rf"\g<1>{words!r}".replace(",", ""), table.read_text()))
+    recipe = load_recipe(str(recipe_file), [f"data.root={table}", "data.trim_decibels=30", *BRIEF])
+    run_stages(recipe, tmp_path / "run")
+    assert [stage["unaligned_transcripts"] for stage in read_json(tmp_path / "run" / "state.json").values()] == [5, 5]
+
+
 def test_frames_are_counted_as_the_model_makes_them(recipe_file):
     prepared = prepare(load_recipe(str(recipe_file)))
     model = prepared.new_model().eval()

@@ -104,6 +104,18 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(how, part, uninterrupted, 
     kill(how, part, uninterrupted, recipe_file, tmp_path)
 
 
+def test_the_last_checkpoint_stays_until_the_stage_is_recorded(recipe_file, tmp_path):
+    """Also where an earlier one is the best: what came after that would be trained anew."""
+    settings = ["data.validation=speaker", "stages.metadata.keep=best", "stages.metadata.epochs=3"]
+    rates = ["stages.metadata.head_learning_rate=1", "stages.metadata.warmup=0"]
+    command, run = ["train", recipe_file, *settings, *rates, "--output", tmp_path / "run"], tmp_path / "run"
+    options = {"writing": run, "kill_at": "/.state.json"}
+    assert killable.run(*command, log=tmp_path / "log", **options) == -signal.SIGKILL
+    state = read_json(run / "stage-1-metadata" / "checkpoint-15" / "trainer_state.json")
+    assert state["global_step"] == 15 > state["best_global_step"]
+    assert (run / "stage-1-metadata" / f"checkpoint-{state['best_global_step']}").is_dir()
+
+
 @pytest.mark.campaign
 def test_25_kills(uninterrupted, recipe_file, tmp_path, capsys):
     chance, moments = random.Random(SEED), Counter()

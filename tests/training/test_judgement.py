@@ -4,7 +4,10 @@ import pandas
 import pytest
 import soundfile
 
-from ser_meta.training.judgement import report_on
+from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.training.judgement import predict_dataset, report_on
+from ser_meta.training.loading import load_model
+from ser_meta.training.preparation import prepare
 from ser_meta.training.statistics import calibration, interval
 
 
@@ -19,6 +22,17 @@ def test_predictions_have_their_recordings_durations(predictions, speech_table):
     found = dict(zip(names, predictions["duration"], strict=True))
     assert len(found) == 12
     assert all(found[name] == pytest.approx(seconds[name]) for name in found)
+
+
+def test_predictions_are_in_single_precision_whatever_was_trained_before(
+    finished_run, predictions, recipe_file, monkeypatch
+):
+    """Transformers 4 leaves a training's precision in the environment, where the next Trainer finds it."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    table = predict_dataset(*load_model(finished_run / "model"), prepare(load_recipe(str(recipe_file))).side("test"))
+    assert [list(scores) for scores in table["emotion_scores"]] == [
+        list(scores) for scores in predictions["emotion_scores"]
+    ]
 
 
 def test_the_report_has_intervals_and_calibration_of_the_target(finished_run, predictions):

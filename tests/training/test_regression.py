@@ -17,13 +17,14 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.hub_cards.summary import print_report
+from ser_meta.training.arguments import training_arguments
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
 from ser_meta.training.evaluation import evaluate_model
 from ser_meta.training.labels import check_labels
 from ser_meta.training.metrics import evaluate_predictions, flatten, regression_metrics
 from ser_meta.training.preparation import prepare
-from ser_meta.training.stages import run_stages, training_arguments
+from ser_meta.training.stages import run_stages
 from ser_meta.training.trainer import SerMetaTrainer
 
 VALENCE = {"angry": 1.5, "sad": 2.0, "neutral": 3.0}

@@ -5,10 +5,11 @@ import torch
 from transformers import TrainerCallback
 
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.training.arguments import training_arguments
 from ser_meta.training.augmentation import SpeedPerturbation
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.preparation import prepare
-from ser_meta.training.stages import apply_freeze_mask, training_arguments
+from ser_meta.training.stages import apply_freeze_mask
 from ser_meta.training.trainer import SerMetaTrainer
 
 
