@@ -1,13 +1,19 @@
 """The typed recipe: data, model and stages of a run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
+from .written import Text
+
 VALIDATIONS = ("none", "random", "session", "speaker", "split")
 SINGLE_CORPUS = ("corpus", "root", "options", "label_map", "quarantine", "leave_out_missing")
-FOLDS = ("speaker", "session", "corpus", "split")
+FOLDS = ("speaker", "session", "corpus", "split", "groups", "utterances")
+DEALT = ("groups", "utterances")  # folds of which there are as many as the recipe says
+FIRST_FOLD = {"place": 0}
+NO_FOLD = "none"  # as data.test_fold
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 CLASS_WEIGHTS = ("balanced",)
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -56,9 +62,14 @@ class DataRecipe:
         corpora: several instead, each with those six. Utterances, speakers and sessions then bear their corpus's
             name, as in `ravdess:01`, and a column `corpus` tells it.
         folds: what a fold is made of: `speaker`, `session`, with several corpora `corpus`, or `split`: the corpus's
-            own sides, of which `train` is learned from and any but `train` and `validation` is a fold.
+            own sides, of which `train` is learned from and any but `train` and `validation` is a fold. `groups` deals
+            the speakers into folds of like size and label shares, and keeps a session together. `utterances` (or
+            `random`) deals these, whoever speaks them, and is speaker-dependent: for a corpus of one voice.
         group_size: speakers, sessions or corpora in a fold.
-        test_fold: the test side: a fold's name, or its place among the sorted names, from 0.
+        fold_count: how many `groups`, or parts of the `utterances`, there are; null for 5.
+        test_fold: the test side: a fold's name, exactly as the corpus has it (`05`), or `{place: 0}`, its place among
+            the sorted names, which is the default. `none` tests on nothing and learns from all. A bare number is a
+            place too where no name has a digit in it, and 0 where none has that number.
         validation: how the validation side is taken from the training side: `none`, `random`, `session` or `speaker`;
             `split` takes the corpus's own.
         validation_fraction: its share, for `random` and `speaker`.
@@ -77,7 +88,8 @@ class DataRecipe:
     corpora: list[CorpusRecipe] = field(default_factory=list)
     folds: str = "speaker"
     group_size: int = 1
-    test_fold: Any = 0
+    fold_count: int | None = None
+    test_fold: Text = field(default_factory=FIRST_FOLD.copy)
     validation: str = "none"
     validation_fraction: float = 0.2
     allow_speaker_overlap: bool = False
@@ -85,10 +97,22 @@ class DataRecipe:
     trim_decibels: float | None = None
     longest: float | None = None
 
+    def __post_init__(self):
+        if self.folds == "random":  # as validation calls it
+            self.folds = "utterances"
+        if isinstance(self.test_fold, Mapping):
+            self.test_fold = {key: _whole(value) for key, value in self.test_fold.items()}
+        elif self.test_fold is not None:
+            self.test_fold = str(self.test_fold)
+
     @property
     def sources(self) -> list[CorpusRecipe]:
         """The corpora, also where it is a single one."""
         return self.corpora or [CorpusRecipe(*(getattr(self, key) for key in SINGLE_CORPUS))]
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 @dataclass

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from .errors import UserError
 from .recipe import (
     CLASS_WEIGHTS,
+    DEALT,
     FOLDS,
     PRECISIONS,
     SCHEDULES,
@@ -28,7 +29,7 @@ def check_recipe(recipe: Recipe) -> None:
     _choice("precision", recipe.precision, PRECISIONS)
     if recipe.data.validation == "split" and recipe.data.folds != "split":
         raise UserError("data.validation=split needs the corpus's own sides: set data.folds=split too")
-    _positive("data.group_size", recipe.data.group_size)
+    _check_folds(recipe.data)
     _within("seed", recipe.seed, 0, LARGEST_SEED)
     _within("workers", recipe.workers, 0, 1_000)
     for factor in recipe.data.speed_factors or [0]:
@@ -71,6 +72,21 @@ def _check_corpora(data: DataRecipe) -> None:
         )
     if not (data.corpora or data.corpus):
         raise UserError("data.corpus has no value: set it, as data.corpus=..., or list several in data.corpora")
+
+
+def _check_folds(data: DataRecipe) -> None:
+    _positive("data.group_size", data.group_size)
+    if data.fold_count is not None and data.folds not in DEALT:
+        raise UserError(f"data.fold_count={data.fold_count} needs data.folds={' or '.join(DEALT)}, not {data.folds}")
+    if data.fold_count is not None and data.fold_count < 2:
+        raise UserError(f"data.fold_count={data.fold_count} must be at least 2")
+    asked = data.test_fold
+    place = asked.get("place") if isinstance(asked, dict) and len(asked) == 1 else None
+    is_place = isinstance(place, int) and place >= 0
+    if not (is_place if isinstance(asked, dict) else asked):
+        raise UserError(
+            f"data.test_fold={asked} must be a fold's name, none, or a place from 0 on, as data.test_fold.place=0"
+        )
 
 
 def _check_range(task: str, scale: list[float], model: ModelRecipe) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import UserError
-from .recipe import Recipe
+from .recipe import FIRST_FOLD, Recipe
 from .recipe_files import load_recipe, save_recipe
 
 # what the system says of a disk without room, through libraries that hand on its words alone; torch.save has its own
@@ -131,7 +131,7 @@ class StudyFolder:
         self.recipes.mkdir(parents=True, exist_ok=True)
         for name, recipe in recipes.items():
             path = self.recipes / f"{name}.yaml"
-            recipe = replace(recipe, seed=0, data=replace(recipe.data, test_fold=0))
+            recipe = replace(recipe, seed=0, data=replace(recipe.data, test_fold=FIRST_FOLD))
             if path.is_file() and load_recipe(str(path)) != recipe:
                 raise UserError(f"{self.path} was started with another recipe, {path}: choose another --output")
             _write_recipe(recipe, path)

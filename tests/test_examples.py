@@ -158,7 +158,7 @@ def test_a_probe_reads_the_mean_frame_of_each_layer(probes, recipe_file, encoder
 
 def test_the_probe_is_judged_on_speakers_it_has_not_heard(probes, recipe_file):
     recipe = load_recipe(str(recipe_file))
-    folds = [prepare(replace(recipe, data=replace(recipe.data, test_fold=fold))) for fold in range(3)]
+    folds = [prepare(replace(recipe, data=replace(recipe.data, test_fold={"place": place}))) for place in range(3)]
     speakers, emotions = (np.array(folds[0].dataset[name]) for name in ("speaker", "emotion"))
     telling = (emotions[:, None] == np.unique(emotions)).astype(float)
     found = probes["probe"](telling, telling, folds, "emotion")

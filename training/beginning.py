@@ -12,7 +12,7 @@ from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .durations import check_durations, check_longest, longest_recording
 from .interruption import leaving_on_signals
 from .preparation import Preparation, prepare
-from .progress import hide_loading_bars, is_main_process, processes, wait_for_main_process
+from .progress import hide_loading_bars, is_main_process, processes, say, wait_for_main_process
 
 
 @contextmanager
@@ -29,6 +29,7 @@ def begun(
                 run.check(recipe, resume)  # another training may have come first
                 run.create(recipe, prepared.utterances())
             wait_for_main_process()
+            say(prepared.announcement())
             yield prepared, model
 
 

@@ -21,6 +21,7 @@ from .centering import centering_protocol
 from .collator import SpeechCollator
 from .durations import recording_durations
 from .environment import environment
+from .folds import describe_folds
 from .labels import check_labels
 from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
@@ -170,10 +171,9 @@ def _data_facts(prepared: Preparation) -> dict[str, dict[str, float]]:
 def _protocol(prepared: Preparation) -> dict[str, Any]:
     data = prepared.recipe.data
     last_stage = list(prepared.recipe.stages.values())[-1]
-    groups = f"groups of {data.group_size} speakers" if data.group_size > 1 else data.folds
     return {
         "corpus": " + ".join(source.corpus for source in data.sources),
-        "folds": groups,
+        "folds": describe_folds(data),
         "test_fold": prepared.test_fold,
         "validation": data.validation,
         "epoch_rule": f"{last_stage.keep} epoch of {last_stage.epochs:g}",

@@ -10,8 +10,9 @@ from .corpora.mixture import load_corpora
 from .corpora.remarks import tell
 from .corpora.rows import Rows
 from .corpora.values import spelling_remarks
-from .folds import assign_folds, find_fold, fold_names, require_emotions, split
+from .folds import recipe_folds
 from .labels import check_labels, find_tasks
+from .sides import divide, require_emotions
 
 PACKAGED_ENCODERS = {"demo-encoder": Path(__file__).parent / "demo_encoder"}
 
@@ -24,14 +25,14 @@ class Plan:
         recipe: of the run.
         rows: the whole corpus.
         sides: row numbers of the train, validation and test side.
-        test_fold: name of the fold that is the test side.
+        test_fold: name of the fold that is the test side; None where nothing is tested.
         tasks: as in the model's config, the target first.
     """
 
     recipe: Recipe
     rows: Rows
     sides: dict[str, list[int]]
-    test_fold: str
+    test_fold: str | None
     tasks: dict[str, dict[str, Any]]
 
 
@@ -47,22 +48,12 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
     """
     _check_encoder(recipe.model.encoder)
     rows = load_rows(recipe) if rows is None else rows
-    data, target = recipe.data, recipe.model.target_task
-    folds = assign_folds(rows, by=data.folds, group_size=data.group_size)
-    sides = split(
-        rows,
-        folds,
-        data.test_fold,
-        validation=data.validation,
-        seed=recipe.seed,
-        fraction=data.validation_fraction,
-        allow_speaker_overlap=data.allow_speaker_overlap,
-    )
+    sides, test_fold = divide(rows, recipe)
     tasks = find_tasks(rows, sides["train"], recipe.model)
     tell({"spellings": spelling_remarks(rows, [name for name in tasks if name != "transcript"])})
     check_labels(rows, tasks)
-    plan = Plan(recipe, rows, sides, find_fold(folds, data.test_fold), tasks)
-    check_sides(plan, target)
+    plan = Plan(recipe, rows, sides, test_fold, tasks)
+    check_sides(plan, recipe.model.target_task)
     return plan
 
 
@@ -75,8 +66,7 @@ def load_rows(recipe: Recipe) -> Rows:
 
 def find_folds(recipe: Recipe, rows: Rows | None = None) -> list[str]:
     """The names of the folds that a recipe can be tested on, in order: an official split has one."""
-    data, rows = recipe.data, load_rows(recipe) if rows is None else rows
-    return fold_names(assign_folds(rows, by=data.folds, group_size=data.group_size))
+    return recipe_folds(load_rows(recipe) if rows is None else rows, recipe).names
 
 
 def plan_folds(recipe: Recipe) -> dict[str, Plan]:
@@ -95,7 +85,7 @@ def check_sides(plan: Plan, target: str) -> None:
             "model.target_task"
         )
     require_emotions(plan.rows, {"train": plan.sides["train"]}, labels, target)
-    if not any(emotions[row] is not None for row in plan.sides["test"]):
+    if plan.test_fold is not None and not any(emotions[row] is not None for row in plan.sides["test"]):
         raise UserError(f"no utterance of the test fold {plan.test_fold} has a {target}: choose another fold")
 
 

@@ -19,6 +19,7 @@ from .collator import SpeechCollator
 from .durations import recording_durations
 from .frozen import FrozenStates, FrozenStatesCollator, kept_depth
 from .plan import Plan, encoder_path, plan_run, shorten
+from .sides import describe_sides, describe_unused_sides
 
 SIDES = ("train", "validation", "test")
 
@@ -30,7 +31,7 @@ class Preparation:
     Args:
         dataset: the whole corpus.
         sides: row numbers of the train, validation and test side.
-        test_fold: name of the fold that is the test side.
+        test_fold: name of the fold that is the test side; None where nothing is tested.
         tasks: as in the model's config, the target first.
         means: with `model.center_by`, of every group's states, when they have been computed.
     """
@@ -38,7 +39,7 @@ class Preparation:
     recipe: Recipe
     dataset: Dataset
     sides: dict[str, list[int]]
-    test_fold: str
+    test_fold: str | None
     tasks: dict[str, dict]
     means: dict[Group, torch.Tensor] | None = None
 
@@ -110,6 +111,13 @@ class Preparation:
         states = FrozenStates(self.recipe.cache, model, collator, self.dataset, self.durations, depth)
         states.prepare(factors)
         return FrozenStatesCollator(states, collator)
+
+    def announcement(self) -> str:
+        """Who is tested, and what of the corpus's own sides is passed over: a line each, for before the training."""
+        data = self.recipe.data
+        tested = describe_sides(self.dataset, self.sides, self.test_fold, data.test_fold)
+        unused = describe_unused_sides(self.dataset, data.folds)
+        return tested if unused is None else f"{tested}\n{unused}"
 
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""

@@ -6,7 +6,8 @@ from datasets import Dataset
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_corpus
 from ser_meta.training.corpora.rows import gather
-from ser_meta.training.folds import assign_folds, fold_names, require_emotions, split
+from ser_meta.training.folds import Folds, assign_folds
+from ser_meta.training.sides import require_emotions, split
 
 EMOTIONS = ["neutral", "happy", "angry", "sad"]
 
@@ -43,18 +44,18 @@ def assert_partition(dataset, sides):
 
 
 def test_folds_by_session_and_by_speaker(dataset):
-    assert fold_names(assign_folds(dataset, by="session")) == [f"Session{number}" for number in range(1, 6)]
-    assert assign_folds(dataset) == list(dataset["speaker"])
+    assert assign_folds(dataset, by="session").names == [f"Session{number}" for number in range(1, 6)]
+    assert assign_folds(dataset).of_rows == list(dataset["speaker"])
 
 
 def test_speakers_are_grouped_in_sorted_order_whatever_the_order_of_rows(dataset):
     folds = assign_folds(dataset, group_size=4)
     groups = ["Ses01F+Ses01M+Ses02F+Ses02M", "Ses03F+Ses03M+Ses04F+Ses04M", "Ses05F+Ses05M"]
-    assert fold_names(folds) == groups
-    assert all(speaker in fold.split("+") for speaker, fold in zip(dataset["speaker"], folds, strict=True))
+    assert folds.names == groups
+    assert all(speaker in fold.split("+") for speaker, fold in zip(dataset["speaker"], folds.of_rows, strict=True))
     shuffled = dataset.shuffle(seed=1)
-    assert sorted(zip(shuffled["utterance_id"], assign_folds(shuffled, group_size=4), strict=True)) == sorted(
-        zip(dataset["utterance_id"], folds, strict=True)
+    assert sorted(zip(shuffled["utterance_id"], assign_folds(shuffled, group_size=4).of_rows, strict=True)) == sorted(
+        zip(dataset["utterance_id"], folds.of_rows, strict=True)
     )
 
 
@@ -71,24 +72,22 @@ def test_folds_that_cannot_be_made(dataset):
 
 def test_the_test_fold_by_name_and_by_number(dataset):
     folds = assign_folds(dataset, by="session")
-    by_name, by_number = split(dataset, folds, "Session4"), split(dataset, folds, 3)
+    by_name, by_number = split(dataset, folds, "Session4"), split(dataset, folds, {"place": 3})
     assert by_name == by_number
     assert_partition(dataset, by_name)
     assert set(of(dataset, by_name["test"], "session")) == {"Session4"}
     assert by_name["validation"] == [] and len(by_name["train"]) == 320
 
 
-@pytest.mark.parametrize("fold", ["Session9", 5, -1])
+@pytest.mark.parametrize("fold", ["Session9", "5", "-1", "Session", {"place": 5}])
 def test_an_unknown_fold_lists_those_there_are(dataset, fold):
     folds = assign_folds(dataset, by="session")
-    with pytest.raises(
-        UserError, match=rf"no fold {fold!r}: choose one of Session1, .*Session5, or a number from 0 to 4"
-    ):
+    with pytest.raises(UserError, match=r"there is no fold .*choose one of Session1, .*Session5, a place from 0 to 4"):
         split(dataset, folds, fold)
 
 
 def test_random_validation_is_stratified_and_spares_the_test_fold(dataset):
-    sides = split(dataset, assign_folds(dataset, by="session"), 0, validation="random", fraction=0.25)
+    sides = split(dataset, assign_folds(dataset, by="session"), "Session1", validation="random", fraction=0.25)
     assert_partition(dataset, sides)
     assert Counter(of(dataset, sides["validation"], "emotion")) == dict.fromkeys(EMOTIONS, 20)
     assert "Session1" not in of(dataset, sides["validation"], "session")
@@ -97,7 +96,7 @@ def test_random_validation_is_stratified_and_spares_the_test_fold(dataset):
 def test_random_validation_leaves_one_utterance_of_each_emotion(dataset):
     lonely = dataset.filter(lambda row: row["emotion"] == "happy" or row["utterance_id"][-1] == "0")
     sides = split(
-        lonely.select(range(13)), ["a"] * 12 + ["b"], "b", "random", fraction=0.9, allow_speaker_overlap=True
+        lonely.select(range(13)), Folds(["a"] * 12 + ["b"]), "b", "random", fraction=0.9, allow_speaker_overlap=True
     )
     assert len(sides["validation"]) == 9 and len(set(of(lonely, sides["train"], "emotion"))) == 3
 
@@ -105,7 +104,7 @@ def test_random_validation_leaves_one_utterance_of_each_emotion(dataset):
 def test_speaker_validation_takes_whole_speakers_of_both_genders(dataset):
     folds = assign_folds(dataset, by="session")
     for seed in range(10):
-        sides = split(dataset, folds, 1, validation="speaker", fraction=0.25, seed=seed)
+        sides = split(dataset, folds, "Session2", validation="speaker", fraction=0.25, seed=seed)
         assert_partition(dataset, sides)
         speakers = {side: set(of(dataset, rows, "speaker")) for side, rows in sides.items()}
         assert len(speakers["validation"]) == 2 and len(speakers["train"]) == 6
@@ -114,10 +113,10 @@ def test_speaker_validation_takes_whole_speakers_of_both_genders(dataset):
 
 
 def test_speaker_validation_takes_at_least_one(dataset):
-    sides = split(dataset, assign_folds(dataset), 0, validation="speaker", fraction=0.01)
+    sides = split(dataset, assign_folds(dataset), "Ses01F", validation="speaker", fraction=0.01)
     assert len(set(of(dataset, sides["validation"], "speaker"))) == 1
     unknown = dataset.remove_columns("gender")
-    assert len(split(unknown, assign_folds(unknown), 0, validation="speaker", fraction=0.3)["validation"]) == 120
+    assert len(split(unknown, assign_folds(unknown), "Ses01F", "speaker", fraction=0.3)["validation"]) == 120
 
 
 def test_session_validation_is_one_session_apart_from_the_test_fold(dataset):
@@ -135,12 +134,14 @@ def test_session_validation_is_one_session_apart_from_the_test_fold(dataset):
 @pytest.mark.parametrize("validation", ["random", "speaker", "session"])
 def test_the_seed_alone_decides(dataset, validation):
     folds = assign_folds(dataset, by="session")
-    splits = [split(dataset, folds, 0, validation=validation, seed=seed)["validation"] for seed in (1, 1, 2, 3, 4)]
+    splits = [
+        split(dataset, folds, "Session1", validation=validation, seed=seed)["validation"] for seed in (1, 1, 2, 3, 4)
+    ]
     assert splits[0] == splits[1] and any(other != splits[0] for other in splits[2:])
 
 
 def test_a_speaker_on_two_sides_is_refused_unless_asked_for(dataset):
-    folds = ["odd" if row % 2 else "even" for row in range(len(dataset))]
+    folds = Folds(["odd" if row % 2 else "even" for row in range(len(dataset))])
     with pytest.raises(UserError, match=r"10 speakers are on two sides \(train and test\): Ses01F, Ses01M, Ses02F, "):
         split(dataset, folds, "odd")
     assert_partition(dataset, split(dataset, folds, "odd", allow_speaker_overlap=True))
@@ -160,16 +161,16 @@ def test_a_speaker_of_two_sessions_may_not_both_train_and_validate(dataset):
 
 
 def test_speakers_that_validate_do_not_test(dataset):
-    folds = ["test" if name[1:] == "Fsad0" and name[0] in "12345" else "rest" for name in dataset["utterance_id"]]
+    folds = Folds(["test" if name[1:] == "Fsad0" else "rest" for name in dataset["utterance_id"]])
     with pytest.raises(UserError, match="two sides"):
         split(dataset, folds, "test", validation="speaker", fraction=0.5)
 
 
 def test_unknown_speakers_are_nobody(dataset):
     anonymous = dataset.remove_columns("speaker")
-    assert_partition(anonymous, split(anonymous, assign_folds(anonymous, by="session"), 0))
+    assert_partition(anonymous, split(anonymous, assign_folds(anonymous, by="session"), "Session1"))
     with pytest.raises(UserError, match="320 utterances have no speaker"):
-        split(anonymous, assign_folds(anonymous, by="session"), 0, validation="speaker")
+        split(anonymous, assign_folds(anonymous, by="session"), "Session1", validation="speaker")
 
 
 @pytest.mark.parametrize(
@@ -182,18 +183,18 @@ def test_unknown_speakers_are_nobody(dataset):
 )
 def test_choices_that_make_no_sense(dataset, options, message):
     with pytest.raises(UserError, match=message):
-        split(dataset, assign_folds(dataset, by="session"), 0, **options)
+        split(dataset, assign_folds(dataset, by="session"), "Session1", **options)
 
 
 def test_something_must_be_left(dataset):
     with pytest.raises(UserError, match="nothing is left to train on"):
-        split(dataset, ["all"] * len(dataset), "all")
+        split(dataset, Folds(["all"] * len(dataset)), "all")
     pair = dataset.filter(lambda row: row["session"] in ("Session1", "Session2"))
     with pytest.raises(UserError, match="nothing is left to train on beside the test fold 'Session1'"):
-        split(pair, assign_folds(pair, by="session"), 0, validation="session")
+        split(pair, assign_folds(pair, by="session"), "Session1", validation="session")
     single = dataset.filter(lambda row: row["session"] == "Session1")
     with pytest.raises(UserError, match="the test fold has part of every session"):
-        split(single, assign_folds(single), 0, validation="session")
+        split(single, assign_folds(single), "Ses01F", validation="session")
 
 
 def test_a_side_without_an_emotion_is_named(dataset):
@@ -206,8 +207,8 @@ def test_a_side_without_an_emotion_is_named(dataset):
 def test_real_folds_share_no_speaker(shared):
     ravdess = load_corpus("ravdess", shared / "data" / "ravdess")
     folds = assign_folds(ravdess, group_size=4)
-    assert fold_names(folds)[5] == "21+22+23+24"
-    sides = split(ravdess, folds, 5, validation="speaker")
+    assert folds.names[5] == "21+22+23+24"
+    sides = split(ravdess, folds, "21+22+23+24", validation="speaker")
     assert_partition(ravdess, sides)
     assert Counter(of(ravdess, sides["test"], "style")) == {"speech": 240, "song": 176}
     assert len(set(of(ravdess, sides["validation"], "speaker"))) == 4
@@ -228,7 +229,7 @@ def official():
 
 def test_the_corpus_own_sides_are_taken_as_they_are(official):
     folds = assign_folds(official, by="split")
-    assert fold_names(folds) == ["test", "test2"]
+    assert folds.names == ["test", "test2"]
     assert split(official, folds, "test", "split") == {"train": [0, 1], "validation": [2], "test": [3]}
     assert split(official, folds, "test2") == {"train": [0, 1], "validation": [], "test": [4]}
 

@@ -19,7 +19,8 @@ from ser_meta.training.augmentation import SpeedPerturbation
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora.mixture import map_labels
 from ser_meta.training.corpora.rows import Rows, gather
-from ser_meta.training.folds import assign_folds, fold_names, split
+from ser_meta.training.folds import assign_folds
+from ser_meta.training.sides import split
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 TASKS = {
@@ -51,14 +52,14 @@ def corpora(draw) -> Dataset:
 @given(corpora(), st.sampled_from(["speaker", "session"]), st.integers(1, 3))
 def test_every_utterance_is_tested_once_and_no_speaker_is_on_two_sides(corpus, by, group_size):
     folds = assign_folds(corpus, by, group_size)
-    names, owners = fold_names(folds), len(set(corpus[by]))
+    names, owners = folds.names, len(set(corpus[by]))
     assert len(names) == -(-owners // group_size)
     assume(len(names) > 1)
     speakers = corpus["speaker"]
     tested = Counter()
     for name in names:
         sides = split(corpus, folds, name)
-        assert sides["test"] == [row for row, fold in enumerate(folds) if fold == name]
+        assert sides["test"] == [row for row, fold in enumerate(folds.of_rows) if fold == name]
         assert sorted(sides["train"] + sides["test"]) == list(range(len(corpus))) and not sides["validation"]
         assert not {speakers[row] for row in sides["train"]} & {speakers[row] for row in sides["test"]}
         tested.update(sides["test"])
@@ -70,10 +71,10 @@ def test_every_utterance_is_tested_once_and_no_speaker_is_on_two_sides(corpus, b
 def test_a_validation_side_is_of_its_size_and_shares_nobody(corpus, validation, fraction, seed):
     folds = assign_folds(corpus)
     try:
-        sides = split(corpus, folds, 0, validation, seed, fraction)
+        sides = split(corpus, folds, "s0", validation, seed, fraction)
     except UserError:
         assume(False)
-    assert sides == split(corpus, folds, 0, validation, seed, fraction)
+    assert sides == split(corpus, folds, "s0", validation, seed, fraction)
     assert sorted(sides["train"] + sides["validation"] + sides["test"]) == list(range(len(corpus)))
     heard = {side: {corpus["speaker"][row] for row in rows} for side, rows in sides.items()}
     assert not heard["test"] & (heard["train"] | heard["validation"])
