@@ -10,10 +10,10 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 from transformers import pipeline
-from transformers.pipelines.pt_utils import KeyDataset
 
 import ser_meta.modeling_ser_meta  # noqa: F401 - Transformers knows the task from here on, without remote code
 from ser_meta.training.corpora import load_corpus
+from ser_meta.training.corpora.recordings import recordings
 
 
 def main(
@@ -25,7 +25,7 @@ def main(
     """Recognises every recording of a data set."""
     dataset = load_corpus("table", table)  # a datasets.Dataset; any with undecoded recordings will do
     recognise = pipeline("speech-emotion-recognition", model=model, trust_remote_code=True, batch_size=batch_size)
-    results = tqdm(recognise(KeyDataset(dataset, "audio")), total=len(dataset), unit="recording")
+    results = tqdm(recognise(recordings(dataset)), total=len(dataset), unit="recording")
     predictions = pd.DataFrame([best(result) for result in results])
     predictions.insert(0, "utterance_id", dataset["utterance_id"])
     predictions.to_csv(output, index=False)

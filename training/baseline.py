@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..configuration.errors import UserError
 from ..modeling_ser_meta.audio_ser_meta import read_audio
+from .corpora.recordings import recordings
 from .metrics import evaluate_predictions
 
 SAMPLING_RATE = 16_000  # Hz
@@ -96,7 +97,7 @@ def _model() -> Pipeline:
 
 def _statistics(dataset: Dataset) -> np.ndarray:
     return np.stack(
-        [acoustic_statistics(read_audio(audio, SAMPLING_RATE), SAMPLING_RATE) for audio in dataset["audio"]]
+        [acoustic_statistics(read_audio(audio, SAMPLING_RATE), SAMPLING_RATE) for audio in recordings(dataset)]
     )
 
 

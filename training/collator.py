@@ -13,6 +13,7 @@ from ..modeling_ser_meta.audio_ser_meta import read_audio, trim_silence
 from ..modeling_ser_meta.losses_ser_meta import MISSING
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .augmentation import SpeedPerturbation
+from .corpora.recordings import recording, recordings
 from .durations import recording_durations
 
 
@@ -49,23 +50,25 @@ class SpeechCollator:
         """Seconds that the model hears of each recording: without the silent ends, if the processor cuts them off."""
         if self.processor.trim_decibels is None:
             return recording_durations(dataset)
-        return self.seconds_heard(tqdm(dataset["audio"], "listening for silent ends", disable=not sys.stderr.isatty()))
+        return self.seconds_heard(
+            tqdm(recordings(dataset), "listening for silent ends", len(dataset), disable=not sys.stderr.isatty())
+        )
 
-    def seconds_heard(self, recordings: Iterable[dict[str, Any]]) -> list[float]:
-        """The same of the rows' `audio`, by listening to it."""
+    def seconds_heard(self, heard: Iterable[dict[str, Any]]) -> list[float]:
+        """The same, by listening to them."""
         decibels, rate = self.processor.trim_decibels, self.processor.sampling_rate
-        return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in recordings]
+        return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in heard]
 
     def without_speed(self) -> "SpeechCollator":
         """The same, for utterances as they were recorded."""
         return SpeechCollator(self.processor, self.tasks)
 
     def _inputs(self, rows: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
-        recordings = [self._read(row) for row in rows]
-        return self.processor(recordings, sampling_rate=self.processor.sampling_rate)
+        heard = [self._read(row) for row in rows]
+        return self.processor(heard, sampling_rate=self.processor.sampling_rate)
 
     def _read(self, row: dict[str, Any]) -> Any:
-        samples = read_audio(row["audio"], self.processor.sampling_rate)
+        samples = read_audio(recording(row), self.processor.sampling_rate)
         return self.speed(samples, row["utterance_id"]) if self.speed else samples
 
     def _labels(self, name: str, values: list[str | float | None]) -> torch.Tensor:

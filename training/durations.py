@@ -6,18 +6,20 @@ import soundfile
 from datasets import Dataset
 
 from ..configuration.errors import UserError
+from ..modeling_ser_meta.audio_ser_meta import part_seconds, recording_name
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from .corpora.recordings import recording, recordings
 
 
 def recording_durations(dataset: Dataset) -> list[float]:
     """Seconds of every recording, from the files' headers; `UserError` for one that is no audio."""
-    return [_duration(audio) for audio in dataset["audio"]]
+    return [_duration(recording) for recording in recordings(dataset)]
 
 
 def check_durations(dataset: Dataset, durations: list[float], shortest: int, sampling_rate: int) -> None:
     """Raises `UserError` for a recording of fewer than `shortest` samples at the encoder's sampling rate, in Hz."""
-    for audio, seconds in zip(dataset["audio"], durations, strict=True):
+    for audio, seconds in zip(recordings(dataset), durations, strict=True):
         if round(seconds * sampling_rate) < max(1, shortest):
             raise UserError(
                 f"{_name(audio)} lasts {seconds:.4f} s, shorter than the {shortest / sampling_rate:.4f} s that the "
@@ -44,7 +46,7 @@ def check_longest(
         if row is not None and durations[row] > longest:
             remedy = "set data.longest={:g}" if side == "train" else "cut it, or leave it out with data.quarantine"
             raise UserError(
-                f"{_name(dataset[row]['audio'])}, on the {side} side, lasts {durations[row]:.1f} s, and the encoder "
+                f"{_name(recording(dataset[row]))}, on the {side} side, lasts {durations[row]:.1f} s, and the encoder "
                 f"takes {longest:g} s at most{_at_speed(slowest, side)}: {remedy.format(longest)}"
             )
 
@@ -63,10 +65,10 @@ def _at_speed(slowest: float, side: str) -> str:
 
 def _duration(audio: dict) -> float:
     try:
-        return soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"]).duration
+        return part_seconds(audio, soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"]))
     except soundfile.LibsndfileError as error:
         raise UserError(f"{_name(audio)} cannot be read as audio ({error}): repair it, or leave it out") from error
 
 
 def _name(audio: dict) -> str:
-    return audio["path"] or "a recording without a name"
+    return recording_name(audio) if audio["path"] else "a recording without a name"

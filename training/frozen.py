@@ -19,9 +19,9 @@ from ..configuration.recipe import StageRecipe
 from ..modeling_ser_meta.audio_ser_meta import read_audio
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .augmentation import SpeedPerturbation
-from .checking.recordings import digest as digest_of
-from .checking.recordings import read_bytes
+from .checking.recordings import digests
 from .collator import SpeechCollator
+from .corpora.recordings import recordings, recordings_of
 from .frames import frame_counts
 from .progress import is_main_process, say, wait_for_main_process
 
@@ -173,8 +173,8 @@ class FrozenStates:
     def _compute(self, rows: dict[str, list], speed: SpeedPerturbation) -> dict[str, list]:
         processor, encoder = self.collator.processor, self.model.encoder.eval()
         recordings = [
-            speed(read_audio(audio, processor.sampling_rate), name)
-            for audio, name in zip(rows["audio"], rows["utterance_id"], strict=True)
+            speed(read_audio(heard, processor.sampling_rate), name)
+            for heard, name in zip(recordings_of(rows), rows["utterance_id"], strict=True)
         ]
         inputs = processor(recordings, sampling_rate=processor.sampling_rate).to(self.model.device)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -185,7 +185,7 @@ class FrozenStates:
         lengths = frame_mask.sum(dim=1).tolist()
         packed = [state[:, :length].tobytes() for state, length in zip(states, lengths, strict=True)]
         trimmed = processor.trim_decibels is not None
-        seconds = self.collator.seconds_heard(rows["audio"]) if trimmed else [None] * len(packed)
+        seconds = self.collator.seconds_heard(recordings_of(rows)) if trimmed else [None] * len(packed)
         return {"states": packed, "seconds": seconds}
 
     def _states(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -208,8 +208,8 @@ class FrozenStates:
         of_features.pop("_processor_class", None)  # what transformers 4 calls it meanwhile
         settings = [of_features, processor.trim_decibels, self.depth, self.states]
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-        for audio in self.dataset["audio"]:
-            digest.update(digest_of(read_bytes(audio)).encode())
+        for name in digests(recordings(self.dataset)):
+            digest.update(name.encode())
         return digest.hexdigest()
 
 

@@ -16,7 +16,8 @@ from ...configuration.recipe_files import read_settings
 from ...configuration.run_folder import write_json
 from ..corpora import load_corpus
 from ..corpora.quarantine import write_quarantine
-from .duplicates import same_bytes, same_speech
+from ..corpora.recordings import recording_columns, recordings
+from .duplicates import same_bytes, same_segments, same_speech
 from .findings import (
     LEFT_OUT,
     REMARKS,
@@ -53,9 +54,10 @@ def check_corpus(corpus: str, root: str, options: Sequence[str] = (), workers: i
 def check_dataset(dataset: Dataset, workers: int | None = None) -> dict[str, Any]:
     """As `check_corpus`, of a loaded corpus."""
     workers = workers or os.cpu_count() or 1
-    facts = dataset.select_columns("audio").map(
+    columns = recording_columns(dataset)
+    facts = dataset.select_columns(columns).map(
         measure,
-        remove_columns="audio",
+        remove_columns=columns,
         features=FACTS,
         num_proc=min(workers, len(dataset)),
         desc="reading",
@@ -88,8 +90,11 @@ def find_duplicates(
     usable = [number for number, row in enumerate(rows) if find_fault(row) is None]
     twins = same_bytes({number: rows[number]["digest"] for number in usable})
     again = {number for _, *others in twins for number in others}
+    segments = same_segments(list(recordings(dataset)), [number for number in usable if number not in again])
+    again |= {number for _, *others in segments for number in others}
     alike = same_speech(dataset, spectra, [number for number in usable if number not in again], workers)
-    return {"same bytes": duplicate_findings(rows, twins), "same speech": duplicate_findings(rows, alike)}
+    groups = {"same bytes": twins, "same segment": segments, "same speech": alike}
+    return {finding: duplicate_findings(rows, found) for finding, found in groups.items()}
 
 
 def durations(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

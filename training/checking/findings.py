@@ -28,6 +28,7 @@ LEFT_OUT = {
     "not finite": "samples that are NaN, infinite or far beyond full scale",
     "silent": "nothing within 60 dB of full scale",
     "same bytes": "the same file as another utterance; the first stays, unless emotion or speaker differ",
+    "same segment": "half of it is in another segment of the file; the first stays, unless emotion or speaker differ",
     "same speech": "another's recording at another level, rate, length of silence or encoding; the first stays, "
     "unless emotion or speaker differ",
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,16 @@ import soundfile
 from datasets import Features, List, Value
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
-from ...modeling_ser_meta.audio_ser_meta import LOUDEST, check_rate, read_audio, sound_blocks
+from ...modeling_ser_meta.audio_ser_meta import (
+    EXACT,
+    LOUDEST,
+    check_rate,
+    part_samples,
+    part_seconds,
+    read_audio,
+    sound_blocks,
+)
+from ..corpora.recordings import recording
 
 FULL_SCALE = 0.9999  # from which a sample counts as cut off
 EDGE_DECIBELS = 40  # below the loudest 10 ms: near-silent
@@ -40,12 +50,12 @@ def measure(row: dict[str, Any]) -> dict[str, Any]:
     """The `FACTS` of a row's recording. One that cannot be read has an `error` and no digest."""
     facts: dict[str, Any] = dict.fromkeys(FACTS) | {"spectrum": np.zeros(BANDS, np.float32), "samples": 0}
     try:
-        content = read_bytes(row["audio"])
-        samples, rate = decode(content)
+        source = recording(row)
+        samples, rate = decode(source)
     except (OSError, soundfile.LibsndfileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or str(error)  # libsndfile's, without the name of the object
         return facts | {"error": " ".join(reason.split())}
-    facts |= {"digest": digest(content), "rate": rate, "samples": len(samples)}
+    facts |= {"digest": _digest(source, samples), "rate": rate, "samples": len(samples)}
     facts["finite"] = bool(np.abs(samples).max(initial=0) <= LOUDEST)  # which NaN is not either
     if not samples.size or not facts["finite"]:
         return facts
@@ -60,17 +70,47 @@ def measure(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def decode(content: bytes) -> tuple[np.ndarray, int]:
-    """Samples `(samples, channels)` and their rate in Hz; `AudioError` for a rate that no recording has."""
-    with soundfile.SoundFile(io.BytesIO(content)) as opened:
+def decode(source: dict[str, Any]) -> tuple[np.ndarray, int]:
+    """Samples `(samples, channels)` of a recording, or its segment, and their rate in Hz.
+
+    Raises `AudioError` for a rate that no recording has, and a segment that is not in its recording.
+    """
+    with soundfile.SoundFile(io.BytesIO(source["bytes"]) if source["bytes"] else source["path"]) as opened:
         check_rate(opened.samplerate, "it")
+        first, last = part_samples(source, opened.samplerate)
+        if is_part(source):
+            part_seconds(source, opened)
+        if first and opened.seekable() and opened.subtype.startswith(EXACT):
+            opened.seek(first)
+            first, last = 0, last and last - first
         nothing = np.zeros((0, opened.channels), dtype=np.float32)
-        return np.concatenate([nothing, *sound_blocks(opened)]), opened.samplerate
+        return np.concatenate([nothing, *sound_blocks(opened, last)])[first:], opened.samplerate
+
+
+def is_part(source: dict[str, Any]) -> bool:
+    """Whether what is read of a recording is a segment of it."""
+    return source.get("start") is not None or source.get("end") is not None
 
 
 def read_bytes(audio: dict[str, Any]) -> bytes:
     """A recording's file as it is, from the row or the disk."""
     return audio["bytes"] or Path(audio["path"]).read_bytes()
+
+
+def digests(sources: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What is the same for the same bytes, of a segment the same times in them; each file is read once."""
+    files: dict[str, str] = {}
+    for source in sources:
+        found = None if source["bytes"] else files.get(source["path"])
+        found = found or digest(read_bytes(source))
+        if not source["bytes"]:
+            files[source["path"]] = found
+        yield f"{found} {source['start']} {source['end']}" if is_part(source) else found
+
+
+def _digest(source: dict[str, Any], samples: np.ndarray) -> str:
+    """What is the same for the same file only, or for segments with the same samples."""
+    return digest(samples.tobytes() if is_part(source) else read_bytes(source))
 
 
 def digest(content: bytes) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...configuration.errors import UserError
+from .rows import SEGMENT
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .rows import Rows
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+RECORDING = ("audio", *SEGMENT)
 LARGEST_POINTER = 1024  # bytes, as Git LFS has it
 ABSENT = {
     "missing recording": "no such file: complete the corpus, or leave these rows out",
@@ -43,6 +45,39 @@ def require_recordings(rows: Rows, corpus: str) -> None:
             f"{corpus}: no such recording: {path} ({count} are missing); complete the corpus, check its folder, or "
             "leave them out with data.leave_out_missing=true, or with a quarantine of ser-meta check"
         )
+    require_segments(rows, corpus)
+
+
+def require_segments(rows: Rows, corpus: str) -> None:
+    """Raise `UserError` for segments that are not in their recordings, by the headers of the files."""
+    outside = dict(find_outside(rows))
+    if outside:
+        row, reason = next(iter(outside.items()))
+        raise UserError(
+            f"{corpus}: {rows['utterance_id'][row]}: {reason} ({len(outside)} of {len(rows)} segments); if the times "
+            "are not in seconds, say so with time_unit=ms or time_unit=h:m:s"
+        )
+
+
+def find_outside(rows: Rows) -> Iterator[tuple[int, str]]:
+    """The rows whose segments are not in their recordings, and why; each file is opened once."""
+    if not {*SEGMENT} <= {*rows.column_names}:
+        return
+    import soundfile
+
+    from ...modeling_ser_meta.audio_ser_meta import AudioError, part_seconds
+
+    headers: dict[str, Any] = {}
+    for row, (path, start, end) in enumerate(zip(rows["audio"], rows["start"], rows["end"], strict=True)):
+        if not isinstance(path, str) or (start is None and end is None):
+            continue
+        try:
+            headers[path] = headers.get(path) or soundfile.info(path)
+            part_seconds({"path": path, "start": start, "end": end}, headers[path])
+        except soundfile.LibsndfileError:  # told when it is read
+            continue
+        except AudioError as error:
+            yield row, str(error)
 
 
 def leave_out_absent(rows: Rows, corpus: str) -> Rows:
@@ -66,8 +101,19 @@ def recording(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def recordings(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """The same of every row."""
-    names = [name for name in ("audio", "start", "end") if name in dataset.column_names]
-    return map(recording, dataset.select_columns(names))
+    for row in dataset.select_columns(recording_columns(dataset)):
+        yield recording(row)
+
+
+def recordings_of(batch: Mapping[str, list]) -> list[dict[str, Any]]:
+    """The same of a batch of rows, as `Dataset.map` gives it."""
+    columns = {name: batch[name] for name in RECORDING if name in batch}
+    return [recording(dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
+
+
+def recording_columns(dataset: Dataset) -> list[str]:
+    """The columns that say what a row's recording is."""
+    return [name for name in RECORDING if name in dataset.column_names]
 
 
 def is_pointer(path: str | os.PathLike) -> bool:
