@@ -8,9 +8,13 @@ import torch
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
 from ..configuration.run_folder import RunFolder, full_disk_told
+from ..modeling_ser_meta.audio_ser_meta import recording_name
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from .corpora.recordings import recordings
 from .durations import check_durations, check_longest, longest_recording
+from .freezing import frozen_as_in
 from .interruption import leaving_on_signals
+from .memory import check_plan, plan_stage
 from .preparation import Preparation, prepare
 from .progress import hide_loading_bars, is_main_process, processes, say, wait_for_main_process
 
@@ -44,7 +48,22 @@ def _prepared(recipe: Recipe) -> tuple[Preparation, SerMetaModel]:
     if (longest := longest_recording(model, prepared.processor)) is not None:
         check_longest(prepared.dataset, prepared.durations, prepared.sides, longest, min(recipe.data.speed_factors))
     _check_freezing(recipe, len(model.encoder.layers))
+    _tell_plans(prepared, model)
     return prepared, model
+
+
+def _tell_plans(prepared: Preparation, model: SerMetaModel) -> None:
+    """Says what each stage's batches take of the memory, and refuses a recording that decides it alone."""
+    recipe, seconds = prepared.recipe, prepared.durations_of("train")
+    plans = {}
+    for name, stage in recipe.stages.items():
+        with frozen_as_in(model, stage):
+            plans[name] = plan_stage(recipe, stage, model, prepared.processor, seconds)
+    names = [recording_name(recording) for recording in recordings(prepared.side("train"))]
+    loosest = max(plans.values(), key=lambda plan: plan.longest_alone)
+    check_plan(recipe, loosest, names, seconds)
+    for name, plan in plans.items():
+        say(f"stage {name}: {plan.words(model.device)}")
 
 
 def _check_freezing(recipe: Recipe, layers: int) -> None:

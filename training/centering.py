@@ -40,9 +40,10 @@ class CenteringCollator(SpeechCollator):
         """The same, for utterances as they were recorded."""
         return CenteringCollator(self.collator.without_speed(), self.columns, self.means)
 
-    def _inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """The other collator's, with `state_means`."""
         means = torch.stack([self.means[_group(row, self.columns)] for row in rows])
-        return {**self.collator._inputs(rows), "state_means": means}
+        return {**self.collator.inputs(rows), "state_means": means}
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from ..modeling_ser_meta.losses_ser_meta import MISSING
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .augmentation import SpeedPerturbation
 from .corpora.recordings import recording, recordings
-from .durations import recording_durations
+from .durations import duration, recording_durations
 
 
 class SpeechCollator:
@@ -43,8 +43,23 @@ class SpeechCollator:
 
         What is missing is -100 among class ids and characters, NaN among a regression's numbers.
         """
-        labels = {name: self._labels(name, [row.get(name) for row in rows]) for name in self.tasks}
-        return {**self._inputs(rows), "labels": labels}
+        return {**self.inputs(rows), "labels": self.labels(rows)}
+
+    def labels(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """By task, the labels of these rows."""
+        return {name: self._labels(name, [row.get(name) for row in rows]) for name in self.tasks}
+
+    def inputs(self, rows: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
+        """The model's inputs for these rows."""
+        heard = [self._read(row) for row in rows]
+        return self.processor(heard, sampling_rate=self.processor.sampling_rate)
+
+    def seconds(self, rows: list[dict[str, Any]]) -> list[float]:
+        """How long these rows' recordings last as they are played, with their silent ends."""
+        played = [duration(recording(row)) for row in rows]
+        if self.speed is None:
+            return played
+        return [length / self.speed.factor(row["utterance_id"]) for length, row in zip(played, rows, strict=True)]
 
     def lengths(self, dataset: Dataset) -> list[float]:
         """Seconds that the model hears of each recording: without the silent ends, if the processor cuts them off."""
@@ -62,10 +77,6 @@ class SpeechCollator:
     def without_speed(self) -> "SpeechCollator":
         """The same, for utterances as they were recorded."""
         return SpeechCollator(self.processor, self.tasks)
-
-    def _inputs(self, rows: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
-        heard = [self._read(row) for row in rows]
-        return self.processor(heard, sampling_rate=self.processor.sampling_rate)
 
     def _read(self, row: dict[str, Any]) -> Any:
         samples = read_audio(recording(row), self.processor.sampling_rate)

@@ -14,7 +14,15 @@ from .corpora.recordings import recording, recordings
 
 def recording_durations(dataset: Dataset) -> list[float]:
     """Seconds of every recording, from the files' headers; `UserError` for one that is no audio."""
-    return [_duration(recording) for recording in recordings(dataset)]
+    return [duration(recording) for recording in recordings(dataset)]
+
+
+def duration(audio: dict) -> float:
+    """Seconds of one recording, as `recording_durations`."""
+    try:
+        return part_seconds(audio, soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"]))
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{_name(audio)} cannot be read as audio ({error}): repair it, or leave it out") from error
 
 
 def check_durations(dataset: Dataset, durations: list[float], shortest: int, sampling_rate: int) -> None:
@@ -61,13 +69,6 @@ def longest_recording(model: SerMetaModel, processor: SerMetaProcessor) -> float
 
 def _at_speed(slowest: float, side: str) -> str:
     return f" where data.speed_factors go down to {slowest:g}" if side == "train" and slowest < 1 else ""
-
-
-def _duration(audio: dict) -> float:
-    try:
-        return part_seconds(audio, soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"]))
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{_name(audio)} cannot be read as audio ({error}): repair it, or leave it out") from error
 
 
 def _name(audio: dict) -> str:

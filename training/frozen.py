@@ -251,7 +251,7 @@ class FrozenStatesCollator(SpeechCollator):
         """The same, for utterances as they were recorded."""
         return FrozenStatesCollator(self.states, super().without_speed())
 
-    def _inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """`extract_features` or `layer_states` as the model takes them, and the frames' `attention_mask`."""
         names = [row["utterance_id"] for row in rows]
         found = [self.states.of(name, self.speed.factor(name) if self.speed else 1.0) for name in names]

@@ -65,6 +65,10 @@ class Preparation:
         """Seconds of every recording."""
         return recording_durations(self.dataset)
 
+    def durations_of(self, side: str) -> list[float]:
+        """Seconds of the recordings of one side."""
+        return [self.durations[row] for row in self.sides[side]]
+
     @property
     def class_weights(self) -> list[float] | None:
         """Of the target's labels on the training side, 1 on the average of its utterances."""

@@ -14,17 +14,6 @@ from ..modeling_ser_meta.modeling_ser_meta import SerMetaOutput
 NAMED = 5  # utterances in an error's line
 
 
-class NamedBatches:
-    """A collator's batches with their utterances' ids, for what has to be said of them."""
-
-    def __init__(self, collator: Any):
-        self.collator = collator
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """The batch, and `utterance_ids`."""
-        return {**self.collator(rows), "utterance_ids": [row["utterance_id"] for row in rows]}
-
-
 class FiniteSteps(TrainerCallback):
     """Ends a training before a step whose loss or gradient is not finite, and says which tasks and utterances it was.
 
@@ -87,7 +76,7 @@ def leave_out_repeats(batch: dict[str, Any], utterances: int, processes: int, pl
         processes: how many train together.
         place: of this process among them, from 0.
     """
-    size = len(batch["attention_mask"])
+    size = len(batch["utterance_ids"])
     once = utterances % (size * processes) or size * processes
     repeated = torch.arange(size) + place * size >= once
     for labels in batch["labels"].values():

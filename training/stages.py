@@ -6,7 +6,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback
 
@@ -17,9 +16,10 @@ from .arguments import training_arguments
 from .batches import DurationBoundedBatches
 from .beginning import begun
 from .checkpoints import keep_checkpoints, last_checkpoint
-from .frozen import frozen_layers
+from .freezing import apply_freeze_mask
 from .interruption import SaveAndLeave
 from .judgement import judge, publish
+from .memory import plan_stage
 from .preparation import Preparation
 from .progress import is_main_process, processes, show_progress, wait_for_main_process
 from .standardization import fit_standardization
@@ -153,6 +153,7 @@ def run_stage(
         encoder_learning_rate=stage.encoder_learning_rate,
         lengths=heard if stage.group_by_length and batches is None else None,
         batches=batches,
+        bound=plan_stage(recipe, stage, model, prepared.processor, prepared.durations_of("train")).bound,
         model=model,
         args=arguments,
         processing_class=prepared.processor,
@@ -178,29 +179,6 @@ def run_stage(
         # without the Trainer's summary, which after an interruption knows only what came after it
         "log": [entry for entry in trainer.state.log_history if "train_runtime" not in entry],
     }
-
-
-def apply_freeze_mask(model: SerMetaModel, stage: StageRecipe) -> list[str]:
-    """Freezes what the stage freezes, and what its losses do not reach; returns the parameters' names."""
-    frozen = model.freeze_feature_encoder() if stage.freeze_feature_encoder else []
-    frozen += model.freeze_layers(frozen_layers(stage, len(model.encoder.layers)))
-    unreached = _unreached(model, stage.loss_weights)
-    if stage.freeze_layer_fusion:
-        unreached.append(model.layer_fusion)
-    return frozen + model.freeze(unreached)
-
-
-def _unreached(model: SerMetaModel, loss_weights: dict[str, float]) -> list[torch.nn.Module]:
-    """Modules above the encoder that have no part in the stage's losses."""
-    config = model.config
-    target_trained = config.target_task in loss_weights
-    unreached = [] if target_trained else [model.classifier, model.coattention, model.frame_pooling]
-    attended = target_trained and model.coattention is not None and config.coattention_gradient
-    for name, head in model.heads.items():
-        if name not in loss_weights:
-            # the co-attention still reaches a head's hidden vector, though not its logits
-            unreached.append(head.classifier if attended else head)
-    return [module for module in unreached if module is not None]
 
 
 def _bounded_batches(recipe: Recipe, stage: StageRecipe, heard: list[float]) -> DurationBoundedBatches | None:

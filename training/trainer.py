@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from .dropout import fast_dropout
 from .durations import recording_durations
 from .environment import environment
 from .metrics import evaluate_predictions, flatten
+from .micro_batches import BoundedBatches, PaddedBound, joined, micro_batches
 from .predictions import predictions_table, reduce_outputs
-from .safeguards import FiniteSteps, NamedBatches, leave_out_repeats
+from .safeguards import FiniteSteps, leave_out_repeats
 
 
 class SerMetaTrainer(WholeCheckpoints, Trainer):
@@ -37,6 +39,8 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         encoder_learning_rate: of the speech encoder; all else has `args.learning_rate`.
         lengths: of the training rows, in any unit, for batches of alike lengths; None for random batches.
         batches: of the training rows, instead of batches of `args.train_batch_size`.
+        bound: of a micro-batch; a batch beyond it is computed in several, with the same gradient (but for the CCC
+            loss, which is one of a whole micro-batch); None for whole batches.
         args, model, processing_class, data_collator, train_dataset, eval_dataset, callbacks: as the Trainer's.
     """
 
@@ -47,12 +51,14 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         encoder_learning_rate: float,
         lengths: list[float] | None = None,
         batches: DurationBoundedBatches | None = None,
+        bound: PaddedBound | None = None,
         **options: Any,
     ):
         self.loss_weights = dict(loss_weights)
         self.encoder_learning_rate = encoder_learning_rate
         self.lengths = lengths
         self.batches = batches
+        self.bound = bound or PaddedBound(inf)
         # one device a process: DataParallel would average each replica's loss over its own rows
         options["args"]._n_gpu = min(options["args"].n_gpu, 1)
         super().__init__(**options)
@@ -105,10 +111,22 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         counts = self.accelerator.gather(counts[None]).sum(dim=0).clamp(min=1)
         return batches, dict(zip(self.loss_weights, counts, strict=True))
 
-    def training_step(self, model: torch.nn.Module, *inputs: Any, **options: Any) -> torch.Tensor:
-        """The Trainer's; the backward pass too, since gradient checkpointing repeats layers there."""
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: dict[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """The Trainer's, of each micro-batch; processes share the gradients once, after the last of them."""
+        *others, last = micro_batches(inputs)
+        # also around the backward pass, since gradient checkpointing repeats layers there
         with fast_dropout() if self.args.device.type == "cpu" else nullcontext():
-            return super().training_step(model, *inputs, **options)
+            loss = torch.zeros((), device=self.args.device)
+            for part in others:
+                with self.accelerator.no_sync(model):
+                    loss = loss + super().training_step(model, part, num_items_in_batch)
+            return loss + super().training_step(model, last, num_items_in_batch)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """The Trainer's estimate, of all micro-batches."""
+        return sum(super(SerMetaTrainer, self).floating_point_ops(part) for part in micro_batches(inputs))
 
     def compute_loss(
         self,
@@ -148,21 +166,25 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
     def prediction_step(
         self, model: SerMetaModel, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[torch.Tensor, tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]], None]:
-        """The batch's loss; the outputs reduced to scores and character ids, so that little is gathered; row losses.
+        """A loss, which nobody reads; the outputs reduced, so that little is gathered; and losses of the rows.
 
-        Each labelled row of a task bears the mean of its batch, an unlabelled one NaN: see `_mean_loss`.
+        The outputs become scores and character ids. Each labelled row of a task bears the mean of its micro-batch, an
+        unlabelled one NaN: see `_mean_loss`.
         """
         inputs = self._prepare_inputs(inputs)
         place = self.accelerator.gradient_state
         if self.accelerator.num_processes > 1 and place.end_of_dataloader:
             leave_out_repeats(inputs, place.remainder, self.accelerator.num_processes, self.accelerator.process_index)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        row_losses = {
-            name: torch.where(labelled_rows(inputs["labels"][name]), outputs.task_losses[name].float(), torch.nan)
-            for name in self.loss_weights
-        }
-        return loss.detach(), (reduce_outputs(outputs, self.model.config.tasks), row_losses), None
+        found = []
+        for part in micro_batches(inputs):
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss, outputs = self.compute_loss(model, part, return_outputs=True)
+            row_losses = {
+                name: torch.where(labelled_rows(part["labels"][name]), outputs.task_losses[name].float(), torch.nan)
+                for name in self.loss_weights
+            }
+            found.append((reduce_outputs(outputs, self.model.config.tasks), row_losses))
+        return loss.detach(), joined(found), None
 
     def evaluate(
         self, eval_dataset: Dataset | None = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -187,16 +209,21 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         return table, self._mean_loss(table, row_losses)
 
     def get_train_dataloader(self) -> DataLoader:
-        """The Trainer's; each batch tells its utterances too."""
-        nameless, self.data_collator = self.data_collator, NamedBatches(self.data_collator)
+        """The Trainer's; each batch tells its utterances too, and is in micro-batches where it must be."""
+        nameless, self.data_collator = self.data_collator, BoundedBatches(self.data_collator, self.bound)
         try:
             return super().get_train_dataloader() if self.batches is None else self._bounded_dataloader()
         finally:
             self.data_collator = nameless
 
     def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
-        """The Trainer's, without speed perturbation."""
-        perturbing, self.data_collator = self.data_collator, self.data_collator.without_speed()
+        """The Trainer's, without speed perturbation, and bounded by what is usual in the data set."""
+        seconds = recording_durations(self.eval_dataset if eval_dataset is None else eval_dataset)
+        bound = PaddedBound.usual(seconds, self.args.eval_batch_size)
+        perturbing, self.data_collator = (
+            self.data_collator,
+            BoundedBatches(self.data_collator.without_speed(), bound),
+        )
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:

@@ -12,9 +12,10 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training import frozen
 from ser_meta.training.arguments import training_arguments
+from ser_meta.training.freezing import apply_freeze_mask
 from ser_meta.training.frozen import FrozenStatesCollator
 from ser_meta.training.preparation import prepare
-from ser_meta.training.stages import apply_freeze_mask, run_stages, train_first_stage
+from ser_meta.training.stages import run_stages, train_first_stage
 from ser_meta.training.trainer import SerMetaTrainer
 
 FROZEN = ["stages.metadata.freeze_layers=all", "stages.emotion.freeze_layers=all"]

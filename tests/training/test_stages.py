@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta import SerMetaModel
+from ser_meta.training.freezing import apply_freeze_mask
 from ser_meta.training.metrics import evaluate_predictions
 from ser_meta.training.preparation import prepare
-from ser_meta.training.stages import apply_freeze_mask, run_stages
+from ser_meta.training.stages import run_stages
 
 BELOW_THE_LAYERS = ("feature_extractor.", "feature_projection.", "pos_conv_embed.", "encoder.encoder.layer_norm.")
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
@@ -8,8 +9,9 @@ from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.arguments import training_arguments
 from ser_meta.training.augmentation import SpeedPerturbation
 from ser_meta.training.collator import SpeechCollator
+from ser_meta.training.freezing import apply_freeze_mask
+from ser_meta.training.micro_batches import PaddedBound
 from ser_meta.training.preparation import prepare
-from ser_meta.training.stages import apply_freeze_mask
 from ser_meta.training.trainer import SerMetaTrainer
 
 
@@ -22,7 +24,7 @@ def prepared(recipe_file, steady_settings):
 def make_trainer(prepared, tmp_path):
     """A trainer of the recipe's second stage with some of its settings changed, on all rows or on those given."""
 
-    def make(rows=None, speed: float = 1.0, **settings) -> SerMetaTrainer:
+    def make(rows=None, speed: float = 1.0, bound=None, **settings) -> SerMetaTrainer:
         stage = replace(prepared.recipe.stages["emotion"], max_gradient_norm=1e9, **settings)
         train = prepared.side("train") if rows is None else rows
         model = prepared.new_model()
@@ -36,6 +38,7 @@ def make_trainer(prepared, tmp_path):
             processing_class=prepared.processor,
             data_collator=SpeechCollator(prepared.processor, prepared.tasks, perturbation),
             train_dataset=train,
+            bound=bound,
         )
 
     return make
@@ -107,6 +110,31 @@ def test_accumulating_four_times_one_equals_a_batch_of_four(make_trainer, prepar
         difference = (one_by_one[name] - gradient).abs().max().item()
         assert difference < 1e-5, name
     assert max(gradient.abs().max() for gradient in together.values()) > 1e-2
+
+
+@pytest.mark.parametrize(("most", "parts"), [(0.1, {4}), (1.3, {2, 3})])
+def test_a_batch_in_micro_batches_has_the_gradient_of_the_whole(make_trainer, prepared, most, parts):
+    rows = [
+        prepared.dataset[row] | dict.fromkeys(absent) for row, absent in enumerate([["gender"], ["style"], [], []])
+    ]
+    whole = gradients(make_trainer(rows, batch_size=4, epochs=1))
+    trainer = make_trainer(rows, batch_size=4, epochs=1, bound=PaddedBound(most))
+    (batch,) = trainer.get_train_dataloader()
+    assert len(batch["micro_batches"]) in parts
+    in_parts = gradients(trainer)
+    assert set(whole) == set(in_parts)
+    for name, gradient in whole.items():
+        assert (in_parts[name] - gradient).abs().max().item() < 1e-5, name
+
+
+def test_predictions_do_not_depend_on_micro_batches(make_trainer, prepared, monkeypatch):
+    side = prepared.side("test")
+    whole, loss = make_trainer().predict_table(side)
+    monkeypatch.setattr("ser_meta.training.trainer.PaddedBound.usual", lambda *_: PaddedBound(1.2))
+    in_parts, parts_loss = make_trainer().predict_table(side)
+    assert parts_loss == pytest.approx(loss, abs=1e-5)
+    assert list(in_parts["transcript_predicted"]) == list(whole["transcript_predicted"])
+    np.testing.assert_allclose(np.stack(in_parts["emotion_scores"]), np.stack(whole["emotion_scores"]), atol=1e-5)
 
 
 def test_the_optimizer_has_two_learning_rates_and_spares_biases_and_norms(make_trainer):
