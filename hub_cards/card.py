@@ -13,7 +13,7 @@ from ..configuration.errors import UserError
 from .card_results import result_facts, speakers_judged
 from .corpus_facts import CorpusFacts, licence_left, licence_sentences
 from .markdown import markdown_environment, one_line
-from .wording import MEASURES, percent, protocol_facts, words
+from .wording import MEASURES, percent, protocol_facts, speakers_line, speakers_words, words
 
 TAGS = ["speech-emotion-recognition", "ser-meta", "audio"]
 FUSION = {
@@ -91,7 +91,7 @@ def render_card(
         .get_template("model_card.md")
         .render(
             metadata=Markup(metadata.to_yaml()),
-            title=f"{metadata.model_name}: speech emotion recognition",
+            title=f"{metadata.model_name}: {_subject(config['target_task'])}",
             repository=repository,
             revision=revision,
             corpora=corpora,
@@ -131,6 +131,11 @@ def _model_name(repository: str, data: str) -> str:
     return "-".join(filter(None, ["ser-meta", re.sub(r"[^a-z0-9]+", "-", data.lower()).strip("-")]))
 
 
+def _subject(target: str) -> str:
+    """What a model of this target does."""
+    return "speech emotion recognition" if target == "emotion" else f"recognition of {target} in speech"
+
+
 def _languages(corpora: Sequence[CorpusFacts]) -> list[str]:
     return sorted({language for corpus in corpora for language in corpus.languages})
 
@@ -156,6 +161,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "fusion": FUSION[config["layer_fusion"]],
         "coattention": bool(config["coattention"] and auxiliary),
         "target": target,
+        "subject": _subject(target),
         "labels": config["tasks"][target]["labels"],
         "auxiliary": auxiliary,
         "answers": {name: _answer(config["tasks"][name]) for name in [target, *auxiliary]},
@@ -204,7 +210,7 @@ def _limits(
     limits = ["Other corpora, rooms, microphones, languages and ways of speaking were not measured."]
     if "ua" in measures:
         speakers = speakers_judged(report)
-        who = f" by {speakers} speaker{'s' if speakers > 1 else ''}" if speakers else ""
+        who = f" by {speakers_words(speakers)}" if speakers else ""
         limits[0] = f"Measured on {measures['n']} utterances{who}, of {data} alone. {limits[0]}"
         recall, label = min((value, label) for label, value in measures["recall"].items() if value is not None)
         limits.append(f"The weakest class is {label}: {percent(recall)} of its utterances were recognised.")
@@ -221,11 +227,11 @@ def _eval_results(report: Mapping[str, Any], target: str, data: str) -> list[Eva
         return []
     where = {
         "task_type": "audio-classification",
-        "task_name": "Speech emotion recognition",
+        "task_name": _subject(target).capitalize(),
         "dataset_type": re.sub(r"[^a-z0-9]+", "-", data.lower()).strip("-") or "corpus",
         "dataset_name": one_line(data),
         "dataset_split": "test",
-        "dataset_args": protocol_facts(report),
+        "dataset_args": {**protocol_facts(report), **({"speakers": line} if (line := speakers_line(report)) else {})},
     }
     kinds = {"wa": "accuracy", "ua": "recall", "macro_f1": "f1"}
     return [

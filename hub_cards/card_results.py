@@ -3,9 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .wording import MEASURES, VALIDATION, figure, not_applicable, percent, protocol_facts, result_rows, words
-
-ENOUGH_SPEAKERS = 10  # for an interval that is not too narrow
+from .wording import (
+    MEASURES,
+    VALIDATION,
+    figure,
+    no_interval,
+    not_applicable,
+    percent,
+    protocol_facts,
+    remarks,
+    result_rows,
+    speakers_basis,
+    speakers_line,
+    words,
+)
 
 
 def result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
@@ -16,10 +27,10 @@ def result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
     if protocol.get("validation") in VALIDATION:
         protocol["validation"] += f" ({VALIDATION[protocol['validation']]})"
     measures, rows = report["metrics"][target], result_rows(report, target)
-    speakers = speakers_judged(report)
     shown = {name: key for name, key in MEASURES.items() if any(row.get(key) is not None for _, _, row in rows)}
     return {
         "measured": True,
+        "speakers": _sentence(speakers_line(report)),
         "protocol": protocol,
         "columns": [*shown, "utterances"],
         "results": {
@@ -30,7 +41,8 @@ def result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
             for kind, name, row in rows
         },
         "intervals": _intervals(measures),
-        "few_speakers": speakers if speakers and speakers < ENOUGH_SPEAKERS else None,
+        "interval_note": _interval_note(measures),
+        "remarks": [_sentence(remark) for remark in remarks(report["metrics"])],
         "calibration": _calibration(measures),
         "temperature": _temperature(report.get("calibration", {})),
         "yardstick": "ua" in report.get("yardstick", {}),
@@ -42,6 +54,10 @@ def result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
     }
 
 
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}." if line else ""
+
+
 def _intervals(measures: Mapping[str, Any]) -> dict[str, list[str]]:
     """Measure -> its value, and the ends of its 95 % interval."""
     intervals = measures.get("interval", {})
@@ -50,6 +66,17 @@ def _intervals(measures: Mapping[str, Any]) -> dict[str, list[str]]:
         for name, key in MEASURES.items()
         if key in intervals
     }
+
+
+def _interval_note(measures: Mapping[str, Any]) -> str:
+    """What the intervals stand on, or why there are none; nothing where the report does not say."""
+    interval = measures.get("interval")
+    if not interval:
+        return ""
+    if "ua" not in interval:
+        return _sentence(no_interval(interval["speakers"]))
+    stands_on = speakers_basis(interval.get("speakers"))
+    return f"How far another draw of speakers could move it (bootstrap over {stands_on}):"
 
 
 def _calibration(measures: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def plot_folds(
     pooled: float,
     path: str | Path,
     interval: Sequence[float] | None = None,
+    speakers: int | None = None,
     measure: str = "UA",
 ) -> Path:
     """Draws a measure fold by fold, a dot a seed, against that of all folds together with its 95 % interval.
@@ -63,6 +64,7 @@ def plot_folds(
         pooled: the measure of all test utterances together.
         path: of the PNG; its folder is made.
         interval: `[low, high]` of `pooled`.
+        speakers: that the interval stands on.
         measure: its name.
 
     Returns:
@@ -72,7 +74,8 @@ def plot_folds(
     axes = figure.add_subplot()
     axes.axvline(pooled, color=INK, linewidth=1.2, label="all test utterances")
     if interval:
-        axes.axvspan(*interval, color=LIGHT, label="their 95 % interval over speakers", zorder=0)
+        over = f"{speakers} speakers" if speakers else "speakers"
+        axes.axvspan(*interval, color=LIGHT, label=f"their 95 % interval over {over}", zorder=0)
     for place, values in enumerate(folds.values()):
         axes.plot([min(values), max(values)], [place, place], color=OURS, linewidth=1.5, alpha=0.5)
         axes.plot(values, [place] * len(values), "o", color=OURS, markersize=6, alpha=0.85)
@@ -162,11 +165,18 @@ def plot_differences(differences: Sequence[Mapping[str, Any]], path: str | Path,
     encoders = {each["encoder"] for each in differences}
     axes.set_yticks(range(len(differences)), [_comparison(each, len(encoders) > 1) for each in differences], color=INK)
     axes.set_ylim(len(differences) - 0.4, -0.6)
-    axes.set_xlabel(f"difference of {measure.upper()} in percentage points, 95 % interval over speakers", color=INK)
+    axes.set_xlabel(f"difference of {measure.upper()} in percentage points{_over(differences, measure)}", color=INK)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.3g}" if value else "0"))
     bare(axes)
     axes.grid(axis="y", visible=False)
     return save(figure, path)
+
+
+def _over(differences: Sequence[Mapping[str, Any]], measure: str) -> str:
+    if not any("interval" in each[measure] for each in differences):
+        return ""
+    speakers = differences[0].get("speakers")
+    return f", 95 % interval over {speakers} speakers" if speakers else ", 95 % interval over speakers"
 
 
 def _panels(curves: Mapping[str, Mapping[str, Sequence]]) -> dict[str, dict[str, list]]:

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from ..configuration.errors import UserError
+from .wording import speakers_line
 
 Files = dict[str, Path | bytes]
 """By path in the repository: a file of this machine, or the content itself."""
@@ -93,7 +94,7 @@ def results_file(report: Mapping[str, Any], target: str, benchmark: str) -> File
         "dataset": {"id": dataset, "task_id": task},
         "value": report["metrics"][target]["ua"],
         "date": datetime.now(UTC).date().isoformat(),
-        "notes": "UA (mean recall over the classes), as a fraction",
+        "notes": "; ".join(filter(None, ["UA (mean recall over the classes), as a fraction", speakers_line(report)])),
     }
     name = f".eval_results/{dataset.split('/')[1]}.yaml"
     return {name: yaml.safe_dump([entry], sort_keys=False).encode()}

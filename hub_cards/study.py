@@ -55,6 +55,8 @@ def print_study(report: Mapping[str, Any], console: Console | None = None) -> No
     console = console or Console()
     page = _page(report)
     console.print(Text(page.title, style="bold"))
+    if page.speakers:
+        console.print(Text(page.speakers))
     for name, (value, note) in page.headline.items():
         console.print(Text(f"{name} {value}  {note}"))
     for section in page.sections:

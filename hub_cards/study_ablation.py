@@ -12,13 +12,14 @@ from .study_page import (
     Table,
     filled,
     mean_and_spread,
+    over_speakers,
     protocol_line,
     protocol_section,
     signed_points,
     task_columns,
     with_interval,
 )
-from .wording import NOTHING, words
+from .wording import NOTHING, no_interval, speakers_basis, speakers_line, words
 
 Report = Mapping[str, Any]
 PAPER = {"CER": "cer", "WER": "wer", "gender": "gender", "style": "style", "UA": "ua", "WA": "wa"}
@@ -34,7 +35,12 @@ def ablation_page(report: Report) -> Page:
         protocol_section(report["protocol"]),
         Section("Versions", texts=[words(report["versions"])]),
     ]
-    return Page(report["title"], protocol_line(report["protocol"]), sections=filled(sections))
+    return Page(
+        report["title"],
+        protocol_line(report["protocol"]),
+        speakers=speakers_line(report["rows"][0]),
+        sections=filled(sections),
+    )
 
 
 def _target(report: Report) -> str:
@@ -44,7 +50,9 @@ def _target(report: Report) -> str:
 def _table(report: Report) -> Section:
     table = _every_task(report) if report["table"] == "3" else _by_encoder(report)
     side = "validation" if "judged_on" in report["protocol"] else "test"
-    texts = [f"All {side} utterances of all folds together; in brackets the 95 % interval over speakers."]
+    interval = report["rows"][0]["pooled"]["metrics"][_target(report)].get("interval")
+    brackets = f"; {over_speakers(interval)}" if interval else ""
+    texts = [f"All {side} utterances of all folds together{brackets}."]
     if report.get("paper"):
         texts.append("The paper's figures are its own, on its own folds and seeds.")
     return Section("Results", texts, [table], brief=True)
@@ -131,8 +139,7 @@ def _differences(report: Report) -> Section:
     header = [*(["encoder"] if several else []), "difference", "UA", "95 % interval", "WA", "95 % interval"]
     header += ["only the first right", "only the second right", "McNemar's p"]
     texts = [
-        "Percentage points, on the same utterances; the intervals come from drawing whole speakers for both "
-        "sides of a comparison at once.",
+        f"Percentage points, on the same utterances; {_drawn(found[0])}.",
         "McNemar's exact test takes the utterances as independent, which those of one speaker are not: where the two "
         "disagree, trust the interval. With several seeds an utterance counts once, for the side that recognises it "
         "with more of them.",
@@ -148,6 +155,14 @@ def _differences(report: Report) -> Section:
         for measure in ("ua", "wa")
     ]
     return Section("Differences", texts, [Table(header, rows, names=1 + several)], pictures, brief=True)
+
+
+def _drawn(compared: Report) -> str:
+    speakers = compared.get("speakers")
+    if "interval" not in compared["ua"]:
+        return no_interval(speakers)
+    over = f" (over {speakers_basis(speakers)})" if speakers else ""
+    return f"the intervals{over} come from drawing whole speakers for both sides of a comparison at once"
 
 
 def _comparison(each: Report) -> list[str]:

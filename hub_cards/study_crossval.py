@@ -20,7 +20,17 @@ from .study_page import (
     protocol_section,
     task_columns,
 )
-from .wording import MEASURES, figure, not_applicable, percent, span, words
+from .wording import (
+    MEASURES,
+    classes_words,
+    figure,
+    interval_words,
+    not_applicable,
+    percent,
+    remarks,
+    speakers_line,
+    words,
+)
 
 Report = Mapping[str, Any]
 Curves = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
@@ -34,7 +44,7 @@ def crossval_page(report: Report, curves: Curves | None = None) -> Page:
         _folds(report, target),
         _tasks(report),
         _classes(measures, target),
-        _slices(report),
+        _slices(report, measures),
         _calibration(measures, target),
         _confusion(measures, target),
         _layers(report),
@@ -47,16 +57,16 @@ def crossval_page(report: Report, curves: Curves | None = None) -> Page:
     return Page(
         title=f"{target}: {len(_by_fold(report))} folds of {report['protocol']['corpus']}",
         protocol=protocol_line(report["protocol"]),
+        speakers=speakers_line(report),
         headline=_headline(measures),
         sections=filled(sections),
     )
 
 
 def _headline(measures: Report) -> dict[str, tuple[str, str]]:
-    shown = {name: key for name, key in MEASURES.items() if key in measures}
-    bounds = measures.get("interval", {})
+    shown = {name: key for name, key in MEASURES.items() if measures.get(key) is not None}
     return {
-        name: (figure(key, measures[key]), f"95 % interval {span(bounds[key])}" if key in bounds else "no interval")
+        name: (figure(key, measures[key]), interval_words(measures["interval"], key) if "interval" in measures else "")
         for name, key in sorted(shown.items(), key=lambda item: item[0] != "UA")  # UA is what this field compares
     }
 
@@ -111,7 +121,8 @@ def _fold_picture(folds: Mapping[str, Sequence[Report]], pooled: Report, target:
 
 
 def _draw_folds(found: Mapping[str, Sequence[float]], pooled: Report, path: Any) -> Any:
-    return plot_folds(found, pooled["ua"], path, pooled.get("interval", {}).get("ua"))
+    interval = pooled.get("interval", {})
+    return plot_folds(found, pooled["ua"], path, interval.get("ua"), interval.get("speakers"))
 
 
 def _tasks(report: Report) -> Section:
@@ -123,7 +134,7 @@ def _tasks(report: Report) -> Section:
         for task, found in measured.items()
     ]
     reasons = [f"Not applicable to {task}: {reason}." for task, reason in not_applicable({"metrics": metrics}).items()]
-    texts = ["All test utterances together.", *reasons]
+    texts = ["All test utterances together.", *reasons, *(f"{remark}." for remark in remarks(metrics))]
     return Section("Tasks", texts, [Table(["task", *shown, "n"], rows)], brief=True)
 
 
@@ -134,16 +145,24 @@ def _classes(measures: Report, target: str) -> Section:
     return Section("Classes", tables=[Table([target, "recall", "n"], rows)], brief=True)
 
 
-def _slices(report: Report) -> Section:
+def _slices(report: Report, target: Report) -> Section:
     rows = [
-        [column, str(value), *(figure(key, found.get(key)) for key in ("wa", "ua", "macro_f1")), str(found["n"])]
+        [
+            column,
+            f"{value}{classes_words(found, target)}",
+            *(figure(key, found.get(key)) for key in ("wa", "ua", "macro_f1")),
+            str(found["n"]),
+        ]
         for column, values in report["pooled"]["slices"].items()
         for value, found in values.items()
-        if "ua" in found
+        if "n" in found
     ]
-    if not rows:
+    if not rows or "ua" not in target:
         return Section("Slices")
-    texts = ["The target on parts of the test utterances; UA is over the classes that a part has."]
+    texts = [
+        "The target on parts of the test utterances; UA is over the classes that a part has, and one with few "
+        "utterances has their number alone."
+    ]
     return Section("Slices", texts, [Table(["by", "value", "WA", "UA", "macro F1", "n"], rows, names=2)])
 
 

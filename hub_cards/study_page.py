@@ -6,12 +6,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from .wording import VALIDATION, figure, percent, span, words
+from .wording import VALIDATION, figure, no_interval, percent, span, speakers_basis, words
 
 BACKGROUND = {
     "WA": "the overall accuracy",
     "UA": "the mean recall over the classes",
-    "interval": "95 %, from 10,000 draws of the speakers with replacement, whole speakers at a time",
+    "interval": "95 %, from 10,000 draws of the speakers with replacement, whole speakers at a time; none where they "
+    "are fewer than 5",
 }
 
 
@@ -67,12 +68,14 @@ class Page:
     Attributes:
         title: in plain words.
         protocol: one line on what every figure below it was measured on and how.
+        speakers: one line on whether its speakers were trained on.
         headline: name -> figure and what goes with it, e.g. its interval.
         sections: in order; those without content are left out.
     """
 
     title: str
     protocol: str
+    speakers: str = ""
     headline: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     sections: Sequence[Section] = ()
 
@@ -95,6 +98,13 @@ def with_interval(measures: Mapping[str, Any], measure: str) -> str:
     text = figure(measure, measures.get(measure))
     bounds = measures.get("interval", {}).get(measure)
     return f"{text} ({span(bounds)})" if bounds else text
+
+
+def over_speakers(interval: Mapping[str, Any]) -> str:
+    """What the intervals of a table stand on, or why it has none; `interval` is that of one of its rows."""
+    if "ua" in interval:
+        return f"in brackets the 95 % interval over {speakers_basis(interval.get('speakers'))}"
+    return no_interval(interval["speakers"])
 
 
 def mean_and_spread(summary: Mapping[str, Mapping[str, Mapping]], task: str, measure: str) -> tuple[str, str]:

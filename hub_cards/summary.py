@@ -8,50 +8,60 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .wording import MEASURES, NOTHING, figure, not_applicable, percent, protocol_facts, result_rows, span
+from .wording import (
+    MEASURES,
+    NOTHING,
+    figure,
+    interval_words,
+    not_applicable,
+    percent,
+    protocol_facts,
+    remarks,
+    result_rows,
+    speakers_line,
+)
 
-INTERVAL = "95% of UA"
 BAR = 20  # characters of a recall of 1
 INDENT = {"target": "", "slice": "  ", "yardstick": "  ", "task": ""}
 STYLE = {"target": "bold", "slice": "", "yardstick": "dim", "task": ""}
 
 
-def print_report(report: Mapping[str, Any], console: Console | None = None, target: str = "emotion") -> None:
-    """Prints the results of a `report.json`: each task, the yardstick, slices, the recall by class, the protocol.
+def print_report(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the results of a `report.json`.
+
+    First comes whether its speakers were trained on, then each task, slices and the yardstick, the recall by class,
+    the protocol.
 
     Args:
-        report: with `metrics` and `protocol`; `sides`, `slices` and `yardstick` are shown where present.
+        report: with `target`, `metrics` and `protocol`; what else it has is shown where present.
         console: where to print (default: standard output).
-        target: the task whose classes are listed.
     """
     console = console or Console()
-    metrics = report["metrics"]
+    target, metrics = report["target"], report["metrics"]
+    if line := speakers_line(report):
+        console.print(Text(line, style="bold"))
     console.print(_task_table(report, target))
+    if "interval" in metrics[target]:
+        console.print(Text(f"{target} UA: {interval_words(metrics[target]['interval'], 'ua')}"))
     if "recall" in metrics[target]:
         console.print(_recall_table(metrics[target], target))
     for task, reason in not_applicable(report).items():
         console.print(Text(f"{task}: not applicable, {reason}"))
+    for remark in remarks(metrics):
+        console.print(Text(remark))
     console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report).items())))
 
 
 def _task_table(report: Mapping[str, Any], target: str) -> Table:
     rows = result_rows(report, target)
     shown = [name for name, key in MEASURES.items() if any(key in measures for _, _, measures in rows)]
-    if any("interval" in measures for _, _, measures in rows):
-        shown.insert(shown.index("UA") + 1, INTERVAL)
     table = Table("task", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in (*shown, "n"):
         table.add_column(name, justify="right", no_wrap=True)
-    for kind, name, measures in rows:
-        cells = [_cell(column, measures) for column in shown]
-        table.add_row(Text(INDENT[kind] + name), *cells, str(measures.get("n", NOTHING)), style=STYLE[kind])
+    for kind, title, measures in rows:
+        cells = [figure(MEASURES[name], measures.get(MEASURES[name])) for name in shown]
+        table.add_row(Text(INDENT[kind] + title), *cells, str(measures.get("n", NOTHING)), style=STYLE[kind])
     return table
-
-
-def _cell(column: str, measures: Mapping[str, Any]) -> str:
-    if column == INTERVAL:
-        return span(measures.get("interval", {}).get("ua"))
-    return figure(MEASURES[column], measures.get(MEASURES[column]))
 
 
 def _recall_table(measures: Mapping[str, Any], target: str) -> Table:

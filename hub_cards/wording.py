@@ -5,13 +5,16 @@ from typing import Any
 
 NOTHING = "-"
 MEASURES = {"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "CER": "cer", "WER": "wer", "CCC": "ccc", "RMSE": "rmse"}
+NAMES = {key: name for name, key in MEASURES.items()}
 NO_FRACTIONS = ("ccc", "rmse")
 VALIDATION = {
     "none": "no utterance was held out, so nothing was chosen by a score",
-    "random": "random utterances of the training side, whose speakers are trained on too",
+    "random": "random utterances of the training side",
     "session": "one whole session of the training side",
     "speaker": "whole speakers of the training side",
+    "split": "the corpus's own validation side",
 }
+FEW_SPEAKERS = 10  # with fewer an interval over speakers is too narrow
 
 
 def percent(fraction: float | None) -> str:
@@ -44,6 +47,79 @@ def words(value: Any) -> str:
     return str(value)
 
 
+def interval_words(interval: Mapping[str, Any], measure: str) -> str:
+    """The 95 % interval of a measure with the number of speakers that it stands on, or why there is none."""
+    if measure not in interval:
+        return no_interval(interval["speakers"])
+    return f"95 % interval {span(interval[measure])}, over {speakers_basis(interval.get('speakers'))}"
+
+
+def no_interval(speakers: int | None) -> str:
+    """Why there is no interval over so many speakers."""
+    if not speakers:
+        return "no interval: the speaker of some utterances is not known"
+    return f"no interval: {speakers_words(speakers)} {'is' if speakers == 1 else 'are'} too few"
+
+
+def speakers_basis(speakers: int | None) -> str:
+    """What an interval stands on; reports of older versions do not say how many speakers."""
+    if speakers is None:
+        return "speakers"
+    few = ", so few that it is too narrow" if speakers < FEW_SPEAKERS else ""
+    return f"{speakers_words(speakers)}{few}"
+
+
+def speakers_words(speakers: int) -> str:
+    """How many speakers."""
+    return f"{speakers} speaker{'s' if speakers != 1 else ''}"
+
+
+def speakers_line(report: Mapping[str, Any]) -> str:
+    """Whether the speakers that a figure was measured on were trained on; nothing where the report is older than that.
+
+    Speaker-independent is said only where all speakers are known and none was trained on.
+    """
+    facts = report.get("speakers")
+    if not facts:
+        return ""
+    if facts["trained_on"] is None:
+        return "speaker-dependent, as far as is known: nothing tells whether these speakers were trained on"
+    n, folds = facts["judged"], facts.get("folds", 1)
+    fold = ", counted fold by fold" if folds > 1 else ""
+    certain = [
+        f"{facts[key]:,} of {n:,} test speakers {what}{fold}"
+        for key, what in (("trained_on", "were trained on"), ("validated_on", "are on the validation side"))
+        if facts[key]
+    ]
+    if facts["repeated"]:
+        certain.append(f"{facts['repeated']:,} of the utterances were trained on themselves")
+    unknown = [
+        f"the speaker of {facts[key]:,} {side} utterances is not known"
+        for key, side in (("unknown", "test"), ("unknown_in_training", "training"))
+        if facts[key]
+    ]
+    if not certain and not unknown:
+        own = " in its fold" if folds > 1 else ""
+        return f"speaker-independent: none of the {n:,} test speakers was trained on{own}"
+    doubt = "" if certain else ", as far as is known"
+    return f"speaker-dependent{doubt}: {'; '.join([*certain, *unknown])}"
+
+
+def remarks(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is not counted, or not defined, of the tasks' figures: one sentence each, without its full stop."""
+    left_out = [
+        f"{task}: {n:,} utterance{'s' if n != 1 else ''} not counted ({reason})"
+        for task, measures in metrics.items()
+        for reason, n in measures.get("left_out", {}).items()
+    ]
+    undefined = [
+        f"{task}: no {NAMES.get(measure, measure)}, {reason}"
+        for task, measures in metrics.items()
+        for measure, reason in measures.get("undefined", {}).items()
+    ]
+    return left_out + undefined
+
+
 def protocol_facts(report: Mapping[str, Any]) -> dict[str, str]:
     """What a result was measured on and how, as name -> words; what the report does not say is left out."""
     said = {name: value for name, value in report["protocol"].items() if value not in (None, "", [], {})}
@@ -57,18 +133,25 @@ def protocol_facts(report: Mapping[str, Any]) -> dict[str, str]:
 def result_rows(report: Mapping[str, Any], target: str) -> list[tuple[str, str, Mapping[str, Any]]]:
     """The lines of a results table as `(kind, name, measures)`, without what is not applicable.
 
-    Kinds, in this order: `target`, its `slice`s, its `yardstick`, and each other `task`.
+    Kinds, in this order: `target`, its `slice`s, its `yardstick`, and each other `task`. A slice that lacks some of
+    the target's classes says how many it has, since its UA is over those.
     """
     metrics = report["metrics"]
     rows = [("target", target, metrics[target])]
     rows += [
-        ("slice", f"{column} = {value}", measures)
+        ("slice", f"{column} = {value}{classes_words(measures, metrics[target])}", measures)
         for column, values in report.get("slices", {}).items()
         for value, measures in values.items()
     ]
     rows.append(("yardstick", "logistic regression", report.get("yardstick") or {}))
     rows += [("task", name, measures) for name, measures in metrics.items() if name != target]
     return [row for row in rows if row[2] and "not_applicable" not in row[2]]
+
+
+def classes_words(part: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+    """How many of the whole's classes a part of it has, where it lacks some."""
+    present, of = (sum(n > 0 for n in measures.get("support", {}).values()) for measures in (part, whole))
+    return f" ({present} of {of} classes)" if present < of and "support" in part else ""
 
 
 def not_applicable(report: Mapping[str, Any]) -> dict[str, str]:

@@ -22,10 +22,11 @@ from ..configuration.run_folder import RunFolder, StudyFolder, read_json, write_
 from ..hub_cards.study import write_study
 from .environment import environment
 from .interruption import leaving_on_signals
-from .judgement import report_on
+from .judgement import longest, report_on
 from .plan import find_folds
 from .preparation import prepare
 from .progress import is_main_process, processes, say, wait_for_main_process
+from .speakers import not_judged, together
 from .stages import run_stages, train_first_stage
 
 
@@ -128,14 +129,18 @@ def judge_runs(runs: list[FoldRun], side: str = "test") -> dict[str, Any]:
     reports = [read_json(RunFolder(run.folder).report) for run in runs]
     if side == "validation":
         reports = [{**report, **report["validation"]} for report in reports]
-    recipe, first = runs[0].recipe, reports[0]
+    recipe = runs[0].recipe
     predictions = read_predictions(runs, side)
+    speakers = together(
+        report["speakers"] for run, report in zip(runs, reports, strict=True) if run.recipe.seed == recipe.seed
+    )
     return {
+        "speakers": speakers,
         "recipe": OmegaConf.to_container(OmegaConf.structured(recipe)),
-        "protocol": _protocol(runs, first, side, predictions),
+        "protocol": _protocol(runs, reports, side, predictions),
         "runs": [_run_facts(run, report) for run, report in zip(runs, reports, strict=True)],
         "summary": _mean_and_spread(runs, reports),
-        "pooled": report_on(predictions, first["model"]["tasks"], recipe.model.target_task),
+        "pooled": report_on(predictions, _tasks(reports), recipe.model.target_task, not_judged(speakers)),
     }
 
 
@@ -221,14 +226,34 @@ def _drop_weights(run: FoldRun, runs: list[FoldRun]) -> None:
         shutil.rmtree(run.first_stage)
 
 
-def _protocol(runs: list[FoldRun], report: dict[str, Any], side: str, predictions: pandas.DataFrame) -> dict[str, Any]:
-    protocol = {name: value for name, value in report["protocol"].items() if name not in ("test_fold", "seed")}
+def _protocol(
+    runs: list[FoldRun], reports: list[dict[str, Any]], side: str, predictions: pandas.DataFrame
+) -> dict[str, Any]:
+    protocol = {name: value for name, value in reports[0]["protocol"].items() if name not in ("test_fold", "seed")}
+    if (seconds := runs[0].recipe.data.longest) is not None:
+        protocol["longest"] = longest(seconds, [report["data"]["too_long"] for report in reports])
     protocol["seeds"] = sorted({run.recipe.seed for run in runs})
     if side == "validation":
-        # a seed draws alike in all folds, so that one speaker counts several times and another never
-        speakers = predictions["speaker"].nunique()
-        protocol["judged_on"] = f"the validation sides of {speakers} speakers in all, some of them in several folds"
+        protocol["judged_on"] = _validation_sides(predictions)
     return protocol
+
+
+def _validation_sides(predictions: pandas.DataFrame) -> str:
+    """Whom the validation sides hold: a speaker may be drawn in several folds, and count there, or in none."""
+    folds = predictions.groupby(["seed", "speaker"])["fold"].nunique().groupby("speaker").max()
+    several = int((folds > 1).sum())
+    known = f"the validation sides, {len(folds)} speakers in all" if len(folds) else "the validation sides"
+    return f"{known}, {several} of them in several folds" if several else known
+
+
+def _tasks(reports: list[dict[str, Any]]) -> dict[str, dict]:
+    """The tasks of all folds together, with the labels of every fold, such as the speakers that it trained on."""
+    tasks = dict(reports[0]["model"]["tasks"])
+    for name, task in tasks.items():
+        if task["kind"] == "classification":
+            every = (label for report in reports for label in report["model"]["tasks"][name]["labels"])
+            tasks[name] = {**task, "labels": list(dict.fromkeys(every))}
+    return tasks
 
 
 def _run_facts(run: FoldRun, report: dict[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from .corpora.mixture import scale_ratings, value_ranges
 from .corpora.recordings import require_recordings
 from .durations import check_durations, recording_durations
 from .environment import environment
+from .folds import read
 from .judgement import predict_dataset, report_on
 from .loading import load_model
+from .speakers import NOT_KNOWN, speaker_facts, speakers_not_known
 
 
 def evaluate_model(
@@ -31,8 +33,9 @@ def evaluate_model(
     rows = load_rows(corpus, root, **OmegaConf.to_container(read_settings(options)))
     require_recordings(rows, corpus)
     dataset = scale_ratings(rows, corpus, value_ranges(model.config.tasks)).dataset()
+    whole, speakers = dataset, speakers_not_known(read(dataset, "speaker"))
     if split is not None:
-        dataset = _side(dataset, split, side)
+        dataset, speakers = _side(whole, split, side), _speakers_of_side(whole, split, side)
     durations = recording_durations(dataset)
     check_durations(dataset, durations, model.encoder.shortest_input, processor.sampling_rate)
     collator = SpeechCollator(processor, model.config.tasks)
@@ -40,7 +43,10 @@ def evaluate_model(
         collator = CenteringCollator(collator, columns, group_means(model, collator, dataset))
     predictions = predict_dataset(model, processor, dataset, collator)
     return {
-        **report_on(predictions, model.config.tasks, model.config.target_task),
+        "speakers": speakers,
+        **report_on(
+            predictions, model.config.tasks, model.config.target_task, not_judged=None if split else NOT_KNOWN
+        ),
         "protocol": {
             "corpus": corpus,
             "side": side if split else "all utterances",
@@ -63,6 +69,18 @@ def read_side(split: Path, side: str) -> set[str]:
     if not isinstance(sides[side], list) or not all(isinstance(name, str) for name in sides[side]):
         raise UserError(f"--split {split} holds no list of utterances for {side}: give a run's split.json")
     return set(sides[side])
+
+
+def _speakers_of_side(dataset: Any, split: Path, side: str) -> dict[str, Any]:
+    """Who of a side was trained on; the speaker of an utterance of the split that the corpus lacks is not known."""
+    speaker_of = dict(zip(dataset["utterance_id"], read(dataset, "speaker"), strict=True))
+    names = {name: read_side(split, name) for name in ("train", "validation", side)}
+    train, validation = ([speaker_of.get(name) for name in names[other]] for other in ("train", "validation"))
+    judged = names[side] & set(speaker_of)
+    repeated = len(judged & names["train"])
+    return speaker_facts(
+        [speaker_of[name] for name in judged], train, validation if side != "validation" else (), repeated
+    )
 
 
 def _side(dataset: Any, split: Path, side: str) -> Any:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from .baseline import logistic_regression_yardstick
 from .calibration import calibrated, fit_on
 from .centering import centering_protocol
 from .collator import SpeechCollator
+from .corpora.mixture import label_maps
 from .durations import recording_durations
 from .environment import environment
-from .folds import describe_folds
+from .folds import describe_folds, read
 from .labels import check_labels
 from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
 from .preparation import SIDES, Preparation
 from .publishing import corpus_facts
+from .speakers import speaker_facts
 from .statistics import calibration, interval
 from .trainer import SerMetaTrainer
 
@@ -67,14 +70,15 @@ def predict_dataset(
     return predictions.assign(duration=recording_durations(dataset))
 
 
-def report_on(predictions: pandas.DataFrame, tasks: dict[str, dict], target: str) -> dict[str, Any]:
+def report_on(
+    predictions: pandas.DataFrame, tasks: dict[str, dict], target: str, not_judged: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Metrics of every task, and the target's by slices of the utterances, with its intervals and its calibration."""
-    metrics = evaluate_predictions(predictions, tasks)
+    metrics = evaluate_predictions(predictions, tasks, not_judged or {})
     if "confusion" in metrics[target]:
         metrics[target]["calibration"] = calibration(predictions, target)
-        if bounds := interval(predictions, tasks, target):
-            metrics[target]["interval"] = bounds
-    return {"metrics": metrics, "slices": slices(predictions, tasks, target=target)}
+        metrics[target]["interval"] = interval(predictions, tasks, target)
+    return {"target": target, "metrics": metrics, "slices": slices(predictions, tasks, target=target)}
 
 
 def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> Judgement:
@@ -85,13 +89,16 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     calibration_facts, predictions = calibrate(prepared, model, collator)
     predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
     tasks, target = model.config.tasks, model.config.target_task
-    reports = {side: report_on(table, tasks, target) for side, table in predictions.items()}
+    reports = {
+        side: {"speakers": _speakers(prepared, side), **report_on(table, tasks, target)}
+        for side, table in predictions.items()
+    }
     stages = {name: {key: value for key, value in record.items() if key != "log"} for name, record in state.items()}
     report = {
         **reports.pop("test"),
         **reports,
         "calibration": calibration_facts,
-        "protocol": _protocol(prepared),
+        "protocol": protocol_of(prepared),
         "sides": {side: len(rows) for side, rows in prepared.sides.items()},
         "data": _data_facts(prepared),
         "model": {
@@ -138,12 +145,9 @@ def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: 
     target = model.config.target_task
     measured = judgement.report["metrics"][target]
     run.plots.mkdir(exist_ok=True)
-    plot_confusion(
-        measured["confusion"],
-        model.config.tasks[target]["labels"],
-        run.plots / "confusion.png",
-        f"{target}, test side",
-    )
+    if "confusion" in measured:
+        labels, title = model.config.tasks[target]["labels"], f"{target}, test side"
+        plot_confusion(measured["confusion"], labels, run.plots / "confusion.png", title)
     plot_training_curves({name: record["log"] for name, record in state.items()}, run.plots / "training.png")
     with moved_into_place(run.model) as folder:
         save_model_folder(model, prepared.processor, folder)
@@ -159,24 +163,46 @@ def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, folder: 
     processor.save_pretrained(folder)
 
 
-def _data_facts(prepared: Preparation) -> dict[str, dict[str, float]]:
-    """Speakers and minutes of each side."""
-    speakers, durations = list(prepared.dataset["speaker"]), prepared.durations
+def longest(seconds: float, left_out: Sequence[int]) -> str:
+    """In words, what `data.longest` did in one run or several, which leave out so many utterances each."""
+    fewest, most = min(left_out), max(left_out)
+    several = fewest if fewest == most else f"{fewest} to {most}"
+    return f"{seconds:g} s: {several} longer utterances were not trained on"
+
+
+def _data_facts(prepared: Preparation) -> dict[str, Any]:
+    """Speakers and minutes of each side, and how many utterances were too long to train on."""
+    speakers, durations = read(prepared.dataset, "speaker"), prepared.durations
     return {
         "speakers": {side: len({speakers[row] for row in prepared.sides[side]} - {None}) for side in SIDES},
         "minutes": {side: round(sum(durations[row] for row in prepared.sides[side]) / 60, 1) for side in SIDES},
+        "too_long": prepared.too_long,
     }
 
 
-def _protocol(prepared: Preparation) -> dict[str, Any]:
+def _speakers(prepared: Preparation, judged: str) -> dict[str, int]:
+    speakers = read(prepared.dataset, "speaker")
+    of_side = {side: [speakers[row] for row in prepared.sides[side]] for side in SIDES}
+    validation = of_side["validation"] if judged != "validation" else ()
+    return speaker_facts(of_side[judged], of_side["train"], validation)
+
+
+def protocol_of(prepared: Preparation) -> dict[str, Any]:
+    """All of a recipe that changes what a figure of it means."""
     data = prepared.recipe.data
     last_stage = list(prepared.recipe.stages.values())[-1]
-    return {
+    facts = {
         "corpus": " + ".join(source.corpus for source in data.sources),
+        "label_map": label_maps(data.sources),
+        "left_out": dict(prepared.left_out) or None,
         "folds": describe_folds(data),
         "test_fold": prepared.test_fold,
+        "allow_speaker_overlap": data.allow_speaker_overlap or None,
         "validation": data.validation,
+        "validation_fraction": data.validation_fraction if data.validation in ("random", "speaker") else None,
+        "longest": None if data.longest is None else longest(data.longest, [prepared.too_long]),
         "epoch_rule": f"{last_stage.keep} epoch of {last_stage.epochs:g}",
         "seed": prepared.recipe.seed,
         **centering_protocol(prepared.recipe.model.center_by),
     }
+    return {name: value for name, value in facts.items() if value is not None}

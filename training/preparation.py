@@ -1,7 +1,8 @@
 """From the plan of a run to what it needs of torch and datasets: recordings, processor, model, batches."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -34,6 +35,8 @@ class Preparation:
         test_fold: name of the fold that is the test side; None where nothing is tested.
         tasks: as in the model's config, the target first.
         means: with `model.center_by`, of every group's states, when they have been computed.
+        left_out: by reason, how many rows of the corpus are on no side.
+        too_long: how many utterances of the training side `data.longest` has taken from it.
     """
 
     recipe: Recipe
@@ -42,6 +45,8 @@ class Preparation:
     test_fold: str | None
     tasks: dict[str, dict]
     means: dict[Group, torch.Tensor] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    too_long: int = 0
 
     def side(self, name: str) -> Dataset:
         """The rows of one side."""
@@ -140,9 +145,11 @@ def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:
         UserError: whatever of the recipe does not fit the corpus.
     """
     plan = plan or plan_run(recipe)
-    prepared = Preparation(recipe, plan.rows.dataset(), plan.sides, plan.test_fold, plan.tasks)
+    left_out = plan.rows.remarks.get("left out", {})
+    prepared = Preparation(recipe, plan.rows.dataset(), plan.sides, plan.test_fold, plan.tasks, left_out=left_out)
     if recipe.data.longest is not None:
         prepared.sides = shorten(plan, prepared.durations).sides
+        prepared.too_long = len(plan.sides["train"]) - len(prepared.sides["train"])
     refuse_shared_recordings(prepared.dataset, prepared.sides)
     return prepared
 

@@ -18,7 +18,10 @@ EMOTION = {
     "confusion": [[18, 6, 0], [8, 7, 1], [0, 0, 0]],
     "n": 40,
 }
-INTERVAL = {"wa": [0.5125, 0.7375], "ua": [0.5031, 0.6812], "macro_f1": [0.4875, 0.7025]}
+SPEAKERS = {
+    "judged": 6, "trained_on": 0, "validated_on": 0, "unknown": 0, "unknown_in_training": 0, "repeated": 0
+}  # fmt: skip
+INTERVAL = {"speakers": 6, "wa": [0.5125, 0.7375], "ua": [0.5031, 0.6812], "macro_f1": [0.4875, 0.7025]}
 CALIBRATION = {
     "ece": 0.1015625,
     "bins": [
@@ -41,10 +44,12 @@ PAGE_TASKS = {
 def report():
     """A report with every part it can have."""
     measured = {
+        "speakers": SPEAKERS,
+        "target": "emotion",
         "metrics": {
             "gender": {**EMOTION, "wa": 0.9375, "n": 39},
-            "speaker": {"not_applicable": "the test speakers are unseen in training"},
-            "transcript": {"cer": 0.03125, "wer": 0.1175, "n": 38},
+            "speaker": {"not_applicable": "none of the 6 speakers here was trained on"},
+            "transcript": {"cer": 0.03125, "wer": 0.1175, "n": 38, "left_out": {"an empty reference": 2}},
             "emotion": {**EMOTION, "interval": INTERVAL, "calibration": CALIBRATION},
         },
         "slices": {
@@ -61,7 +66,7 @@ def report():
             "seed": 7,
         },
         "data": {
-            "speakers": {"train": 20, "validation": 0, "test": 4},
+            "speakers": {"train": 20, "validation": 0, "test": 6},
             "minutes": {"train": 96.1, "validation": 0.0, "test": 2.5},
         },
         "model": {"encoder": "openai/whisper-base", "parameters": 20_590_000},
@@ -78,7 +83,7 @@ def report():
 @pytest.fixture
 def small_report(report):
     """The least a report may hold."""
-    return {"metrics": {"emotion": report["metrics"]["emotion"]}, "protocol": {"corpus": "own"}}
+    return {"target": "emotion", "metrics": {"emotion": report["metrics"]["emotion"]}, "protocol": {"corpus": "own"}}
 
 
 @pytest.fixture

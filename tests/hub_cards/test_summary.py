@@ -6,15 +6,18 @@ from ser_meta.hub_cards.summary import print_report
 
 def test_every_figure_in_its_line(report):
     text = printed(print_report, report)
-    assert cells(text, "task") == ["task", "WA", "UA", "95% of UA", "macro F1", "CER", "WER", "n"]
-    assert cells(text, "emotion ") == ["emotion", "62.5%", "59.4%", "50.3-68.1%", "61.3%", "-", "-", "40"]
-    assert cells(text, "style = song") == ["style = song", "50.2%", "59.4%", "-", "61.3%", "-", "-", "17"]
+    assert cells(text, "task") == ["task", "WA", "UA", "macro F1", "CER", "WER", "n"]
+    assert cells(text, "emotion ") == ["emotion", "62.5%", "59.4%", "61.3%", "-", "-", "40"]
+    assert "emotion UA: 95 % interval 50.3-68.1%, over 6 speakers, so few that it is too narrow" in text
+    assert cells(text, "style = song") == ["style = song", "50.2%", "59.4%", "61.3%", "-", "-", "17"]
     assert cells(text, "logistic regression")[1] == "31.2%"
     assert cells(text, "gender")[1] == "93.8%"
-    assert cells(text, "transcript") == ["transcript", "-", "-", "-", "-", "3.1%", "11.8%", "38"]
+    assert cells(text, "transcript") == ["transcript", "-", "-", "-", "3.1%", "11.8%", "38"]
     assert cells(text, "neutral")[-2:] == ["75.0%", "24"]
     assert cells(text, "sad") == ["sad", "-", "0"]
-    assert "speaker: not applicable, the test speakers are unseen in training" in text
+    assert "speaker: not applicable, none of the 6 speakers here was trained on" in text
+    assert "transcript: 2 utterances not counted (an empty reference)" in text
+    assert text.splitlines()[0] == "speaker-independent: none of the 6 test speakers was trained on"
 
 
 def test_protocol_and_sides_in_one_line(report):

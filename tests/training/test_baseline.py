@@ -73,7 +73,7 @@ def test_silence_and_fragments_have_finite_statistics(waveform):
 def test_the_yardstick_learns_what_the_statistics_show():
     generator = np.random.default_rng(0)
     train, test = two_classes(generator, 12), two_classes(generator, 6)
-    measures = logistic_regression_yardstick(train, test)
+    measures = logistic_regression_yardstick(train, test, "emotion")
     assert measures["ua"] == 1
     assert measures["support"] == {"happy": 6, "sad": 6}
 
@@ -82,15 +82,15 @@ def test_rows_without_the_target_are_left_out():
     generator = np.random.default_rng(0)
     train = two_classes(generator, 4)
     test = dataset([voice(100, 0.05), voice(230, 0.2)], ["sad", None])
-    assert logistic_regression_yardstick(train, test)["n"] == 1
+    assert logistic_regression_yardstick(train, test, "emotion")["n"] == 1
     unlabelled = dataset([voice(100)], [None])
-    assert "not_applicable" in logistic_regression_yardstick(train, unlabelled)
+    assert "not_applicable" in logistic_regression_yardstick(train, unlabelled, "emotion")
 
 
 def test_what_cannot_be_learned_or_read_is_said():
     train = two_classes(np.random.default_rng(0), 2)
     with pytest.raises(UserError, match="1 emotion class"):
-        logistic_regression_yardstick(dataset([voice(100)], ["sad"]), train)
+        logistic_regression_yardstick(dataset([voice(100)], ["sad"]), train, "emotion")
     broken = Dataset.from_dict({"audio": [{"bytes": b"text", "path": "a.wav"}], "emotion": ["sad"]})
     with pytest.raises(AudioError, match=r"a\.wav"):
-        logistic_regression_yardstick(train, broken)
+        logistic_regression_yardstick(train, broken, "emotion")

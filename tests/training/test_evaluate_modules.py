@@ -1,3 +1,5 @@
+import warnings
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,15 @@ def test_accuracies_equal_scikit_learns(load, name, expected, kind):
         reference, predicted = LABELS[reference], LABELS[predicted]
     found = load(name).compute(predictions=predicted.tolist(), references=reference.tolist())
     assert found == {name: pytest.approx(expected(reference, predicted))}
+
+
+def test_what_has_no_reference_or_does_not_differ_is_as_in_a_report(load):
+    absent = {"references": list("aabb"), "predictions": list("aabc")}
+    with warnings.catch_warnings(action="ignore"):
+        assert load("unweighted_accuracy").compute(**absent) == {"unweighted_accuracy": 0.75}
+    assert load("weighted_accuracy").compute(**absent) == {"weighted_accuracy": 0.75}
+    constant = load("concordance_correlation").compute(references=[2, 2, 2], predictions=[1, 2, 3])
+    assert isnan(constant["concordance_correlation"])
 
 
 def test_concordance_correlation_equals_its_formula(load):

@@ -17,6 +17,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.hub_cards.summary import print_report
+from ser_meta.modeling_ser_meta.losses_ser_meta import concordance_loss
 from ser_meta.training.arguments import training_arguments
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
@@ -183,7 +184,15 @@ def test_concordance_by_hand():
 
 
 def test_references_that_do_not_differ_have_no_concordance():
-    assert regression_metrics([2.5], [2.0]) == {"not_applicable": "every one of the 1 references is 2.5"}
+    reason = {"ccc": "every one of the 1 references is 2.5"}
+    assert regression_metrics([2.5], [2.0]) == {"ccc": None, "rmse": 0.5, "n": 1, "undefined": reason}
+
+
+def test_the_loss_that_trains_and_the_figure_that_judges_are_one():
+    chance = np.random.default_rng(1)
+    reference, predicted = chance.uniform(1, 5, 30), chance.uniform(1, 5, 30)
+    loss = concordance_loss(torch.tensor(predicted), torch.tensor(reference), 1, 5)
+    assert loss.item() == pytest.approx(1 - regression_metrics(reference, predicted)["ccc"], abs=1e-6)
 
 
 def test_missing_numbers_are_not_judged():

@@ -59,6 +59,17 @@ def map_labels(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], ta
     return mapped if kept is None else mapped.select(kept)
 
 
+def label_maps(sources: Sequence[CorpusRecipe]) -> str | None:
+    """In words, which labels of the corpora read otherwise; None where all stay as they are."""
+    changes = [
+        f"{f'{corpus_name(source)} ' if len(sources) > 1 else ''}{task}: "
+        + ", ".join(f"{label} as {shared}" if shared else f"{label} left out" for label, shared in names.items())
+        for source in sources
+        for task, names in source.label_map.items()
+    ]
+    return "; ".join(changes) or None
+
+
 def scale_ratings(rows: Rows, corpus: str, ranges: Mapping[str, Sequence[float]]) -> Rows:
     """Ratings brought linearly from the scale that the corpus's module states, if any, to those of `ranges` (ours)."""
     own = getattr(corpus_module(corpus), "RATING_SCALE", None)
@@ -77,12 +88,21 @@ def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
 
 def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]]) -> Rows:
     name = corpus_name(source)
-    rows = leave_out(load_rows(source.corpus, source.root, **source.options), source.quarantine)
+    rows = load_rows(source.corpus, source.root, **source.options)
+    rows = _counted(f"{name}: quarantine", rows, leave_out(rows, source.quarantine))
     if source.leave_out_missing:
         rows = leave_out_absent(rows, name)
     else:
         require_recordings(rows, name)
-    return scale_ratings(map_labels(rows, source.label_map, target, name), source.corpus, ranges)
+    mapped = map_labels(rows, source.label_map, target, name)
+    return scale_ratings(_counted(f"{name}: {target} mapped to null", rows, mapped), source.corpus, ranges)
+
+
+def _counted(why: str, rows: Rows, kept: Rows) -> Rows:
+    """What is kept of rows, with a remark on how many are not."""
+    if len(kept) < len(rows):
+        kept.remarks.setdefault("left out", {})[why] = f"{len(rows) - len(kept)} of {len(rows)} rows"
+    return kept
 
 
 def _map_column(rows: Rows, task: str, names: Mapping[str, str | None], corpus: str) -> list[str | None]:

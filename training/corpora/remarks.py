@@ -15,7 +15,7 @@ REMARKS = {
     "numbers that are none": "a column of numbers holds something else, and is read as text",
     "spellings": "labels that differ in case, spaces or accents alone count as several: same_spelling=true makes them "
     "one in a table, label_map in any corpus",
-    "left out": "these rows have no recording",
+    "left out": "nothing is learned from these rows, and nothing judged on them",
 }
 """By finding what it means, and how to mend it."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from ser_meta.training.ablation_tables import find_table
 from ser_meta.training.metrics import evaluate_predictions, slices
+from ser_meta.training.speakers import speaker_facts, together
 from ser_meta.training.statistics import calibration, interval, mcnemar, paired_difference
 
 EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
@@ -73,7 +74,7 @@ def pooled(table, tasks):
         "interval": interval(table, tasks, "emotion", resamples=200),
         "calibration": calibration(table, "emotion"),
     }
-    return {"metrics": metrics, "slices": slices(table, tasks)}
+    return {"metrics": metrics, "slices": slices(table, tasks, "emotion")}
 
 
 def study_row(table, tasks=TASKS, seeds=SEEDS):
@@ -102,7 +103,15 @@ def study_row(table, tasks=TASKS, seeds=SEEDS):
     for (task, measure), values in figures.groupby(["task", "measure", "fold"])["value"].mean().groupby(level=[0, 1]):
         summary.setdefault(task, {})[measure] = {"mean": values.mean(), "sd": values.std()}
     recipe = {"seed": 1, "data": {"corpus": "ravdess"}, "model": {"target_task": "emotion", "auxiliary_tasks": []}}
-    row = {"recipe": recipe, "protocol": PROTOCOL, "runs": runs, "summary": summary, "pooled": pooled(table, tasks)}
+    speakers = together([speaker_facts(["a", "b", "c", "d"], ["e"])] * 6)
+    row = {
+        "speakers": speakers,
+        "recipe": recipe,
+        "protocol": PROTOCOL,
+        "runs": runs,
+        "summary": summary,
+        "pooled": pooled(table, tasks),
+    }
     return json.loads(json.dumps(row))  # as it is read back from report.json
 
 

@@ -109,10 +109,14 @@ def test_headline_and_protocol(crossval, crossval_report):
     emotion = crossval_report["pooled"]["metrics"]["emotion"]
     for name in ("report.html", "report.md"):
         text = (crossval[2] / name).read_text(encoding="utf-8")
-        assert percent(emotion["ua"]) in text and f"95 % interval {span(emotion['interval']['ua'])}" in text
+        assert (
+            percent(emotion["ua"]) in text
+            and f"95 % interval {span(emotion['interval']['ua'])}, over 24 speakers" in text
+        )
         assert PROTOCOL in text
         assert f"calibration error {emotion['calibration']['ece']:.3f}" in text
-        assert "the test speakers are unseen in training" in text
+        assert "speaker-independent: none of the 24 test speakers was trained on in its fold" in text
+        assert "Not applicable to speaker: none of the 24 speakers here was trained on." in text
         assert "target_task: emotion" in text and "torch 2.13.0" in text
     assert (crossval[2] / "report.html").read_text(encoding="utf-8").count(PROTOCOL) > 5  # beside every number
 

@@ -4,15 +4,17 @@ import datasets
 import evaluate
 import numpy as np
 
+from ser_meta.training.metrics import concordance_correlation
+
 DESCRIPTION = (
     "Lin's concordance correlation coefficient (1989): how near pairs of numbers lie to the line of equality."
 )
 INPUTS = """
 Args:
     predictions: numbers.
-    references: numbers, not all the same.
+    references: numbers.
 Returns:
-    concordance_correlation: from -1 to 1, with variances divided by n.
+    concordance_correlation: from -1 to 1, with variances divided by n; NaN where the references are all the same.
 """
 
 
@@ -29,7 +31,5 @@ class ConcordanceCorrelation(evaluate.Metric):
         )
 
     def _compute(self, predictions: list, references: list) -> dict[str, float]:
-        predicted, reference = np.asarray(predictions), np.asarray(references)
-        covariance = np.mean((predicted - predicted.mean()) * (reference - reference.mean()))
-        apart = (predicted.mean() - reference.mean()) ** 2
-        return {"concordance_correlation": float(2 * covariance / (predicted.var() + reference.var() + apart))}
+        found = concordance_correlation(np.asarray(references, dtype=float), np.asarray(predictions, dtype=float))
+        return {"concordance_correlation": float("nan") if found is None else found}
