@@ -3,18 +3,18 @@
 import difflib
 import os.path
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from . import written
 from .errors import UserError
-from .recipe import SINGLE_CORPUS, Recipe
-from .recipe_checks import check_recipe
+from .recipe import SINGLE_CORPUS, ModelRecipe, Recipe
+from .recipe_checks import recipe_faults, refuse
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_BATCH_SIZE = 4  # the paper's section III-B
@@ -32,42 +32,95 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         UserError: no such recipe, an unknown key, a value of the wrong type or outside its choices.
     """
     where = f"recipe {name_or_path}"
-    with _errors_told(where):
-        given = _change(_read(name_or_path), read_settings(overrides or [], Recipe))
-    return _typed(Recipe, given, where)
+    parts = [*_read(name_or_path), read_settings(overrides or [], Recipe)]
+    return _typed(_changed(parts, where), where, _tasks_named(parts))
+
+
+def load_recipes(words: list[str]) -> dict[str, Recipe]:
+    """By name: the recipes of a command that takes several, among `key=value` overrides of them all.
+
+    Raises:
+        UserError: there is none, or two have the same name, or see `load_recipe`.
+    """
+    names, overrides = [word for word in words if "=" not in word], [word for word in words if "=" in word]
+    if not names:
+        raise UserError(f"no recipe is given beside {' '.join(overrides)}: name one, such as {recipe_names()[0]}")
+    stems = [Path(name).stem for name in names]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise UserError(f"two recipes have the name {twice[0]}: give one of the files another name")
+    return {stem: load_recipe(name, overrides) for stem, name in zip(stems, names, strict=True)}
 
 
 def change_recipe(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
     """A recipe with some settings changed, written and checked as in a file; errors begin with `where`."""
-    return _typed(recipe, OmegaConf.create(change), where)
+    parts = [OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(recipe))), OmegaConf.create(change)]
+    return _typed(_changed(parts, where), where, _tasks_named(parts))
 
 
-def _typed(base: type[Recipe] | Recipe, change: DictConfig, where: str) -> Recipe:
-    with _errors_told(where):
-        recipe = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(base), change))
-    for stage in recipe.stages.values():
-        if stage.batch_duration is None:
-            stage.batch_size = DEFAULT_BATCH_SIZE if stage.batch_size is None else stage.batch_size
-        stage.loss_weights = {task: weight for task, weight in stage.loss_weights.items() if weight}
-    try:
-        check_recipe(recipe)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+def _typed(given: DictConfig, where: str, known: set[str]) -> Recipe:
+    """The recipe that is given; `UserError` with all that is wrong with it.
+
+    Args:
+        known: names of tasks, see `_complete`.
+    """
+    typed, faults = _merged(given)
+    for key in sorted(OmegaConf.missing_keys(typed)):
+        faults.append(f"{key} has no value: set it, as {key}=...")
+        # with anything in its place the rest can be checked
+        OmegaConf.update(typed, key, {typed.model.target_task: 1} if key.endswith("loss_weights") else 1)
+    recipe = OmegaConf.to_object(typed)
+    _complete(recipe, known)
+    refuse([*faults, *recipe_faults(recipe)], f"{where}: ")
     return recipe
 
 
-@contextmanager
-def _errors_told(where: str) -> Iterator[None]:
-    """Turns what OmegaConf says of keys and values into a `UserError`."""
-    try:
-        yield
-    except ConfigKeyError as error:
-        raise UserError(f"{where}: {_unknown_key(error)}") from error
-    except MissingMandatoryValue as error:
-        raise UserError(f"{where}: {error.full_key} has no value: set it, as {error.full_key}=...") from error
-    except (OmegaConfBaseException, TypeError) as error:  # the latter for a list where a mapping belongs
-        key = getattr(error, "full_key", None) or ""
-        raise UserError(f"{where}: {key} {str(error).splitlines()[0]}") from error
+def _merged(given: DictConfig) -> tuple[DictConfig, list[str]]:
+    """What is given with the types of a recipe, and what is wrong with the settings that do not fit them."""
+    typed, faults = OmegaConf.structured(Recipe), []
+    for setting in _settings(OmegaConf.to_container(given), []):
+        try:
+            typed = OmegaConf.merge(typed, setting)
+        except (OmegaConfBaseException, TypeError) as error:  # the latter for a list where a mapping belongs
+            faults.append(_words(error))
+    return typed, faults
+
+
+def _settings(value: Any, keys: list[str]) -> Iterator[Any]:
+    """Each setting alone, in the mappings that it stands in."""
+    if not isinstance(value, dict) or not value:
+        yield written.nested(keys, value)
+    else:
+        for key, part in value.items():
+            yield from _settings(part, [*keys, key])
+
+
+def _complete(recipe: Recipe, known: set[str]) -> None:
+    """Sets batch sizes, and takes out of the stages what they do not train: weights of 0, and tasks that are no more.
+
+    A task that the model is not given drops out of every stage, and a stage that trains nothing else with it, so that
+    `model.auxiliary_tasks` alone says what is learned.
+
+    Args:
+        recipe: changed in place.
+        known: names of tasks; a stage's weight for another is a mistake and stays.
+    """
+    absent = known - {recipe.model.target_task, *recipe.model.auxiliary_tasks}
+    for name, stage in list(recipe.stages.items()):
+        if stage.batch_duration is None:
+            stage.batch_size = DEFAULT_BATCH_SIZE if stage.batch_size is None else stage.batch_size
+        weighed = {task: weight for task, weight in stage.loss_weights.items() if weight or task not in known}
+        stage.loss_weights = {task: weight for task, weight in weighed.items() if task not in absent}
+        if weighed and not stage.loss_weights:
+            del recipe.stages[name]
+
+
+def _tasks_named(parts: list[DictConfig]) -> set[str]:
+    """Targets and auxiliary tasks of a recipe, of what it extends or changes, and of one that names none."""
+    named = {ModelRecipe.target_task, *ModelRecipe().auxiliary_tasks}
+    for part in parts:
+        named.add(OmegaConf.select(part, "model.target_task", default=ModelRecipe.target_task))
+        named.update(OmegaConf.select(part, "model.auxiliary_tasks", default=None) or ())
+    return named
 
 
 def read_settings(settings: list[str], kind: Any = Any) -> DictConfig:
@@ -103,8 +156,8 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> DictConfig:
-    """A recipe as it is written, on top of what it extends; `changes` are the files that extend this one."""
+def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> list[DictConfig]:
+    """A recipe as it is written, after what it extends; `changes` are the files that extend this one."""
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         path = RECIPES / f"{name_or_path}.yaml"
@@ -115,12 +168,12 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> DictConfig:
     recipe = OmegaConf.create(read_yaml(path, f"recipe {path}", Recipe))
     extends = recipe.pop("extends", None)
     if extends is None:
-        return recipe
+        return [recipe]
     if not isinstance(extends, str):
         raise UserError(f"recipe {path}: extends={extends} must be the name of a recipe, or a file")
     beside = path.parent / extends
     extended = str(beside) if os.path.isfile(beside) else extends
-    return _change(_read(extended, (*changes, path.resolve())), recipe)
+    return [*_read(extended, (*changes, path.resolve())), recipe]
 
 
 def read_yaml(path: Path, where: str, kind: Any = Any) -> dict[str, Any]:
@@ -149,13 +202,39 @@ def _refuse_interpolations(value: Any, where: str) -> None:
         _refuse_interpolations(part, where)
 
 
+def _changed(parts: list[DictConfig], where: str) -> DictConfig:
+    """The first with what all others change."""
+    try:
+        return reduce(_change, parts)
+    except (OmegaConfBaseException, TypeError) as error:
+        raise UserError(f"{where}: {_words(error)}") from error
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
 def _change(recipe: DictConfig, change: DictConfig) -> DictConfig:
-    """A recipe with some settings changed; a list of corpora takes the place of a single one with all that is its."""
+    """A recipe with some settings changed.
+
+    A list of corpora takes the place of a single one with all that is its, and null takes a stage away.
+    """
     if OmegaConf.select(change, "data.corpora"):
         for key in SINGLE_CORPUS:
             if OmegaConf.select(recipe, f"data.{key}") is not None:
                 del recipe.data[key]
-    return OmegaConf.merge(recipe, change)
+    changed, stages = OmegaConf.merge(recipe, change), change.get("stages")
+    for name in stages if isinstance(stages, DictConfig) else ():
+        if stages[name] is None:
+            if name not in (there := recipe.get("stages") or {}):
+                raise UserError(f"stages.{name}=null takes no stage away: there are {', '.join(there) or 'none'}")
+            del changed.stages[name]
+    return changed
+
+
+def _words(error: Exception) -> str:
+    """What OmegaConf says of a key or a value."""
+    if isinstance(error, ConfigKeyError):
+        return _unknown_key(error)
+    return f"{getattr(error, 'full_key', None) or ''} {str(error).splitlines()[0]}".strip()
 
 
 def _unknown_key(error: ConfigKeyError) -> str:

@@ -137,18 +137,16 @@ def ablate(
 
     A file has a title, and rows with what each sets, as in a recipe; the recipe itself is the row ours. Such as this
     pooling.yaml: {title: Pooling, rows: {with deviation: {model: {frame_pooling: [mean, deviation]}}}}
+    A row takes tasks away by model: {auxiliary_tasks: [...]} with those that stay, and a stage by stages: {NAME: null}
 
     Example: ser-meta ablate pooling.yaml demo data.root=/tmp/recordings data.validation=speaker
     --side validation --output studies/pooling
     """
-    from ..configuration.recipe_files import load_recipe
+    from ..configuration.recipe_files import load_recipes
     from .ablation import ablate as run_table
     from .ablation_tables import find_table
 
-    names = [name for name in recipes if "=" not in name]
-    overrides = [setting for setting in recipes if "=" in setting]
-    loaded = {Path(name).stem: load_recipe(name, overrides) for name in names}
-    report = run_table(table, loaded, output, seeds or (), at_once, side)
+    report = run_table(table, load_recipes(recipes), output, seeds or (), at_once, side)
     _show_study(report, output / find_table(table).folder(side), as_json)
 
 

@@ -193,8 +193,9 @@ def _changed(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
         raise UserError(f"{where}: rows are compared on the same seeds: give them to ser-meta ablate with --seed")
     if row.model.target_task != recipe.model.target_task:
         raise UserError(f"{where}: rows are compared on the same target: leave model.target_task as it is")
+    changed_stages = change.get("stages") or {}
     for name, stage in recipe.stages.items():
-        weights = change.get("stages", {}).get(name, {}).get("loss_weights", {})
+        weights = (changed_stages.get(name) or {}).get("loss_weights") or {}
         if absent := [task for task, weight in weights.items() if not weight and task not in stage.loss_weights]:
             raise UserError(
                 f"{where}: stages.{name}.loss_weights.{absent[0]}=0 takes nothing away: the recipe's are "

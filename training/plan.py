@@ -1,5 +1,6 @@
 """What a run learns from and is judged on, found without torch: rows, folds, sides, and tasks with their labels."""
 
+import os.path
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,11 @@ def shorten(plan: Plan, durations: list[float]) -> Plan:
 
 
 def encoder_path(encoder: str) -> str:
-    """The folder of an encoder that comes with the package; any other name as it is."""
-    return str(PACKAGED_ENCODERS.get(encoder, encoder))
+    """The folder of an encoder that comes with the package; of another name, `~` stands for the user's home."""
+    return os.path.expanduser(PACKAGED_ENCODERS.get(encoder, encoder))
 
 
 def _check_encoder(encoder: str) -> None:
     looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
-    if looks_local and not Path(encoder).is_dir():
+    if looks_local and not Path(encoder_path(encoder)).is_dir():
         raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")

@@ -2,7 +2,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import Recipe
-from ser_meta.configuration.recipe_files import load_recipe, save_recipe
+from ser_meta.configuration.recipe_files import load_recipe, load_recipes, save_recipe
 
 OWN = """
 extends: base.yaml
@@ -56,6 +56,63 @@ def test_a_weight_of_zero_takes_a_task_out_of_a_stage(base):
     assert recipe.stages["metadata"].loss_weights == {"gender": 1.0}
 
 
+def test_a_task_is_taken_out_by_one_edit(base, tmp_path):
+    """Of the model's auxiliary tasks: every stage loses its weight, and goes if it has no other."""
+    known = {"metadata": {"gender": 1.0, "transcript": 0.1}, "emotion": {"emotion": 1.0}}
+    for overrides, expected in (
+        ([], known),
+        (["model.auxiliary_tasks=[gender]"], {**known, "metadata": {"gender": 1.0}}),
+        (["model.auxiliary_tasks=[speaker]"], {"emotion": {"emotion": 1.0}}),
+        (["model.auxiliary_tasks=[]"], {"emotion": {"emotion": 1.0}}),
+        (["stages.metadata=null"], {"emotion": {"emotion": 1.0}}),
+    ):
+        recipe = load_recipe(base, overrides)
+        assert {name: stage.loss_weights for name, stage in recipe.stages.items()} == expected, overrides
+    # a task of one's own is known from the recipe that is extended
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "extends: base.yaml\nmodel: {auxiliary_tasks: [mood]}\nstages: {emotion: {loss_weights: {mood: 1}}}"
+    )
+    assert load_recipe(str(own)).stages["emotion"].loss_weights == {"emotion": 1.0, "mood": 1.0}
+    assert load_recipe(str(own), ["model.auxiliary_tasks=[gender]"]).stages == (
+        load_recipe(base, ["model.auxiliary_tasks=[gender]"]).stages
+    )
+
+
+def test_all_faults_of_a_recipe_are_told_at_once(base, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "extends: base.yaml\nmodel: {encodr: x, dropout: much}\nseed: -1\n"
+        "stages: {emotion: {epochs: 0, loss_weights: {gendr: 1}}, third: {loss_weights: {gender: 1}, epochs: 1}}"
+    )
+    with pytest.raises(UserError) as refused:
+        load_recipe(str(own))
+    told = str(refused.value)
+    assert told.startswith(f"recipe {own}: 7 faults: (1) ") and told.count("; (") == 6 and "\n" not in told
+    for fault in (
+        "unknown recipe key model.encodr: did you mean encoder?",
+        "model.dropout Value 'much'",
+        "stages.third.encoder_learning_rate has no value",
+        "stages.third.head_learning_rate has no value",
+        "seed=-1 must be from 0",
+        "stages.emotion.epochs=0.0 must be a number above 0",
+        "stages.emotion.loss_weights='gendr' must be one of emotion",
+    ):
+        assert fault in told, fault
+
+
+def test_several_recipes_of_a_command_have_names_of_their_own(base, tmp_path):
+    other = tmp_path / "other" / "base.yaml"
+    other.parent.mkdir()
+    other.write_text("extends: ../base.yaml\nseed: 3\n")
+    recipes = load_recipes([base, "seed=5", "demo"])
+    assert {name: recipe.seed for name, recipe in recipes.items()} == {"base": 5, "demo": 5}
+    with pytest.raises(UserError, match="two recipes have the name base: give one of the files another name"):
+        load_recipes([base, str(other)])
+    with pytest.raises(UserError, match=r"no recipe is given beside data\.root=/x: name one, such as demo"):
+        load_recipes(["data.root=/x"])
+
+
 def test_a_recipe_extends_one_beside_it_or_in_the_package(base, tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text(OWN)
@@ -96,6 +153,21 @@ def test_a_saved_recipe_reads_back_equal(base, tmp_path):
         ("stages.emotion.schedule=step", r"stages\.emotion\.schedule='step' must be one of linear"),
         ("stages.emotion.keep=best", r"data\.validation is none"),
         ("stages.emotion.early_stopping_patience=2", r"data\.validation is none"),
+        ("stages.emotion.early_stopping_patience=0", r"early_stopping_patience=0 must be a number above 0"),
+        ("stages.emotion.early_stopping_patience=-3", r"early_stopping_patience=-3 must be a number above 0"),
+        ("stages.emotion.freeze_layers=true", r"stages\.emotion\.freeze_layers=True"),
+        ("stages.emotion.batch_size=0", r"stages\.emotion\.batch_size=0"),
+        ("stages.emotion.gradient_accumulation_steps=-1", r"gradient_accumulation_steps=-1"),
+        ("stages.emotion.warmup=nan", r"stages\.emotion\.warmup=nan must be from 0 to 1"),
+        ("stages.emotion.epochs=inf", r"stages\.emotion\.epochs=inf"),
+        ("stages.emotions=null", r"stages\.emotions=null takes no stage away: there are metadata, emotion"),
+        ("stages.emotion.loss_weights.mood=0", r"stages\.emotion\.loss_weights='mood' must be one of emotion, gender"),
+        ("data.validation_fraction=1", r"data\.validation_fraction=1\.0 must be between 0 and 1"),
+        ("data.longest=-1", r"data\.longest=-1"),
+        ("data.trim_decibels=0", r"data\.trim_decibels=0"),
+        ("model.auxiliary_tasks=[gender,gender]", r"names gender twice, or the target"),
+        ("model.auxiliary_tasks=[gender,emotion]", r"names emotion twice, or the target"),
+        ("model.ranges.style=[0,inf]", r"model\.ranges\.style=.* must be the lowest and the highest"),
         ("stages.emotion.freeze_layers=half", r"stages\.emotion\.freeze_layers='half'"),
         ("stages.emotion.freeze_layers=-1", r"stages\.emotion\.freeze_layers=-1"),
         ("data.folds=town", r"data\.folds='town' must be one of speaker, session"),

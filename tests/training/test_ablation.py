@@ -215,6 +215,22 @@ def test_a_table_of_ones_own_changes_the_recipe_row_by_row(recipe, own_table):
     assert list(rows["no gender"].stages["emotion"].loss_weights) == ["emotion", "speaker", "style", "transcript"]
 
 
+def test_a_row_takes_a_stage_away_or_all_auxiliary_tasks(recipe, own_table):
+    rows = find_table(
+        own_table(
+            "title: Parts\nrows:\n  one stage: {stages: {metadata: null}}\n  no task: {model: {auxiliary_tasks: []}}\n"
+            "  two tasks: {model: {auxiliary_tasks: [style, gender]}}"
+        )
+    ).rows(recipe)
+    assert rows["one stage"] == replace(recipe, stages={"emotion": recipe.stages["emotion"]})
+    assert rows["no task"] == find_table("4").rows(recipe)["no auxiliary task"]
+    assert list(rows["no task"].stages) == ["emotion"]
+    assert {name: list(stage.loss_weights) for name, stage in rows["two tasks"].stages.items()} == {
+        "metadata": ["gender", "style"],
+        "emotion": ["emotion", "gender", "style"],
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -242,7 +258,15 @@ def test_a_table_of_ones_own_changes_the_recipe_row_by_row(recipe, own_table):
         ),
         (
             "title: a\nrows: {b: {stages: {emotion: {loss_weights: {gendr: 0, speaker: 0}}}}}",
-            r"row 'b': stages\.emotion\.loss_weights\.gendr=0 takes nothing away: the recipe's are emotion, gender",
+            r"row 'b': stages\.emotion\.loss_weights='gendr' must be one of emotion, gender",
+        ),
+        (
+            "title: a\nrows: {b: {stages: {metadata: {loss_weights: {emotion: 0, speaker: 0}}}}}",
+            r"row 'b': stages\.metadata\.loss_weights\.emotion=0 takes nothing away: the recipe's are gender, speaker",
+        ),
+        (
+            "title: a\nrows: {b: {stages: {metadat: null}}}",
+            r"row 'b': stages\.metadat=null takes no stage away: there are metadata, emotion",
         ),
         ("title: a\nrows: {b: {baseline: {head_learning_rate: 0.1}}}", "the recipe itself is the row 'b'"),
         ("title: a\nrows: {b: {model: {coattention: true}}}", "the recipe itself is the row 'b'"),

@@ -38,6 +38,11 @@ def test_training_refuses_a_wrong_setting(refused, train, output, settings, part
     assert not output.exists()
 
 
+def test_an_ablation_without_a_recipe_is_refused(refused, output):
+    refused(["ablate", "2", "data.root=/x", "--output", output], "no recipe is given beside data.root=/x")
+    assert not output.exists()
+
+
 def test_training_refuses_a_recipe_that_is_not_there(refused, train, output):
     refused(train(recipe="ravdes"), "no such recipe: ravdes", "ravdess-whisper-base")
     refused(train(recipe="nowhere.yaml"), "no such recipe: nowhere.yaml")

@@ -171,6 +171,17 @@ def test_balanced_classes_weigh_what_is_rare_on_the_training_side(recipe_file):
     assert max(expected) == expected[labels.index("sad")] > 1.5
 
 
+def test_an_encoder_lies_in_the_users_home(recipe_file, encoder_folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(encoder_folder.parent))
+    expected, found = (
+        prepare(load_recipe(str(recipe_file), [f"model.encoder={folder}"])).new_model().state_dict()
+        for folder in (encoder_folder, f"~/{encoder_folder.name}")
+    )
+    assert not moved(expected, found)
+    with pytest.raises(UserError, match=r"model\.encoder=~/nowhere is no folder"):
+        prepare(load_recipe(str(recipe_file), ["model.encoder=~/nowhere"]))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
