@@ -101,6 +101,8 @@ def render_card(
             limits=_limits(report, config, corpora, data),
             sides=_sides(report),
             base_model=metadata.base_model,
+            started_trained=report.get("model", {}).get("started_trained", False),
+            new_parts=report.get("model", {}).get("new_parts", []),
             parameters=f"{report['model']['parameters']:,}" if "model" in report else "",
             **_model_facts(config),
             **_stage_facts(report),

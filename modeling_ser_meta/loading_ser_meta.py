@@ -1,10 +1,13 @@
-"""The pretrained speech encoder out of any checkpoint that holds one."""
+"""What a model starts from: the speech encoder out of any checkpoint that holds one, or a trained ser-meta model."""
 
 import logging
+from typing import Any
 
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from .configuration_ser_meta import LATIN_CHARACTERS
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,63 @@ def prepare_config(config: PretrainedConfig) -> None:
             setattr(config, name, 0.0)
     if getattr(config, "add_adapter", False):
         config.add_adapter = False
+
+
+def is_trained_model(name_or_path: str, revision: str) -> bool:
+    """Whether a Hub repository or a folder holds a ser-meta model, and not an encoder."""
+    config, _ = PretrainedConfig.get_config_dict(name_or_path, revision=revision)
+    return config.get("model_type") == "ser_meta"
+
+
+def inherit(model: PreTrainedModel, trained: PreTrainedModel, name: str) -> dict[str, bool]:
+    """Copies into a new model what fits of a trained one: see [`SerMetaModel.from_backbone_pretrained`].
+
+    Returns:
+        by part of the new model, such as `"layer_fusion"` or `"heads.gender.classifier"`, whether it was copied.
+    """
+    own = model.state_dict()
+    fits = _parts_that_fit(trained.config, model.config)
+    parts = {part: fit for part, fit in fits.items() if any(weight.startswith(f"{part}.") for weight in own)}
+    kept = tuple(f"{part}." for part, fit in parts.items() if fit)
+    weights = {weight: value for weight, value in trained.state_dict().items() if weight.startswith(kept)}
+    model.load_state_dict(weights, strict=False)
+    logger.info("%s: new in a model that starts from it: %s", name, [part for part, fit in parts.items() if not fit])
+    return parts
+
+
+def _parts_that_fit(trained: PretrainedConfig, new: PretrainedConfig) -> dict[str, bool]:
+    """By part of a model, whether it would do in the new one what it did in the trained one."""
+
+    def same(*settings: str) -> bool:
+        return all(getattr(trained, name) == getattr(new, name) for name in settings)
+
+    features = same("auxiliary_tasks", "coattention", "coattention_pooled_frames", "frame_pooling", "head_hidden_size")
+    hidden = features and same("classifier_hidden_size", "target_task")
+    answers = hidden and _same_outputs(trained, new, new.target_task)
+    last = "classifier.4" if new.classifier_hidden_size else "classifier.1"
+    heads = {}
+    for task in new.auxiliary_tasks:
+        dense = task in trained.auxiliary_tasks and same("head_hidden_size")
+        heads[f"heads.{task}.dense"] = dense
+        heads[f"heads.{task}.classifier"] = dense and _same_outputs(trained, new, task)
+    return {
+        "encoder": True,
+        "standardization": same("standardize_states"),
+        "layer_fusion": same("layer_fusion", "ari_weighting", "ari_join", "ari_normalize"),
+        **heads,
+        "coattention": same("coattention", "coattention_heads", "head_hidden_size") and bool(trained.auxiliary_tasks),
+        "frame_pooling": same("frame_pooling"),
+        "classifier.1": hidden,
+        last: answers,
+    }
+
+
+def _same_outputs(trained: PretrainedConfig, new: PretrainedConfig, task: str) -> bool:
+    """Whether a task's last layer answers the same; of characters that is known for the Latin ones alone."""
+    old, asked = trained.tasks[task], new.tasks[task]
+    answer: dict[str, Any] = {name: value for name, value in asked.items() if name != "reported"}
+    known = asked["kind"] != "ctc" or asked["vocab_size"] == LATIN_CHARACTERS
+    return known and answer == {name: value for name, value in old.items() if name != "reported"}
 
 
 class _transformers_silent:

@@ -1,6 +1,7 @@
 """The model of arXiv 2412.20707 around any Hugging Face speech encoder."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_ser_meta import SerMetaConfig
 from .encoder_ser_meta import EncoderOutput, build_encoder
-from .loading_ser_meta import load_backbone
+from .loading_ser_meta import inherit, is_trained_model, load_backbone
 from .losses_ser_meta import characters_loss, classification_loss, concordance_loss
 from .modules_ser_meta import (
     AugmentedResidualIntegration,
@@ -75,6 +76,7 @@ class SerMetaModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
+    inherited: dict[str, bool] | None = None  # by part, of what a model started from that was trained already
 
     def __init__(self, config: SerMetaConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
@@ -104,20 +106,37 @@ class SerMetaModel(PreTrainedModel):
         attention: str | None = None,
         **config_options,
     ) -> "SerMetaModel":
-        """Starts a model from a pretrained speech encoder; everything above the encoder is new.
+        """Starts a model from a pretrained speech encoder, above which everything is new, or from a trained model.
+
+        Of a trained ser-meta model, encoder, layer fusion, co-attention, heads and classifier are kept as far as they
+        fit: as their settings, labels and inputs are the same. The rest is new: the attribute `inherited` tells, by
+        part, whether it was kept.
 
         Args:
-            name_or_path: a Hub repository or a folder: an encoder alone, or a checkpoint with other heads on it.
+            name_or_path: a Hub repository or a folder: an encoder alone, a checkpoint with other heads on it, or a
+                ser-meta model.
             tasks: see [`SerMetaConfig`], as are the `config_options`.
             revision: of the Hub repository.
             attention: the encoder's attention kernel, such as `"eager"`; None lets Transformers choose.
         """
+        if is_trained_model(name_or_path, revision):
+            return cls._from_trained(name_or_path, tasks, revision, attention, config_options)
         speech_config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=False)
         speech_config.dtype = torch.float32
         speech_config._name_or_path = ""  # it may be a folder of the machine that trains
         config = SerMetaConfig(speech_config=speech_config, tasks=tasks, **config_options)
         backbone = load_backbone(name_or_path, speech_config, revision=revision, attn_implementation=attention)
         return cls(config, backbone=backbone)
+
+    @classmethod
+    def _from_trained(
+        cls, name_or_path: str, tasks: Mapping, revision: str, attention: str | None, config_options: Mapping
+    ) -> "SerMetaModel":
+        trained = cls.from_pretrained(name_or_path, revision=revision, dtype=torch.float32)
+        config = SerMetaConfig(speech_config=deepcopy(trained.config.speech_config), tasks=tasks, **config_options)
+        model = cls._from_config(config, **({} if attention is None else {"attn_implementation": attention}))
+        model.inherited = inherit(model, trained, name_or_path)
+        return model
 
     def forward(
         self,

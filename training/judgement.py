@@ -30,6 +30,7 @@ from .metrics import evaluate_predictions, slices
 from .preparation import SIDES, Preparation
 from .publishing import corpus_facts
 from .speakers import speaker_facts
+from .starting import describe_start
 from .statistics import calibration, interval
 from .trainer import SerMetaTrainer
 
@@ -105,6 +106,7 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
             "encoder": recipe.model.encoder,
             "parameters": model.num_parameters(),
             "tasks": tasks,
+            **({} if prepared.new_parts is None else {"started_trained": True, "new_parts": prepared.new_parts}),
         },
         "layer_shares": layer_shares(model),
         "stages": stages,
@@ -191,6 +193,7 @@ def protocol_of(prepared: Preparation) -> dict[str, Any]:
     """All of a recipe that changes what a figure of it means."""
     data = prepared.recipe.data
     last_stage = list(prepared.recipe.stages.values())[-1]
+    start = describe_start(prepared.recipe.model.encoder, prepared.side("test")["utterance_id"])
     facts = {
         "corpus": " + ".join(source.corpus for source in data.sources),
         "label_map": label_maps(data.sources),
@@ -203,6 +206,7 @@ def protocol_of(prepared: Preparation) -> dict[str, Any]:
         "longest": None if data.longest is None else longest(data.longest, [prepared.too_long]),
         "epoch_rule": f"{last_stage.keep} epoch of {last_stage.epochs:g}",
         "seed": prepared.recipe.seed,
+        "started_from": start,
         **centering_protocol(prepared.recipe.model.center_by),
     }
     return {name: value for name, value in facts.items() if value is not None}

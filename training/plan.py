@@ -1,8 +1,6 @@
 """What a run learns from and is judged on, found without torch: rows, folds, sides, and tasks with their labels."""
 
-import os.path
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ..configuration.errors import UserError
@@ -14,8 +12,7 @@ from .corpora.values import spelling_remarks
 from .folds import recipe_folds
 from .labels import check_labels, find_tasks
 from .sides import divide, require_emotions
-
-PACKAGED_ENCODERS = {"demo-encoder": Path(__file__).parent / "demo_encoder"}
+from .starting import check_encoder, refuse_heard
 
 
 @dataclass
@@ -47,9 +44,11 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
     Raises:
         UserError: whatever of the recipe does not fit the corpus.
     """
-    _check_encoder(recipe.model.encoder)
+    check_encoder(recipe.model.encoder)
     rows = load_rows(recipe) if rows is None else rows
     sides, test_fold = divide(rows, recipe)
+    if not recipe.data.allow_speaker_overlap:
+        refuse_heard(recipe.model.encoder, [rows["utterance_id"][row] for row in sides["test"]])
     tasks = find_tasks(rows, sides["train"], recipe.model)
     tell({"spellings": spelling_remarks(rows, [name for name in tasks if name != "transcript"])})
     check_labels(rows, tasks)
@@ -101,14 +100,3 @@ def shorten(plan: Plan, durations: list[float]) -> Plan:
     shortened = replace(plan, sides=plan.sides | {"train": train})
     check_sides(shortened, plan.recipe.model.target_task)
     return shortened
-
-
-def encoder_path(encoder: str) -> str:
-    """The folder of an encoder that comes with the package; of another name, `~` stands for the user's home."""
-    return os.path.expanduser(PACKAGED_ENCODERS.get(encoder, encoder))
-
-
-def _check_encoder(encoder: str) -> None:
-    looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
-    if looks_local and not Path(encoder_path(encoder)).is_dir():
-        raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")

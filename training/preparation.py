@@ -19,8 +19,9 @@ from .checking.duplicates import refuse_shared_recordings
 from .collator import SpeechCollator
 from .durations import recording_durations
 from .frozen import FrozenStates, FrozenStatesCollator, kept_depth
-from .plan import Plan, encoder_path, plan_run, shorten
+from .plan import Plan, plan_run, shorten
 from .sides import describe_sides, describe_unused_sides
+from .starting import describe_parts, encoder_path
 
 SIDES = ("train", "validation", "test")
 
@@ -37,6 +38,8 @@ class Preparation:
         means: with `model.center_by`, of every group's states, when they have been computed.
         left_out: by reason, how many rows of the corpus are on no side.
         too_long: how many utterances of the training side `data.longest` has taken from it.
+        new_parts: of a model that starts from a trained one, those that start anew; None for one that starts from an
+            encoder.
     """
 
     recipe: Recipe
@@ -47,6 +50,7 @@ class Preparation:
     means: dict[Group, torch.Tensor] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     too_long: int = 0
+    new_parts: list[str] | None = None
 
     def side(self, name: str) -> Dataset:
         """The rows of one side."""
@@ -85,14 +89,14 @@ class Preparation:
         return [counts.total() / (len(labels) * counts[label]) for label in labels]
 
     def new_model(self) -> SerMetaModel:
-        """The pretrained encoder with new heads, the same for the same seed."""
+        """The pretrained encoder with new heads, or a trained model as far as it fits; the same for the same seed."""
         set_seed(self.recipe.seed)
         for task in self.tasks.values():
             if task["kind"] == "ctc":
                 task["vocab_size"] = len(self.processor.tokenizer.get_vocab())
         encoder = self.recipe.model.encoder
         try:
-            return SerMetaModel.from_backbone_pretrained(
+            model = SerMetaModel.from_backbone_pretrained(
                 encoder_path(encoder),
                 tasks=self.tasks,
                 class_weights=self.class_weights,
@@ -100,6 +104,9 @@ class Preparation:
             )
         except (OSError, ValueError) as error:
             raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
+        if model.inherited is not None:
+            self.new_parts = [part for part, kept in model.inherited.items() if not kept]
+        return model
 
     def collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
         """Makes a stage's batches; with `recipe.cache`, from what the encoder's frozen part gave once."""
@@ -122,11 +129,17 @@ class Preparation:
         return FrozenStatesCollator(states, collator)
 
     def announcement(self) -> str:
-        """Who is tested, and what of the corpus's own sides is passed over: a line each, for before the training."""
-        data = self.recipe.data
-        tested = describe_sides(self.dataset, self.sides, self.test_fold, data.test_fold)
-        unused = describe_unused_sides(self.dataset, data.folds)
-        return tested if unused is None else f"{tested}\n{unused}"
+        """Who is tested, which sides of the corpus's own are passed over, and what is new in a trained model.
+
+        A line each, for before the training.
+        """
+        data, encoder = self.recipe.data, self.recipe.model.encoder
+        lines = [
+            describe_sides(self.dataset, self.sides, self.test_fold, data.test_fold),
+            describe_unused_sides(self.dataset, data.folds),
+            None if self.new_parts is None else describe_parts(encoder, self.new_parts),
+        ]
+        return "\n".join(line for line in lines if line is not None)
 
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""

@@ -86,7 +86,8 @@ def first_stage_recipe(recipe: Recipe) -> Recipe:
 def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) -> tuple[SerMetaModel, dict[str, Any]]:
     """Trains the stages that have not ended yet; returns the model after the last, and what is recorded of each."""
     recipe, state = prepared.recipe, run.read_state()
-    if model.standardization is not None and not state:
+    statistics_inherited = (model.inherited or {}).get("standardization", False)
+    if model.standardization is not None and not state and not statistics_inherited:
         first = next(iter(recipe.stages.values()))
         fit_standardization(model, prepared.collator(model, first), prepared.side("train"))
     for index, (name, stage) in enumerate(recipe.stages.items()):

@@ -6,8 +6,8 @@ import pytest
 from ser_meta.configuration.recipe import DataRecipe
 from ser_meta.configuration.recipe_files import RECIPES, load_recipe, recipe_names, save_recipe
 from ser_meta.training.corpora import corpus_module
-from ser_meta.training.plan import PACKAGED_ENCODERS
 from ser_meta.training.stages import run_stages
+from ser_meta.training.starting import PACKAGED_ENCODERS
 
 SOURCES = ("section", "formula", "Table", "our reading", "ours")
 
