@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from filelock import FileLock
 
 from ...configuration.errors import UserError
-from ...configuration.run_folder import read_json, write_json
+from ...configuration.run_folder import moved_into_place, read_json, write_json
 from .espeak_sentences import PAUSE, improvised, scripted
-from .espeak_synthesis import SAMPLING_RATE, Speech, synthesize
+from .espeak_synthesis import SAMPLING_RATE, Speech, require_library, synthesize
 from .espeak_voices import GROUPS, NATURAL_PITCH, Speaker, speakers
 from .recordings import require_files
 from .rows import Rows, gather
@@ -19,8 +20,9 @@ from .rows import Rows, gather
 LICENSE = "CC0-1.0"
 LANGUAGE = "en"
 SPEECH = "synthetic"
-VERSION = 3  # of what is spoken: a folder of another version is not reused
+VERSION = 4  # of what is spoken: a folder of another version is not reused
 MANIFEST = "manifest.json"
+LOCK = ".lock"
 OUTPUT_RATE = 16000
 WORDS_A_MINUTE = 230
 STYLES = {"scripted": scripted, "improvised": improvised}
@@ -68,6 +70,8 @@ class Utterance:
 def load(root: str | Path, voices: str = "demo", utterances: int = 1920, seed: int = 0) -> Rows:
     """Speaks a corpus into `root`, or reads the one that was spoken there with the same options.
 
+    The same options give the same samples on the same machine. Of several processes that ask at once, one speaks.
+
     This is synthetic speech, and its emotions are only what `EMOTIONS` says: tempo, pitch and its movement, loudness,
     spectral tilt and pauses, after what is known of acted emotions, with much overlap. It shows that the training
     works; it says nothing about people. What is said is drawn independently of emotion, style and speaker.
@@ -91,7 +95,12 @@ def load(root: str | Path, voices: str = "demo", utterances: int = 1920, seed: i
     folder = Path(root).expanduser()
     options = {"version": VERSION, "voices": voices, "utterances": utterances, "seed": seed}
     if not (folder / MANIFEST).is_file():
-        _speak(folder, options)
+        require_library()
+        folder.mkdir(parents=True, exist_ok=True)
+        # processes at the same time: one speaks, the others wait and read
+        with FileLock(folder / LOCK):
+            if not (folder / MANIFEST).is_file():
+                _speak(folder, options)
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("options") != options:
         found = manifest.get("options") if isinstance(manifest, dict) else "nothing known"
@@ -110,8 +119,9 @@ def _speak(folder: Path, options: dict) -> None:
     rows = []
     for utterance, waveform in zip(planned, recordings(planned, options["seed"]), strict=True):
         file = Path(utterance.speaker.name) / f"{utterance.utterance_id}.flac"
-        (folder / file.parent).mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / file, waveform, OUTPUT_RATE)
+        (folder / file.parent).mkdir(exist_ok=True)
+        with moved_into_place(folder / file) as aside:
+            soundfile.write(aside, waveform, OUTPUT_RATE)
         rows.append({"audio": str(file), **_metadata(utterance)})
     write_json(folder / MANIFEST, {"options": options, "rows": rows})
 

@@ -1,8 +1,9 @@
 """Text to waveform with the espeak-ng library that `espeakng-loader` brings, through ctypes, in a process of its own.
 
-The library keeps its state in globals and carries some of it from one utterance to the next, so every list of
-utterances gets a fresh process. A list's samples are then the same each time as a rule, but not always: of three runs
-of the demo's list one differed from a certain utterance on, and the cause is not known.
+The library keeps its state in globals and carries some of it from one utterance to the next: a voice's flutter goes on
+where the last utterance left it. The noise of breathy voices (f3, f5, Alicia, victor, ...) is drawn at random, from a
+seed that it takes from the clock unless it is given one. So every list of utterances gets a fresh process and a fixed
+seed: the same list then has the same samples each time.
 """
 
 import ctypes
@@ -21,6 +22,7 @@ from ...configuration.errors import UserError
 
 SAMPLING_RATE = 22050
 SYNCHRONOUS_RETRIEVAL = 2
+BREATH_SEED = 1  # any number but 0, which means the clock
 UTF8_SSML = 0x01 | 0x10
 RATE, PITCH, PITCH_RANGE = 1, 3, 4
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -38,14 +40,19 @@ class Speech:
     pitch_range: int
 
 
+def require_library() -> None:
+    """Raises `UserError` where `espeakng-loader` is not installed."""
+    if importlib.util.find_spec("espeakng_loader") is None:
+        raise UserError('espeakng-loader, which speaks this corpus, is missing: pip install "ser-meta[demo]"')
+
+
 def synthesize(speeches: Iterable[Speech]) -> Iterator[np.ndarray]:
     """Speak a list in a child process.
 
     Yields: float32 (samples,) in [-1, 1] at `SAMPLING_RATE`, one waveform a speech, in order.
     Raises: `UserError` where `espeakng-loader` is not installed, or espeak-ng fails (a voice it does not have).
     """
-    if importlib.util.find_spec("espeakng_loader") is None:
-        raise UserError('espeakng-loader, which speaks this corpus, is missing: pip install "ser-meta[demo]"')
+    require_library()
     with tempfile.TemporaryFile("w+") as requests, tempfile.TemporaryFile("w+") as complaints:
         requests.writelines(json.dumps(asdict(speech)) + "\n" for speech in speeches)
         requests.seek(0)
@@ -71,6 +78,7 @@ class Synthesizer:
         rate = self._library.espeak_Initialize(SYNCHRONOUS_RETRIEVAL, 0, data_path.encode(), 0)
         if rate != SAMPLING_RATE:
             raise UserError(f"espeak-ng answers {rate} to its start with {data_path}: reinstall espeakng-loader")
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(BREATH_SEED))
         self._chunks: list[np.ndarray] = []
         self._callback = CALLBACK(self._receive)  # kept: the library holds only a pointer to it
         self._library.espeak_SetSynthCallback(self._callback)
