@@ -1,7 +1,7 @@
 """The typed recipe: data, model and stages of a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omegaconf import MISSING
@@ -16,7 +16,8 @@ FIRST_FOLD = {"place": 0}
 NO_FOLD = "none"  # as data.test_fold
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 CLASS_WEIGHTS = ("balanced",)
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+CONVENIENCES = ("workers", "cache", "cache_layers", "report_to")  # settings that change no result
 
 
 @dataclass
@@ -225,7 +226,8 @@ class Recipe:
         stages: by name, in the order in which they run; see `StageRecipe`.
         baseline: what the recipe is compared with in Table I; see `BaselineRecipe`.
         seed: of everything that is drawn.
-        precision: of the computation: `fp32`, `bf16` or `fp16`.
+        precision: of the computation: `fp32`, `bf16`, `fp16`, or `auto`: bf16 where the device is made for it, and
+            otherwise fp32.
         cache: folder that keeps what the frozen part of the encoder makes of the corpus; null computes it in every
             step.
         cache_layers: keep the states of frozen layers too, which differ after each first stage that trained them;
@@ -246,3 +248,8 @@ class Recipe:
     workers: int = 0
     report_to: list[str] = field(default_factory=list)
     yardstick: bool = False
+
+    @property
+    def deciding(self) -> "Recipe":
+        """The recipe with every setting at its default that changes no result."""
+        return replace(self, **{name: getattr(Recipe(), name) for name in CONVENIENCES})

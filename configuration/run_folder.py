@@ -33,6 +33,7 @@ class RunFolder:
         self.path = Path(path)
         self.recipe = self.path / "recipe.yaml"
         self.split = self.path / "split.json"
+        self.corpus = self.path / "corpus.json"
         self.state = self.path / "state.json"
         self.model = self.path / "model"
         self.report = self.path / "report.json"
@@ -50,18 +51,49 @@ class RunFolder:
             raise UserError(f"{self.path} exists and holds no run: choose another --output")
         if not resume:
             raise UserError(f"{self.path} holds another run: choose another --output, or go on with --resume")
-        if load_recipe(str(self.recipe)) != recipe:
+        recorded = load_recipe(str(self.recipe))
+        if recipe.precision == "auto":
+            recipe = replace(recipe, precision=recorded.precision)
+        if recorded.deciding != recipe.deciding:
             raise UserError(
                 f"{self.path} was started with another recipe: go on with {self.recipe}, or choose another --output"
             )
 
-    def create(self, recipe: Recipe, split: dict[str, list[str]]) -> None:
-        """Makes the folder and records the resolved recipe and every utterance's side."""
+    @property
+    def recorded_precision(self) -> str | None:
+        """In which a run that was begun computes; None for one that was not."""
+        return load_recipe(str(self.recipe)).precision if self.recipe.is_file() else None
+
+    def check_corpus(self, split: dict[str, list[str]], corpus: dict[str, str]) -> None:
+        """Refuses to go on with other utterances, other sides, labels or recordings than the run was begun with.
+
+        Args:
+            split: the utterances on each side.
+            corpus: by column a digest of what is in it.
+
+        Raises:
+            UserError: naming what differs.
+        """
+        differences = []
+        if self.split.is_file():
+            differences += _sides_that_differ(read_json(self.split), split)
+        if self.corpus.is_file() and not differences:
+            recorded = read_json(self.corpus)
+            differences += [f"{name} is not what it was" for name in corpus if recorded.get(name) != corpus[name]]
+        if differences:
+            raise UserError(
+                f"{self.path} was started with another corpus: {'; '.join(differences)}: restore the corpus, its "
+                "quarantine and its table, or choose another --output"
+            )
+
+    def create(self, recipe: Recipe, split: dict[str, list[str]], corpus: dict[str, str]) -> None:
+        """Makes the folder and records the resolved recipe, every utterance's side, and digests of the corpus."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.recipe.exists():
             _write_recipe(recipe, self.recipe)
-        if not self.split.exists():
-            write_json(self.split, split)
+        for path, record in ((self.split, split), (self.corpus, corpus)):
+            if not path.exists():
+                write_json(path, record)
 
     @contextmanager
     def held(self, wait: bool = False) -> Iterator[None]:
@@ -132,7 +164,7 @@ class StudyFolder:
         for name, recipe in recipes.items():
             path = self.recipes / f"{name}.yaml"
             recipe = replace(recipe, seed=0, data=replace(recipe.data, test_fold=FIRST_FOLD))
-            if path.is_file() and load_recipe(str(path)) != recipe:
+            if path.is_file() and load_recipe(str(path)).deciding != recipe.deciding:
                 raise UserError(f"{self.path} was started with another recipe, {path}: choose another --output")
             _write_recipe(recipe, path)
 
@@ -185,6 +217,17 @@ def full_disk_told(folder: Path) -> Iterator[None]:
 def _write_recipe(recipe: Recipe, path: Path) -> None:
     with moved_into_place(path) as aside:
         save_recipe(recipe, aside)
+
+
+def _sides_that_differ(recorded: dict[str, list[str]], split: dict[str, list[str]]) -> Iterator[str]:
+    """What is other than it was recorded, in words, by side."""
+    for side, ids in split.items():
+        before = recorded.get(side, [])
+        for words, names in (("lacks", sorted({*before} - {*ids})), ("has the new", sorted({*ids} - {*before}))):
+            if names:
+                yield f"the {side} side {words} {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "")
+        if sorted(before) == sorted(ids) and before != ids:
+            yield f"the {side} side has another order"
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -74,6 +74,7 @@ def train(
     Example: ser-meta train ravdess-whisper-base data.root=/data/ravdess --output runs/ravdess
 
     On several devices: accelerate launch -m ser_meta.training train RECIPE ... --output RUN
+    Several machines need --output, and a cache, on a file system that they share.
     """
     from ..configuration.recipe_files import load_recipe
     from ..hub_cards.summary import print_report

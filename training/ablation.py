@@ -93,7 +93,7 @@ def _plan_row(recipe: Recipe, row: str, folds: list[str], folder: Path, seeds: l
 
 def _first_stage_key(recipe: Recipe) -> str:
     """A name for all that a first stage's result depends on."""
-    settings = json.dumps(asdict(first_stage_recipe(recipe)), sort_keys=True)
+    settings = json.dumps(asdict(first_stage_recipe(recipe).deciding), sort_keys=True)
     return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 

@@ -1,9 +1,11 @@
 """How a run begins: with everything checked, and its folder made and held."""
 
+import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-
-import torch
+from dataclasses import replace
+from pathlib import Path
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
@@ -11,12 +13,17 @@ from ..configuration.run_folder import RunFolder, full_disk_told
 from ..modeling_ser_meta.audio_ser_meta import recording_name
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .corpora.recordings import recordings
+from .corpus_record import corpus_record
 from .durations import check_durations, check_longest, longest_recording
 from .freezing import frozen_as_in
 from .interruption import leaving_on_signals
 from .memory import check_plan, plan_stage
+from .precision import choose_precision
 from .preparation import Preparation, prepare
 from .progress import hide_loading_bars, is_main_process, processes, say, wait_for_main_process
+from .trackers import check_trackers
+
+SECONDS_TO_APPEAR = 60.0
 
 
 @contextmanager
@@ -26,20 +33,24 @@ def begun(
     """Checks all that can be checked before anything is written, and makes and holds the run folder."""
     with leaving_on_signals(), full_disk_told(run.path):
         run.check(recipe, resume)
+        check_trackers(recipe.report_to)
+        recipe = replace(recipe, precision=choose_precision(recipe.precision, run.recorded_precision))
         prepared, model = _prepared(recipe)
+        split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)
+        run.check_corpus(split, corpus)
         wait_for_main_process()  # until then another process may still look whether the folder is empty
         with run.held(wait) if is_main_process() else nullcontext():
             if is_main_process():
                 run.check(recipe, resume)  # another training may have come first
-                run.create(recipe, prepared.utterances())
+                run.create(recipe, split, corpus)
             wait_for_main_process()
+            require_shared(run.recipe)
             say(prepared.announcement())
             yield prepared, model
 
 
 def _prepared(recipe: Recipe) -> tuple[Preparation, SerMetaModel]:
     hide_loading_bars()
-    _check_device(recipe)
     prepared = prepare(recipe)
     model = prepared.new_model().to(processes().device)
     check_durations(
@@ -75,6 +86,20 @@ def _check_freezing(recipe: Recipe, layers: int) -> None:
             )
 
 
-def _check_device(recipe: Recipe) -> None:
-    if recipe.precision == "fp16" and not torch.cuda.is_available():
-        raise UserError("precision=fp16 needs a GPU, and there is none: choose fp32 or bf16")
+def require_shared(written: Path, patience: float = SECONDS_TO_APPEAR) -> None:
+    """Raises `UserError` where this process does not see a file that the main one has written.
+
+    Several machines train together in one folder: weights that the main process writes are read by all of them.
+
+    Args:
+        written: the file.
+        patience: seconds until a file system that machines share must show it.
+    """
+    started = time.monotonic()
+    while not written.is_file():
+        if time.monotonic() - started >= patience:
+            raise UserError(
+                f"{written} is not to be seen on {platform.node()}: several machines need an --output on a file "
+                "system that they share"
+            )
+        time.sleep(1)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ from .progress import is_main_process, say, wait_for_main_process
 
 COMPUTED_AT_ONCE = 16  # utterances of alike lengths
 WRITTEN_AT_ONCE = 64
+# Raise it with every change of what an encoder hears or gives: of reading, resampling, mixing down and trimming (in
+# audio_ser_meta.py), speed perturbation (augmentation.py), features and padding (processing_ser_meta.py,
+# padding_ser_meta.py), or of what is kept here. States that were computed before are then no longer taken.
+HEARING = 1
+HEARD_WITH = ("soundfile", "soxr", "transformers")  # whose other versions may read, resample or compute otherwise
 FEATURES = Features({"states": Value("large_binary"), "seconds": Value("float64")})
 CONVOLUTIONS = 0  # a depth: no layer is frozen, but the convolutions in front of them are
 
@@ -66,7 +72,8 @@ class FrozenStates:
     A GPU computes them without TensorFloat-32, which would round convolutions as coarsely.
 
     There is one memory-mapped file for a speed, under a name that depends on the frozen weights, the processor's
-    settings, the recordings' bytes, the depth and the speed: stages, folds, seeds and rows of an ablation share them.
+    settings, the recordings' bytes, the depth, the speed, and the versions of what reads and computes: stages, folds,
+    seeds and rows of an ablation share them.
     An hour of speech takes, at each speed, 370 MB of the output of a base model's convolutions, and 2.2 GB of the
     states of its first four layers.
 
@@ -206,7 +213,8 @@ class FrozenStates:
         # saving a processor notes where its code is in the feature extractor, which changes nothing
         of_features = {**processor.feature_extractor.to_dict(), "processor_class": None, "auto_map": None}
         of_features.pop("_processor_class", None)  # what transformers 4 calls it meanwhile
-        settings = [of_features, processor.trim_decibels, self.depth, self.states]
+        versions = [HEARING, *map(version, HEARD_WITH)]
+        settings = [of_features, processor.trim_decibels, self.depth, self.states, versions]
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
         for name in digests(recordings(self.dataset)):
             digest.update(name.encode())

@@ -176,6 +176,7 @@ def run_stage(
         "picked_step": trainer.picked_step,
         "seconds": round(time.monotonic() - started, 1),
         "processes": trainer.args.world_size,
+        "precision": recipe.precision,
         "unaligned_transcripts": unaligned,
         # without the Trainer's summary, which after an interruption knows only what came after it
         "log": [entry for entry in trainer.state.log_history if "train_runtime" not in entry],

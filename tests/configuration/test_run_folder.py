@@ -6,9 +6,10 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.configuration.run_folder import RunFolder, moved_into_place, write_json
+from ser_meta.configuration.run_folder import RunFolder, StudyFolder, moved_into_place, write_json
 
 SPLIT = {"train": ["a"], "validation": [], "test": ["b"]}
+CORPUS = {"emotion": "12", "recordings": "34"}
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def test_a_new_or_empty_folder_is_free(recipe, tmp_path):
 
 def test_what_was_begun_goes_on_with_the_same_recipe_only(recipe, tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.create(recipe, SPLIT)
-    assert json.loads(run.split.read_text()) == SPLIT
+    run.create(recipe, SPLIT, CORPUS)
+    assert json.loads(run.split.read_text()) == SPLIT and json.loads(run.corpus.read_text()) == CORPUS
     run.check(recipe, resume=True)
     with pytest.raises(UserError, match=f"{re.escape(str(run.path))} holds another run: .*--output.*--resume"):
         run.check(recipe, resume=False)
@@ -35,11 +36,52 @@ def test_what_was_begun_goes_on_with_the_same_recipe_only(recipe, tmp_path):
         run.check(other, resume=True)
 
 
+def test_settings_that_change_no_result_may_change_when_going_on(recipe, tmp_path):
+    run, study = RunFolder(tmp_path / "run"), StudyFolder(tmp_path / "study")
+    run.create(recipe, SPLIT, CORPUS)
+    study.begin({"one": recipe})
+    other = load_recipe(
+        "ravdess-whisper-base", ["workers=3", f"cache={tmp_path}", "cache_layers=false", "report_to=[tensorboard]"]
+    )
+    assert other != recipe
+    run.check(other, resume=True)
+    study.begin({"one": other})
+
+
+def test_going_on_keeps_the_precision_that_was_chosen(recipe, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    assert run.recorded_precision is None
+    run.create(load_recipe("ravdess-whisper-base", ["precision=bf16"]), SPLIT, CORPUS)
+    assert run.recorded_precision == "bf16"
+    run.check(load_recipe("ravdess-whisper-base", ["precision=auto"]), resume=True)
+    with pytest.raises(UserError, match="started with another recipe"):
+        run.check(load_recipe("ravdess-whisper-base", ["precision=fp32"]), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("split", "corpus", "message"),
+    [
+        ({**SPLIT, "test": []}, CORPUS, "the test side lacks b:"),
+        ({**SPLIT, "train": ["a", "c", "d"]}, CORPUS, "the train side has the new c and 1 more:"),
+        ({**SPLIT, "train": [], "test": ["b", "a"]}, CORPUS, "the train side lacks a; the test side has the new a:"),
+        (SPLIT, {**CORPUS, "emotion": "5"}, "emotion is not what it was:"),
+        (SPLIT, {**CORPUS, "recordings": "5"}, "recordings is not what it was:"),
+    ],
+)
+def test_what_was_begun_does_not_go_on_with_another_corpus(split, corpus, message, recipe, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.check_corpus(SPLIT, CORPUS)
+    run.create(recipe, SPLIT, CORPUS)
+    run.check_corpus(SPLIT, CORPUS)
+    with pytest.raises(UserError, match=f"was started with another corpus: {message} restore"):
+        run.check_corpus(split, corpus)
+
+
 def test_going_on_keeps_what_was_recorded(recipe, tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.create(recipe, SPLIT)
+    run.create(recipe, SPLIT, CORPUS)
     written = run.recipe.stat().st_mtime_ns
-    run.create(recipe, {"train": []})
+    run.create(recipe, {"train": []}, {})
     assert run.recipe.stat().st_mtime_ns == written and json.loads(run.split.read_text()) == SPLIT
 
 
@@ -85,9 +127,9 @@ def test_what_was_written_by_half_is_not_there_and_is_no_hindrance(recipe, tmp_p
 
 def test_a_split_that_was_not_recorded_yet_is_recorded_when_going_on(recipe, tmp_path):
     run = RunFolder(tmp_path / "run")
-    run.create(recipe, SPLIT)
+    run.create(recipe, SPLIT, CORPUS)
     run.split.unlink()
-    run.create(recipe, SPLIT)
+    run.create(recipe, SPLIT, CORPUS)
     assert json.loads(run.split.read_text()) == SPLIT
 
 

@@ -1,4 +1,8 @@
+import os
+import shutil
 from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -12,6 +16,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training import frozen
 from ser_meta.training.arguments import training_arguments
+from ser_meta.training.checking.recordings import digests
 from ser_meta.training.freezing import apply_freeze_mask
 from ser_meta.training.frozen import FrozenStatesCollator
 from ser_meta.training.preparation import prepare
@@ -174,6 +179,39 @@ def test_the_name_depends_on_the_weights_below_and_no_others(depth, changed, sam
     with torch.no_grad():
         parameters[changed] += 1
     assert origin() != before
+
+
+def test_the_name_depends_on_what_reads_and_computes(recipe_file, tmp_path, monkeypatch):
+    prepared = prepare(load_recipe(str(recipe_file), ["data.speed_factors=[1.0]"]))
+    model = prepared.new_model()
+    collator = prepared.collator(model, prepared.recipe.stages["emotion"])
+
+    def origin() -> str:
+        return frozen.FrozenStates(tmp_path, model, collator, prepared.dataset, prepared.durations, 0).origin
+
+    origins = {origin(), origin()}
+    assert len(origins) == 1
+    with monkeypatch.context() as changed:
+        changed.setattr(frozen, "HEARING", frozen.HEARING + 1)
+        origins.add(origin())
+    for package in ("soxr", "transformers"):
+        with monkeypatch.context() as changed:
+            changed.setattr(frozen, "version", lambda name, other=package: "0" if name == other else version(name))
+            origins.add(origin())
+    assert len(origins) == 4
+
+
+def test_recordings_are_read_once_for_their_digests(tmp_path, speech_table):
+    path = Path(shutil.copy(next(speech_table.parent.glob("*.wav")), tmp_path / "a.wav"))
+    source = {"path": str(path), "bytes": None, "start": None, "end": None}
+    (first,) = digests([source])
+    stamp, content = path.stat(), path.read_bytes()
+    path.write_bytes(bytes(len(content)))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert list(digests([source])) == [first]  # its size and time are what they were: it is not read again
+    path.write_bytes(bytes(len(content)))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+    assert list(digests([source])) != [first]
 
 
 def test_an_interrupted_computation_is_not_taken_for_whole(recipe_file, tmp_path, monkeypatch):

@@ -1,14 +1,18 @@
 import json
+import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 from signalling import signal_trainings
 
 from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.training.corpora.quarantine import write_quarantine
 from ser_meta.training.stages import run_stages
 
 
@@ -65,6 +69,61 @@ def test_going_on_with_another_recipe_is_refused(finished_run, recipe_file):
     with pytest.raises(UserError, match="another recipe"):
         run_stages(load_recipe(str(recipe_file), ["seed=5"]), finished_run, resume=True)
     assert (finished_run / "recipe.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda row: None if row["audio"] == "emil-sad-scripted.wav" else row,
+            "the test side lacks emil-sad-scripted",
+        ),
+        (
+            lambda row: None if row["audio"] == "anna-sad-scripted.wav" else row,
+            "the train side lacks anna-sad-scripted",
+        ),
+        (lambda row: row | ({"emotion": "angry"} if row["speaker"] == "anna" else {}), "emotion is not what it was"),
+        (
+            lambda row: row | ({"transcript": "no"} if row["speaker"] == "bela" else {}),
+            "transcript is not what it was",
+        ),
+    ],
+    ids=["test", "train", "emotion", "transcript"],
+)
+def test_a_run_does_not_go_on_with_a_changed_corpus(
+    change, message, recipe_file, speech_table, changed_table, tmp_path, monkeypatch
+):
+    table = changed_table(lambda row: row)
+    settings = [f"data.root={table}", f"data.options.audio_root={speech_table.parent}"]
+    recipe = load_recipe(str(recipe_file), settings)
+    signal_trainings(monkeypatch, "stage-1-metadata", 1, signal.SIGINT)
+    with pytest.raises(Interrupted):
+        run_stages(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    changed_table(change)  # the same file
+    with pytest.raises(UserError, match=f"started with another corpus: {message}"):
+        run_stages(recipe, tmp_path / "run", resume=True)
+
+
+def test_a_run_does_not_go_on_with_an_edited_quarantine_or_other_recordings(
+    recipe_file, speech_table, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(speech_table.parent, tmp_path / "speech")
+    listed = tmp_path / "quarantine.json"
+    write_quarantine(listed, "table", {})
+    settings = [f"data.root={folder / speech_table.name}", f"data.quarantine={listed}"]
+    recipe = load_recipe(str(recipe_file), settings)
+    signal_trainings(monkeypatch, "stage-1-metadata", 1, signal.SIGINT)
+    with pytest.raises(Interrupted):
+        run_stages(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    write_quarantine(listed, "table", {"finn-sad-scripted.wav": "too loud"})
+    with pytest.raises(UserError, match="another corpus: the test side lacks finn-sad-scripted"):
+        run_stages(recipe, tmp_path / "run", resume=True)
+    write_quarantine(listed, "table", {})
+    soundfile.write(folder / "anna-sad-scripted.wav", np.full(7_000, 0.1), 16_000)
+    with pytest.raises(UserError, match="another corpus: recordings is not what it was"):
+        run_stages(recipe, tmp_path / "run", resume=True)
 
 
 def test_a_finished_run_is_not_written_over(finished_run, recipe_file):

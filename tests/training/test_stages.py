@@ -193,7 +193,9 @@ def test_an_encoder_lies_in_the_users_home(recipe_file, encoder_folder, monkeypa
         (["model.labels.emotions=[angry,sad]"], r"model\.labels.*emotions"),
         (["model.auxiliary_tasks=[gender,speaker,style,transcript,intensity]"], r"no utterance .* has a intensity"),
         (["data.root=nowhere.csv"], r"nowhere\.csv"),
-        (["precision=fp16"], r"precision=fp16"),
+        (["precision=fp16"], r"precision=fp16 needs a CUDA GPU, and there is none: set precision=auto"),
+        (["report_to=[nothing]"], r"report_to=nothing is no tracker: choose among .*tensorboard"),
+        (["report_to=[neptune]"], r"report_to=neptune needs a package that is not installed: pip install neptune"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(recipe_file, tmp_path, settings, message):

@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +100,21 @@ def read_bytes(audio: dict[str, Any]) -> bytes:
 
 
 def digests(sources: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """What is the same for the same bytes, of a segment the same times in them; each file is read once."""
-    files: dict[str, str] = {}
+    """What is the same for the same bytes, of a segment the same times in them; a process reads each file once."""
     for source in sources:
-        found = None if source["bytes"] else files.get(source["path"])
-        found = found or digest(read_bytes(source))
-        if not source["bytes"]:
-            files[source["path"]] = found
+        found = digest(source["bytes"]) if source["bytes"] else _file_digest(source["path"], _stamp(source["path"]))
         yield f"{found} {source['start']} {source['end']}" if is_part(source) else found
+
+
+@cache
+def _file_digest(path: str, stamp: tuple[int, int]) -> str:
+    return digest(Path(path).read_bytes())
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """What changes when a file is written anew: its size in bytes and its time of change."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 def _digest(source: dict[str, Any], samples: np.ndarray) -> str:
