@@ -13,7 +13,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from . import written
 from .errors import UserError
-from .recipe import SINGLE_CORPUS, ModelRecipe, Recipe
+from .recipe import SINGLE_CORPUS, CorpusRecipe, ModelRecipe, Recipe
 from .recipe_checks import recipe_faults, refuse
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -144,6 +144,21 @@ def _read_setting(setting: str, kind: Any) -> dict[str, Any]:
         raise UserError(f"{setting} is no YAML: {' '.join(str(error).split())}: quote the value") from error
     _refuse_interpolations(read, "the settings")
     return read
+
+
+def read_corpus(corpus: str, root: str, settings: list[str]) -> CorpusRecipe:
+    """A corpus with settings of its loader, and those that a recipe has beside them, such as `label_map`.
+
+    Raises:
+        UserError: a setting that is no YAML, or of the wrong type.
+    """
+    options = OmegaConf.to_container(read_settings(settings, CorpusRecipe))
+    own = {name: options.pop(name) for name in SINGLE_CORPUS[3:] if name in options}
+    given = {"corpus": corpus, "root": root, "options": options, **own}
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(CorpusRecipe), given))
+    except (OmegaConfBaseException, TypeError) as error:
+        raise UserError(_words(error)) from error
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

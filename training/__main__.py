@@ -153,24 +153,30 @@ def ablate(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
-    corpus: Annotated[str, typer.Argument(help="A corpus's name, such as cremad, or table.")],
-    root: Annotated[str, typer.Argument(help="The corpus's folder, or the table.")],
-    options: Annotated[
-        list[str] | None, typer.Argument(help="Of the corpus, as key=value.", metavar="[KEY=VALUE]...")
+    model: Annotated[Path, typer.Argument(help="The folder of a ser-meta model, or of a finished run.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A corpus's name and its folder or table, or a recipe; and settings. A run has its own.",
+            metavar="[CORPUS ROOT | RECIPE] [KEY=VALUE]...",
+        ),
     ] = None,
     split: Annotated[Path | None, typer.Option(help="A run's split.json: judge only one of its sides.")] = None,
-    side: Annotated[str, typer.Option(help="Which side of --split.")] = "test",
+    side: Annotated[str, typer.Option(help="Which side of a split.")] = "test",
     as_json: AsJson = False,
 ) -> None:
-    """Judge a trained model on a corpus.
+    """Judge a trained model on a corpus, on the corpora of a recipe, or again on its run's own test side.
 
-    Example: ser-meta evaluate runs/ravdess/model ravdess /data/ravdess --split runs/ravdess/split.json
+    Settings of a corpus are its loader's, and label_map, quarantine and leave_out_missing as in a recipe.
+
+    Example: ser-meta evaluate runs/ravdess
+
+    Example: ser-meta evaluate runs/ravdess/model nemo /data/nemo "label_map={emotion: {anger: angry, fear: fearful}}"
     """
     from ..hub_cards.summary import print_report
-    from .evaluation import evaluate_model
+    from .evaluation import evaluate_model, find_evaluation
 
-    report = evaluate_model(model, corpus, root, options or [], split, side)
+    report = evaluate_model(find_evaluation(model, given or [], split), side)
     print(json.dumps(report)) if as_json else print_report(report)
 
 

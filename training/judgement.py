@@ -24,7 +24,6 @@ from .corpora.mixture import label_maps
 from .durations import recording_durations
 from .environment import environment
 from .folds import describe_folds, read
-from .labels import check_labels
 from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
 from .preparation import SIDES, Preparation
@@ -50,13 +49,9 @@ def predict_dataset(
 
     The target's scores are at the temperature of the model's config, as a user of the pipeline sees them. Each row has
     its recording's `duration` in seconds too. The `collator` makes the batches; by default from the
-    recordings.
-
-    Raises:
-        UserError: a label that the model does not have.
+    recordings. A label that the model does not have counts as a missing one.
     """
     tasks = model.config.tasks
-    check_labels(dataset, tasks)
     with tempfile.TemporaryDirectory() as folder:
         trainer = SerMetaTrainer(
             loss_weights=dict.fromkeys(tasks, 1.0),

@@ -32,12 +32,11 @@ def check_labels(rows: Any, tasks: Mapping[str, Mapping], unseen: tuple[str, ...
         UserError: naming the task, the label and an utterance that has it.
     """
     for name, task in tasks.items():
-        if task["kind"] == "ctc" or name in unseen or name not in rows.column_names:
+        if name in unseen or name not in rows.column_names:
             continue
-        refuse = _refuse_number if task["kind"] == "regression" else _refuse_label
         for utterance, label in zip(rows["utterance_id"], rows[name], strict=True):
-            if label is not None:
-                refuse(utterance, name, label, task)
+            if label is not None and not fits(label, task):
+                _refuse(utterance, name, label, task)
 
 
 def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe) -> dict[str, Any]:
@@ -70,24 +69,31 @@ def _refuse_what_is_no_label(rows: Rows, name: str, labels: set[str]) -> None:
             )
 
 
-def _refuse_label(utterance: str, name: str, label: str, task: Mapping[str, Any]) -> None:
-    if label not in task["labels"]:
+def fits(label: float | str, task: Mapping[str, Any]) -> bool:
+    """Whether a label is one of a task's, or a number on its scale.
+
+    Corpora have a few ratings a little off their own scale; what lies farther is on another one.
+    """
+    if task["kind"] == "ctc":
+        return True
+    if task["kind"] == "classification":
+        return label in task["labels"]
+    low, high = task["range"]
+    slack = (high - low) / 4
+    try:
+        return low - slack <= float(label) <= high + slack
+    except ValueError:
+        return False
+
+
+def _refuse(utterance: str, name: str, label: float | str, task: Mapping[str, Any]) -> None:
+    if task["kind"] == "classification":
         raise UserError(
             f"utterance {utterance} has the {name} {label!r}, which is not among the task's labels "
             f"{', '.join(task['labels'])}: map or leave out that label"
         )
-
-
-def _refuse_number(utterance: str, name: str, value: float | str, task: Mapping[str, Any]) -> None:
-    """Corpora have a few ratings a little off their own scale; what lies farther is on another one."""
     low, high = task["range"]
-    slack = (high - low) / 4
-    try:
-        near = low - slack <= float(value) <= high + slack
-    except ValueError:
-        near = False
-    if not near:
-        raise UserError(
-            f"utterance {utterance} has the {name} {value!r}, which is no number on the task's scale from {low:g} to "
-            f"{high:g}: mend it, or give its scale as model.ranges.{name}=[lowest, highest]"
-        )
+    raise UserError(
+        f"utterance {utterance} has the {name} {label!r}, which is no number on the task's scale from {low:g} to "
+        f"{high:g}: mend it, or give its scale as model.ranges.{name}=[lowest, highest]"
+    )

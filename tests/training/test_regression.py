@@ -21,7 +21,7 @@ from ser_meta.modeling_ser_meta.losses_ser_meta import concordance_loss
 from ser_meta.training.arguments import training_arguments
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
-from ser_meta.training.evaluation import evaluate_model
+from ser_meta.training.evaluation import evaluate_model, find_evaluation
 from ser_meta.training.labels import check_labels
 from ser_meta.training.metrics import evaluate_predictions, flatten, regression_metrics
 from ser_meta.training.preparation import prepare
@@ -101,7 +101,7 @@ def test_the_model_is_whole_when_loaded_and_judged_again(run):
     assert loaded.config.tasks["valence"] == {"kind": "regression", "reported": True, "range": [1.0, 5.0]}
     east = load_recipe(str(run / "recipe.yaml")).data.corpora[0]
     options = [f"audio_root={east.options['audio_root']}"]
-    again = evaluate_model(run / "model", "table", east.root, options, None, "test")
+    again = evaluate_model(find_evaluation(run / "model", ["table", east.root, *options]))
     assert set(again["metrics"]["valence"]) == {"ccc", "rmse", "n"}
 
 
