@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
+from ..modeling_ser_meta.settings_ser_meta import setting_faults, task_name_faults
 from .errors import UserError
 from .recipe import (
     CLASS_WEIGHTS,
@@ -99,6 +100,8 @@ def _model_faults(model: ModelRecipe) -> Iterator[str]:
     tasks = (model.target_task, *model.auxiliary_tasks)
     for task in sorted({task for task in tasks if tasks.count(task) > 1}):
         yield f"model.auxiliary_tasks={list(model.auxiliary_tasks)} names {task} twice, or the target: name each once"
+    yield from task_name_faults(tasks)
+    yield from setting_faults(vars(model), "model.")
     if model.class_weights is not None:
         yield from _choice("model.class_weights", model.class_weights, CLASS_WEIGHTS)
     for task in model.labels:

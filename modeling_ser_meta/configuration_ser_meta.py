@@ -1,12 +1,14 @@
 """The configuration of a ser-meta model: its speech encoder, its tasks, and how the paper's modules join them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
+
+from .settings_ser_meta import choice_faults, setting_faults, task_name_faults
 
 if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers brings the files that its file names
     from .audio_ser_meta import read_audio  # noqa: F401
@@ -56,10 +58,6 @@ SPEECH_ENCODERS = (
     "wav2vec2-bert",
     "whisper",
 )
-LAYER_FUSIONS = ("ari", "weighted_sum", "last_hidden")
-ARI_WEIGHTINGS = ("matrix", "channel", "scalar", "softmax")
-ARI_JOINS = ("add", "concat")
-FRAME_POOLINGS = ("mean", "deviation", "attentive_mean", "attentive_deviation")
 TASK_KINDS = ("classification", "ctc", "regression")
 TASK_KEYS = {"classification": "labels", "ctc": "vocab_size", "regression": "range"}
 
@@ -152,11 +150,12 @@ class SerMetaConfig(PretrainedConfig):
         self.task_order = list(task_order or tasks)
         if sorted(self.task_order) != sorted(tasks):
             raise ValueError(f"task_order={self.task_order} must name each of the tasks {list(tasks)} once")
+        _refuse(task_name_faults(self.task_order))
         self.tasks = {name: _task(name, tasks[name]) for name in self.task_order}
         self.target_task = target_task
-        self.layer_fusion = _choice("layer_fusion", layer_fusion, LAYER_FUSIONS)
-        self.ari_weighting = _choice("ari_weighting", ari_weighting, ARI_WEIGHTINGS)
-        self.ari_join = _choice("ari_join", ari_join, ARI_JOINS)
+        self.layer_fusion = layer_fusion
+        self.ari_weighting = ari_weighting
+        self.ari_join = ari_join
         self.ari_normalize = ari_normalize
         self.standardize_states = standardize_states
         self.center_by = list(center_by)
@@ -164,7 +163,7 @@ class SerMetaConfig(PretrainedConfig):
         self.coattention_heads = coattention_heads
         self.coattention_gradient = coattention_gradient
         self.coattention_pooled_frames = coattention_pooled_frames
-        self.frame_pooling = [_choice("frame_pooling", name, FRAME_POOLINGS) for name in frame_pooling]
+        self.frame_pooling = list(frame_pooling)
         self.head_hidden_size = head_hidden_size
         self.classifier_hidden_size = classifier_hidden_size
         self.dropout = dropout
@@ -172,6 +171,7 @@ class SerMetaConfig(PretrainedConfig):
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
         self.initializer_range = initializer_range
         self.calibration_temperature = calibration_temperature
+        _refuse(setting_faults(vars(self)))
         self._check_target_and_widths()
 
         labels = self.tasks[target_task]["labels"]
@@ -218,20 +218,10 @@ class SerMetaConfig(PretrainedConfig):
         width = self.speech_config.hidden_size
         if self.coattention and width % self.coattention_heads:
             raise ValueError(f"coattention_heads={self.coattention_heads} must divide the encoder's width {width}")
-        if not self.frame_pooling or len(set(self.frame_pooling)) < len(self.frame_pooling):
-            raise ValueError(f"frame_pooling={self.frame_pooling} must name at least one statistic, and each once")
-        if self.center_by and not self.standardize_states:
-            raise ValueError(f"center_by={self.center_by} needs standardize_states=true")
-        if self.target_task in self.center_by:
-            raise ValueError(f"center_by={self.center_by} must not name the target: its groups would give it away")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1")
         weights = self.class_weights
-        if weights is not None and (len(weights) != len(target["labels"]) or not all(w > 0 for w in weights)):
+        if weights is not None and (len(weights) != len(target["labels"]) or not all(0 < w < inf for w in weights)):
             raise ValueError(f"class_weights={weights} must be a number above 0 for each of {target['labels']}")
-        if not self.calibration_temperature > 0:
+        if not 0 < self.calibration_temperature < inf:
             raise ValueError(f"calibration_temperature={self.calibration_temperature} must be above 0")
 
 
@@ -260,7 +250,7 @@ def _task(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"tasks[{name!r}] has unknown keys {unknown}: known for {kind} are {', '.join(known)}")
     checked = {"kind": kind, "reported": bool(task.get("reported", name != "speaker"))}
     if kind == "ctc":
-        return {**checked, "vocab_size": int(task.get("vocab_size", LATIN_CHARACTERS))}
+        return {**checked, "vocab_size": _vocab_size(name, task.get("vocab_size", LATIN_CHARACTERS))}
     if kind == "regression":
         return {**checked, "range": _range(name, task.get("range"))}
     labels = [str(label) for label in task.get("labels") or ()]
@@ -270,12 +260,23 @@ def _task(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _range(name: str, ends: Sequence[float] | None) -> list[float]:
-    if not isinstance(ends, list | tuple) or len(ends) != 2 or not -inf < ends[0] < ends[1] < inf:
+    numbers = isinstance(ends, list | tuple) and all(isinstance(end, int | float) for end in ends)
+    if not numbers or len(ends) != 2 or not -inf < ends[0] < ends[1] < inf:
         raise ValueError(f"tasks[{name!r}] needs a range [low, high], not {ends}")
     return [float(end) for end in ends]
 
 
+def _vocab_size(name: str, size: Any) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 2:
+        raise ValueError(f"tasks[{name!r}] needs a vocab_size of 2 or more, the blank and a character, not {size}")
+    return size
+
+
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ValueError(f"{name}={value!r} must be one of {', '.join(choices)}")
+    _refuse(choice_faults(name, value, choices))
     return value
+
+
+def _refuse(faults: Iterator[str]) -> None:
+    for fault in faults:
+        raise ValueError(fault)

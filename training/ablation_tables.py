@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.errors import UserError
+from ..configuration.idle_settings import as_built, idle_settings
 from ..configuration.recipe import BaselineRecipe, Recipe
 from ..configuration.recipe_files import change_recipe, read_yaml
 
@@ -39,9 +40,12 @@ class AblationTable:
         rows = {**self.others(recipe), OURS: recipe}
         # a row's recipe holds only what its training depends on
         rows = {name: replace(row, baseline=BaselineRecipe()) for name, row in rows.items()}
-        if same := [name for name, row in rows.items() if name != OURS and row == rows[OURS]]:
+        built = {name: replace(row, model=as_built(row.model)) for name, row in rows.items()}
+        if same := [name for name, row in built.items() if name != OURS and row == built[OURS]]:
+            idle = [f"; model.{key} changes nothing: {why}" for key, why in idle_settings(rows[same[0]].model).items()]
             raise UserError(
                 f"table {self.name}: the recipe itself is the row {same[0]!r}: choose a recipe that differs from it"
+                + "".join(idle)
             )
         return rows
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..configuration.errors import UserError
+from ..configuration.idle_settings import idle_settings
 from ..configuration.recipe import Recipe
 from ..configuration.run_folder import RunFolder, full_disk_told
 from ..modeling_ser_meta.audio_ser_meta import recording_name
@@ -51,6 +52,8 @@ def begun(
 
 def _prepared(recipe: Recipe) -> tuple[Preparation, SerMetaModel]:
     hide_loading_bars()
+    for setting, why in idle_settings(recipe.model).items():
+        say(f"model.{setting}={getattr(recipe.model, setting)} changes nothing: {why}")
     prepared = prepare(recipe)
     model = prepared.new_model().to(processes().device)
     check_durations(

@@ -1,9 +1,12 @@
 """What a configuration accepts, derives and refuses."""
 
 import pytest
+from torch import nn
 from transformers import BertConfig, HubertConfig
+from transformers.utils import ModelOutput
 
 from ser_meta.modeling_ser_meta import SerMetaConfig
+from ser_meta.modeling_ser_meta.settings_ser_meta import task_name_faults
 
 MANY = [f"label {index}" for index in range(12, 0, -1)]
 
@@ -56,6 +59,14 @@ def test_a_speech_config_is_a_class_or_a_dict():
         assert isinstance(config.speech_config, HubertConfig) and config.speech_config.hidden_size == 64
 
 
+def test_no_task_can_have_the_name_of_an_attribute():
+    """Of the module that holds the heads, or of the mapping that holds their logits."""
+    attributes = {name for owner in (nn.ModuleDict(), ModelOutput) for name in dir(owner) if name[0] != "_"}
+    assert {"type", "train", "items"} < attributes
+    assert all(list(task_name_faults([name])) for name in attributes)
+    assert not list(task_name_faults(["emotion", "corpus", "speaking style", "stimmung", "valence_arousal"]))
+
+
 REFUSED = {
     "calibration_temperature=0 must be above 0": {"calibration_temperature": 0},
     r"class_weights=\[1.0\] must be a number above 0 for each of": {"class_weights": [1.0]},
@@ -79,6 +90,27 @@ REFUSED = {
     r"task_order=\['emotion', 'style'\] must name each": {
         "tasks": {"emotion": {"labels": ["a", "b"]}},
         "task_order": ["emotion", "style"],
+    },
+    "no task can be called 'type': results or modules have something else": {
+        "tasks": {"type": {"labels": ["a", "b"]}}
+    },
+    "no task can be called 'silent'": {"tasks": {"silent": {"labels": ["a", "b"]}}},
+    "no task can be called 'a.b': rename it": {"tasks": {"a.b": {"labels": ["a", "b"]}}},
+    "no task can be called ''": {"tasks": {"": {"labels": ["a", "b"]}}},
+    "no task can be called '_a'": {"tasks": {"_a": {"labels": ["a", "b"]}}},
+    "coattention_heads=0 must be a whole number of 1 or more": {"coattention_heads": 0},
+    "coattention_heads=-4 must be a whole number": {"coattention_heads": -4},
+    "coattention_heads=8.0 must be a whole number": {"coattention_heads": 8.0},
+    "head_hidden_size=0 must be a whole number of 1 or more": {"head_hidden_size": 0},
+    "classifier_hidden_size=-1 must be a whole number of 0 or more": {"classifier_hidden_size": -1},
+    "initializer_range=inf must be a number above 0": {"initializer_range": float("inf")},
+    r"class_weights=\[inf, .* must be a number above 0": {"class_weights": [float("inf"), 1, 1, 1]},
+    "calibration_temperature=inf must be above 0": {"calibration_temperature": float("inf")},
+    "needs a vocab_size of 2 or more, the blank and a character, not 0": {
+        "tasks": {"emotion": {"labels": ["a", "b"]}, "text": {"kind": "ctc", "vocab_size": 0}}
+    },
+    r"needs a range \[low, high\], not \['1', '5'\]": {
+        "tasks": {"emotion": {"labels": ["a", "b"]}, "valence": {"kind": "regression", "range": ["1", "5"]}}
     },
     "coattention_heads=7 must divide the encoder's width 768": {"coattention_heads": 7},
     r"dropout=1\.0 must be at least 0": {"dropout": 1.0},

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from ser_meta.modeling_ser_meta import SerMetaModel
-from ser_meta.modeling_ser_meta.configuration_ser_meta import FRAME_POOLINGS
 from ser_meta.modeling_ser_meta.modules_ser_meta import (
     AugmentedResidualIntegration,
     CoAttention,
@@ -14,6 +13,7 @@ from ser_meta.modeling_ser_meta.modules_ser_meta import (
     WeightedSum,
     masked_mean,
 )
+from ser_meta.modeling_ser_meta.settings_ser_meta import FRAME_POOLINGS
 
 LAYERS, ROWS, FRAMES, WIDTH = 5, 2, 7, 8
 WEIGHTINGS = ("matrix", "channel", "scalar", "softmax")

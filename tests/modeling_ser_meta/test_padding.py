@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_meta.modeling_ser_meta.configuration_ser_meta import FRAME_POOLINGS
+from ser_meta.modeling_ser_meta.settings_ser_meta import FRAME_POOLINGS
 
 RAW_LENGTHS = [400, 719, 720, 6_400, 16_000, 23_457]
 MEL_LENGTHS = [2, 3, 4, 40, 99, 146]

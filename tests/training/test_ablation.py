@@ -270,6 +270,10 @@ def test_a_row_takes_a_stage_away_or_all_auxiliary_tasks(recipe, own_table):
         ),
         ("title: a\nrows: {b: {baseline: {head_learning_rate: 0.1}}}", "the recipe itself is the row 'b'"),
         ("title: a\nrows: {b: {model: {coattention: true}}}", "the recipe itself is the row 'b'"),
+        (
+            "title: a\nrows: {b: {model: {frame_pooling: [deviation]}}}",
+            r"the recipe itself is the row 'b'.*; model\.frame_pooling changes nothing: beside the co-attention",
+        ),
         ("title: a\nrows: &r {b: *r}", "own.yaml"),
     ],
 )

@@ -1,0 +1,71 @@
+"""What the settings of a model may be; read by the recipes too, before torch is loaded."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
+from typing import Any
+
+FRAME_POOLINGS = ("mean", "deviation", "attentive_mean", "attentive_deviation")
+CHOICES = {
+    "layer_fusion": ("ari", "weighted_sum", "last_hidden"),
+    "ari_weighting": ("matrix", "channel", "scalar", "softmax"),
+    "ari_join": ("add", "concat"),
+}
+LEAST = {"coattention_heads": 1, "head_hidden_size": 1, "classifier_hidden_size": 0}
+SHARES = ("dropout", "label_smoothing")
+
+# What stands beside a task's results: in a result of the pipeline, a row of a file, a piece of a recording, a segment
+RESULTS = (
+    *("file", "segments", "abstained", "embeddings", "start", "end", "audio", "utterance_id", "duration"),
+    *("samples", "span", "heard", "windowed", "stretch", "silent", "is_last"),
+)
+# The heads are a torch.nn.ModuleDict and the logits a ModelOutput: neither takes the name of an attribute of its own
+ATTRIBUTES = """
+T_destination add_module apply bfloat16 buffers call_super_init children clear compile copy cpu cuda double
+dump_patches eval extra_repr float forward fromkeys get get_buffer get_extra_state get_parameter get_submodule half
+ipu items keys load_state_dict modules move_to_end mtia named_buffers named_children named_modules named_parameters
+parameters pop popitem register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
+register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
+register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
+register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule setdefault share_memory state_dict to
+to_empty to_tuple train training type update values xpu zero_grad
+"""
+
+
+def task_name_faults(names: Iterable[str]) -> Iterator[str]:
+    """What is wrong with the names of tasks: each is a key of results and of modules."""
+    for name in names:
+        if name in RESULTS or name in ATTRIBUTES.split():
+            yield f"no task can be called {name!r}: results or modules have something else of that name: rename it"
+        elif not isinstance(name, str) or not name or "." in name or name.startswith("_"):
+            yield f"no task can be called {name!r}: rename it, with a letter first and without a dot"
+
+
+def setting_faults(settings: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """What is wrong with a model's settings, whatever its encoder and its labels are; each begins with `where`."""
+    for name, choices in CHOICES.items():
+        yield from choice_faults(f"{where}{name}", settings[name], choices)
+    pooling = list(settings["frame_pooling"])
+    for statistic in pooling:
+        yield from choice_faults(f"{where}frame_pooling", statistic, FRAME_POOLINGS)
+    if not pooling or len(set(pooling)) < len(pooling):
+        yield f"{where}frame_pooling={pooling} must name at least one statistic, and each once"
+    for name, least in LEAST.items():
+        value = settings[name]
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            yield f"{where}{name}={value} must be a whole number of {least} or more"
+    for name in SHARES:
+        if not 0 <= settings[name] < 1:
+            yield f"{where}{name}={settings[name]} must be at least 0 and below 1"
+    if not 0 < settings["initializer_range"] < inf:
+        yield f"{where}initializer_range={settings['initializer_range']} must be a number above 0"
+    center_by = list(settings["center_by"])
+    if center_by and not settings["standardize_states"]:
+        yield f"{where}center_by={center_by} needs standardize_states=true"
+    if settings["target_task"] in center_by:
+        yield f"{where}center_by={center_by} must not name the target: its groups would give it away"
+
+
+def choice_faults(name: str, value: Any, choices: tuple[str, ...]) -> Iterator[str]:
+    """That a value is none of its choices."""
+    if value not in choices:
+        yield f"{name}={value!r} must be one of {', '.join(choices)}"
