@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from .settings_ser_meta import choice_faults, setting_faults, task_name_faults
+from .settings_ser_meta import SPEECH_ENCODERS, choice_faults, setting_faults, task_name_faults
 
 if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers brings the files that its file names
     from .audio_ser_meta import read_audio  # noqa: F401
@@ -47,17 +47,6 @@ CUSTOM_PIPELINES = {
 
 BLANK = 0  # CTC's, and the tokenizer's padding
 LATIN_CHARACTERS = 30  # blank, unknown, word boundary, apostrophe, A to Z
-SPEECH_ENCODERS = (
-    "wav2vec2",
-    "hubert",
-    "wavlm",
-    "data2vec-audio",
-    "unispeech-sat",
-    "sew",
-    "wav2vec2-conformer",
-    "wav2vec2-bert",
-    "whisper",
-)
 TASK_KINDS = ("classification", "ctc", "regression")
 TASK_KEYS = {"classification": "labels", "ctc": "vocab_size", "regression": "range"}
 

@@ -17,7 +17,14 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .loading_ser_meta import prepare_config
-from .padding_ser_meta import ConvolutionalFront, MaskedPositions, convolved, mask_depthwise_convolutions, mask_of
+from .padding_ser_meta import (
+    ConvolutionalFront,
+    MaskedPositions,
+    convolved,
+    forget_rotary_positions,
+    mask_depthwise_convolutions,
+    mask_of,
+)
 
 try:
     from transformers.masking_utils import create_bidirectional_mask
@@ -59,6 +66,7 @@ class WaveformEncoder(nn.Module):
             backbone.encoder.pos_conv_embed = MaskedPositions(backbone.encoder.pos_conv_embed)
         if config.model_type == "wav2vec2-conformer":
             mask_depthwise_convolutions(backbone.encoder.layers)
+            forget_rotary_positions(backbone.encoder)
             # the stock forward has this module and never calls it
             backbone.encoder.pos_conv_embed.requires_grad_(False)
 
@@ -189,6 +197,7 @@ class Wav2Vec2BertFrames(nn.Module):
     def __init__(self, backbone: PreTrainedModel):
         super().__init__()
         self.backbone = backbone
+        forget_rotary_positions(backbone.encoder)
 
     @property
     def layers(self) -> nn.ModuleList:

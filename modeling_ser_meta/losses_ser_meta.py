@@ -44,20 +44,26 @@ def characters_loss(logits: torch.Tensor, labels: torch.Tensor, frame_lengths: t
 
     An utterance without characters counts as unlabelled; one with more characters than frames adds 0.
     """
-    log_probabilities = logits.float().log_softmax(dim=-1).transpose(0, 1)
+    device = ctc_device(logits.device)
+    log_probabilities = logits.to(device).float().log_softmax(dim=-1).transpose(0, 1)
     lengths = (labels != MISSING).sum(dim=-1)
     with torch.backends.cudnn.flags(enabled=False):
         losses = ctc_loss(
             log_probabilities,
-            labels.clamp(min=BLANK),
-            frame_lengths,
-            lengths,
+            labels.to(device).clamp(min=BLANK),
+            frame_lengths.to(device),
+            lengths.to(device),
             blank=BLANK,
             reduction="none",
             zero_infinity=True,
-        )
+        ).to(logits.device)
     known = lengths > 0
     return torch.where(known, losses / lengths.clamp(min=1), 0.0).sum() / known.sum().clamp(min=1)
+
+
+def ctc_device(device: torch.device) -> torch.device:
+    """Where CTC of a device's logits is computed: there, or on the CPU where torch has no kernel (Apple GPUs)."""
+    return device if device.type in ("cpu", "cuda") else torch.device("cpu")
 
 
 def concordance_loss(values: torch.Tensor, labels: torch.Tensor, low: float, high: float) -> torch.Tensor:

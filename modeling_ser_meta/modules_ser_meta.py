@@ -1,6 +1,7 @@
 """The paper's modules: layer fusion (ARI and its rivals), the task heads, and the co-attention."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
@@ -11,13 +12,25 @@ SMALLEST_VARIANCE = 1e-5  # a single frame has none, and its root no gradient
 
 
 def masked_mean(frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
-    """Mean `(batch, width)` of the true frames of `(batch, frames, width)`."""
-    return (_equal_weights(frames, frame_mask)[:, None] @ frames)[:, 0]
+    """Mean `(batch, width)` of the true frames of `(batch, frames, width)`, summed in float32."""
+    return _weighted_mean(_equal_weights(frame_mask), frames)[:, 0].to(frames.dtype)
 
 
-def _equal_weights(frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
-    weights = frame_mask.to(frames.dtype)
+def _equal_weights(frame_mask: torch.Tensor) -> torch.Tensor:
+    weights = frame_mask.float()
     return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _weighted_mean(weights: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    """`(batch, 1, width)` in float32: in half precision 1 / n is missed by up to 0.4 %, and a square overflows."""
+    with _without_autocast(frames):
+        return weights[:, None] @ frames.float()
+
+
+def _without_autocast(tensor: torch.Tensor) -> AbstractContextManager:
+    kind = tensor.device.type
+    # only where it is on: an exported graph would hold the switch
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class FramePooling(nn.Module):
@@ -41,22 +54,23 @@ class FramePooling(nn.Module):
 
     def forward(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
         """From frames `(batch, frames, width)`, true by `frame_mask`, to `(batch, statistics x width)`."""
-        weights = {"": _equal_weights(frames, frame_mask)}
+        weights = {"": _equal_weights(frame_mask)}
         if self.scorer is not None:
             weights["attentive"] = self._attention(frames, frame_mask)
         named = [name.rpartition("_") for name in self.statistics]
-        return torch.cat([self._statistic(kind, frames, weights[attentive]) for attentive, _, kind in named], dim=-1)
+        pooled = [self._statistic(kind, frames, weights[attentive]) for attentive, _, kind in named]
+        return torch.cat(pooled, dim=-1).to(frames.dtype)
 
     def _statistic(self, kind: str, frames: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        mean = weights[:, None] @ frames
+        mean = _weighted_mean(weights, frames)
         if kind == "mean":
             return mean[:, 0]
-        variance = weights[:, None] @ (frames - mean).square()
+        variance = _weighted_mean(weights, (frames.float() - mean).square())
         return variance[:, 0].clamp(min=SMALLEST_VARIANCE).sqrt()
 
     def _attention(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
         scores = self.scorer(frames)[..., 0].masked_fill(~frame_mask, float("-inf"))
-        return scores.softmax(dim=-1, dtype=torch.float32).to(frames.dtype)
+        return scores.softmax(dim=-1, dtype=torch.float32)
 
 
 class StateStandardization(nn.Module):
@@ -84,11 +98,14 @@ class StateStandardization(nn.Module):
 
         Each recording is centred by its own `state_means` `(batch, L, width)`, where they are given.
         """
-        scale = 1 / self.deviation
-        means = self.mean if state_means is None else state_means.to(scale.dtype).transpose(0, 1)[:, :, None]
+        scale = 1 / self.deviation.float()
+        means = self.mean.float()
+        if state_means is not None:
+            means = state_means.float().transpose(0, 1)[:, :, None]
         shifts = [-mean * by for mean, by in zip(means, scale, strict=True)]
         pairs = zip(hidden_states, shifts, scale, strict=True)
-        return [torch.addcmul(shift, state, scale) for state, shift, scale in pairs]  # one pass over a large tensor
+        # one pass over a large tensor; in float32, since a mean may be many deviations large
+        return [torch.addcmul(shift, state.float(), scale).to(state.dtype) for state, shift, scale in pairs]
 
 
 class AugmentedResidualIntegration(nn.Module):
@@ -140,15 +157,22 @@ class AugmentedResidualIntegration(nn.Module):
         """From the L layers' hidden states, each `(batch, frames, width)`, to one of that shape."""
         *lower, last = hidden_states
         weights = self.scale * self.weight.softmax(dim=0) if self.scale is not None else self.weight
-        total = torch.zeros_like(last) if self.projection is not None else last
+        # float32, so that h_L is not rounded once a layer
+        total = torch.zeros_like(last, dtype=torch.float32) if self.projection is not None else last.float()
         for weight, state in zip(weights, lower, strict=True):
             state = layer_norm(state, state.shape[-1:]) if self.normalize else state
             total = _add_product(total, state, weight) if self.weighting == "matrix" else total + state * weight
-        return total if self.projection is None else self.projection(torch.cat([last, total], dim=-1))
+        total = total.to(last.dtype)
+        if self.projection is None:
+            return total
+        with _without_autocast(last):
+            return self.projection(torch.cat([last, total], dim=-1).to(self.projection.weight.dtype)).to(last.dtype)
 
 
 def _add_product(total: torch.Tensor, state: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """`total + state @ weight` without a pass of its own for the sum."""
+    """`total + state @ weight`, in float32 without a pass of its own for the sum."""
+    if state.dtype != torch.float32 or torch.is_autocast_enabled(state.device.type):
+        return total + state @ weight
     return torch.addmm(total.flatten(0, -2), state.flatten(0, -2), weight).view_as(total)
 
 
@@ -165,7 +189,9 @@ class WeightedSum(nn.Module):
 
     def forward(self, hidden_states: Sequence[torch.Tensor]) -> torch.Tensor:
         """From the layers' hidden states, each `(batch, frames, width)`, to one of that shape."""
-        return sum(w * state for w, state in zip(self.weight.softmax(dim=0), hidden_states, strict=True))
+        weights = self.weight.softmax(dim=0).float()
+        total = sum(weight * state.float() for weight, state in zip(weights, hidden_states, strict=True))
+        return total.to(hidden_states[-1].dtype)
 
 
 class LastHidden(nn.Module):

@@ -3,6 +3,8 @@
 What each would mix over time, norm statistics and convolutions, sees a recording's true frames only.
 """
 
+import threading
+
 import torch
 from torch import nn
 
@@ -74,6 +76,33 @@ def _masked_group_norm(norm: nn.GroupNorm, features: torch.Tensor, lengths: torc
     return (normed * norm.weight[:, None] + norm.bias[:, None]).to(features.dtype)
 
 
+class RotaryPositions(nn.Module):
+    """The conformers' rotary position embeddings, computed in each call.
+
+    The stock module keeps those of the last length, in two attributes one after the other: of two threads that share
+    a model, one can be given the other's.
+    """
+
+    def __init__(self, stock: nn.Module):
+        super().__init__()
+        self.register_buffer("inv_freq", stock.inv_freq, persistent="inv_freq" in stock.state_dict())
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Cosines and sines `(2, frames, 1, 1, head width)` for `(batch, frames, width)`."""
+        frames = torch.arange(hidden_states.shape[1], device=self.inv_freq.device, dtype=self.inv_freq.dtype)
+        angles = torch.cat([frames[:, None] * self.inv_freq] * 2, dim=-1)[:, None, None]
+        return torch.stack([angles.cos(), angles.sin()]).to(hidden_states.dtype)
+
+
+def forget_rotary_positions(encoder: nn.Module) -> None:
+    """Takes the memory out of a conformer encoder's rotary position embeddings, if it has such."""
+    if hasattr(encoder.embed_positions, "cached_sequence_length"):
+        encoder.embed_positions = RotaryPositions(encoder.embed_positions)
+
+
+_call = threading.local()  # threads may share a model, and each has a mask of its own
+
+
 def mask_depthwise_convolutions(layers: nn.ModuleList) -> None:
     """Conformer layers convolve over time behind the attention, without a mask of their own: give them one.
 
@@ -81,17 +110,15 @@ def mask_depthwise_convolutions(layers: nn.ModuleList) -> None:
     checkpointing runs the layer again.
     """
     for layer in layers:
-        depthwise = layer.conv_module.depthwise_conv
-        depthwise.true_frames = None
         layer.register_forward_pre_hook(_remember_true_frames, with_kwargs=True)
-        depthwise.register_forward_pre_hook(_zero_padded_frames)
+        layer.conv_module.depthwise_conv.register_forward_pre_hook(_zero_padded_frames)
 
 
 def _remember_true_frames(layer: nn.Module, args: tuple, kwargs: dict) -> None:
     mask = kwargs.get("attention_mask")
     keys = None if mask is None else mask[:, 0, -1]
-    layer.conv_module.depthwise_conv.true_frames = keys if keys is None or keys.dtype == torch.bool else keys == 0
+    _call.true_frames = keys if keys is None or keys.dtype == torch.bool else keys == 0
 
 
 def _zero_padded_frames(depthwise: nn.Module, args: tuple) -> tuple | None:
-    return None if depthwise.true_frames is None else (args[0] * depthwise.true_frames[:, None],)
+    return None if _call.true_frames is None else (args[0] * _call.true_frames[:, None],)

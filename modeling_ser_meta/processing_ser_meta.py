@@ -1,6 +1,7 @@
 """From recordings and transcripts to the model's inputs, and from its logits back to words and labels."""
 
 import json
+import logging
 import re
 import tempfile
 import unicodedata
@@ -11,17 +12,23 @@ import numpy as np
 import torch
 import transformers
 from transformers import (
+    AutoConfig,
     AutoFeatureExtractor,
     BatchFeature,
     FeatureExtractionMixin,
+    PretrainedConfig,
     ProcessorMixin,
     SeamlessM4TFeatureExtractor,
     Wav2Vec2CTCTokenizer,
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
 )
+from transformers.utils import FEATURE_EXTRACTOR_NAME, PROCESSOR_NAME, cached_file
 
 from .audio_ser_meta import trim_silence
+from .settings_ser_meta import WAVEFORM_ENCODERS
+
+logger = logging.getLogger(__name__)
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "|")  # CTC's blank, an unknown character, the word boundary
 LATIN = "'ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -96,18 +103,21 @@ class SerMetaProcessor(ProcessorMixin):
         """The processor of a pretrained speech encoder, with its own feature-extractor settings.
 
         Args:
-            name_or_path: a Hub repository or a folder; without a `preprocessor_config.json`, raw speech is normalised
-                to zero mean and unit variance, the layer-norm (large) models' way.
+            name_or_path: a Hub repository or a folder. Where it has no `preprocessor_config.json`, raw speech is
+                normalised to zero mean and unit variance, the layer-norm (large) models' way, and a warning says so.
             transcripts: texts whose characters the tokenizer must know.
             revision: of the Hub repository.
             trim_decibels: see the class.
+
+        Raises:
+            OSError: the repository or its settings cannot be reached, and so nobody knows whether it has any.
+            ValueError: an encoder of log-mel features without settings, which no others can stand in for.
         """
-        try:
-            feature_extractor = AutoFeatureExtractor.from_pretrained(
-                name_or_path, revision=revision, trust_remote_code=False
-            )
-        except OSError:
-            feature_extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
+        source = {"revision": revision, "trust_remote_code": False}
+        if _has_settings(name_or_path, revision):
+            feature_extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **source)
+        else:
+            feature_extractor = _usual_extractor(name_or_path, AutoConfig.from_pretrained(name_or_path, **source))
         return cls(feature_extractor, character_tokenizer(transcripts), trim_decibels)
 
     @property
@@ -214,6 +224,28 @@ class SerMetaProcessor(ProcessorMixin):
             row.narrow(time, 0, feature.shape[time]).copy_(feature)
         mask = (torch.arange(shape[time]) < lengths[:, None]).long()
         return BatchFeature({name: batch, "attention_mask": mask})
+
+
+def _has_settings(name_or_path: str, revision: str) -> bool:
+    """Whether a repository or a folder has a feature extractor's settings; raises where that cannot be found out."""
+    names = (FEATURE_EXTRACTOR_NAME, PROCESSOR_NAME)
+    absent = {"revision": revision, "_raise_exceptions_for_missing_entries": False}
+    return any(cached_file(name_or_path, name, **absent) is not None for name in names)
+
+
+def _usual_extractor(name: str, config: PretrainedConfig) -> Wav2Vec2FeatureExtractor:
+    if config.model_type not in WAVEFORM_ENCODERS:
+        raise ValueError(
+            f"{name} has no {FEATURE_EXTRACTOR_NAME}, and a {config.model_type} cannot be used without: add that of "
+            "the checkpoint which it was made from"
+        )
+    logger.warning(
+        "%s has no %s: its raw speech is normalised to zero mean and unit variance, as large models want it; if this "
+        "one does not, add the file",
+        name,
+        FEATURE_EXTRACTOR_NAME,
+    )
+    return Wav2Vec2FeatureExtractor(do_normalize=True)
 
 
 def _samples(recording: np.ndarray, row: int) -> np.ndarray:

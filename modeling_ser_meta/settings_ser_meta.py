@@ -4,6 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import Any
 
+WAVEFORM_ENCODERS = (
+    "wav2vec2",
+    "hubert",
+    "wavlm",
+    "data2vec-audio",
+    "unispeech-sat",
+    "sew",
+    "wav2vec2-conformer",
+)
+SPEECH_ENCODERS = (*WAVEFORM_ENCODERS, "wav2vec2-bert", "whisper")
 FRAME_POOLINGS = ("mean", "deviation", "attentive_mean", "attentive_deviation")
 CHOICES = {
     "layer_fusion": ("ari", "weighted_sum", "last_hidden"),
@@ -26,8 +36,8 @@ ipu items keys load_state_dict modules move_to_end mtia named_buffers named_chil
 parameters pop popitem register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
 register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
 register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
-register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule setdefault share_memory state_dict to
-to_empty to_tuple train training type update values xpu zero_grad
+register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule setdefault share_memory smart_apply
+state_dict to to_empty to_tuple train training type update values xpu zero_grad
 """
 
 

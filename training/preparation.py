@@ -1,7 +1,8 @@
 """From the plan of a run to what it needs of torch and datasets: recordings, processor, model, batches."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -62,12 +63,13 @@ class Preparation:
         model = self.recipe.model
         has_text = "transcript" in self.tasks
         texts = [text for text in self.side("train")["transcript"] if text] if has_text else []
-        return SerMetaProcessor.from_backbone_pretrained(
-            encoder_path(model.encoder),
-            texts,
-            revision=model.revision,
-            trim_decibels=self.recipe.data.trim_decibels,
-        )
+        with _encoder_told(model.encoder):
+            return SerMetaProcessor.from_backbone_pretrained(
+                encoder_path(model.encoder),
+                texts,
+                revision=model.revision,
+                trim_decibels=self.recipe.data.trim_decibels,
+            )
 
     @cached_property
     def durations(self) -> list[float]:
@@ -95,15 +97,13 @@ class Preparation:
             if task["kind"] == "ctc":
                 task["vocab_size"] = len(self.processor.tokenizer.get_vocab())
         encoder = self.recipe.model.encoder
-        try:
+        with _encoder_told(encoder):
             model = SerMetaModel.from_backbone_pretrained(
                 encoder_path(encoder),
                 tasks=self.tasks,
                 class_weights=self.class_weights,
                 **_config_options(self.recipe.model),
             )
-        except (OSError, ValueError) as error:
-            raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
         if model.inherited is not None:
             self.new_parts = [part for part, kept in model.inherited.items() if not kept]
         return model
@@ -165,6 +165,15 @@ def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:
         prepared.too_long = len(plan.sides["train"]) - len(prepared.sides["train"])
     refuse_shared_recordings(prepared.dataset, prepared.sides)
     return prepared
+
+
+@contextmanager
+def _encoder_told(encoder: str) -> Iterator[None]:
+    """Turns what Transformers says of an encoder into a `UserError`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _config_options(model: ModelRecipe) -> dict:

@@ -72,6 +72,9 @@ FAMILIES: dict[str, Callable[..., PretrainedConfig]] = {
         **LARGE, conv_depthwise_kernel_size=7, position_embeddings_type="rotary"
     ),
     "wav2vec2-bert": lambda: Wav2Vec2BertConfig(**LAYERS, conv_depthwise_kernel_size=7),
+    "wav2vec2-bert-rotary": lambda: Wav2Vec2BertConfig(
+        **LAYERS, conv_depthwise_kernel_size=7, position_embeddings_type="rotary"
+    ),
     "whisper": lambda: WhisperConfig(**WHISPER),
 }
 

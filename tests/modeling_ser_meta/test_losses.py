@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, ctc_loss, log_softmax
 
-from ser_meta.modeling_ser_meta.losses_ser_meta import characters_loss, classification_loss, labelled_rows
+from ser_meta.modeling_ser_meta.losses_ser_meta import characters_loss, classification_loss, ctc_device, labelled_rows
 
 MISSING = -100
 
@@ -55,6 +55,13 @@ def test_a_task_without_labels_has_no_loss(make_model, make_batch):
     assert model(**batch).loss is None and model(**batch).task_losses is None
     with pytest.raises(ValueError, match=r"unknown tasks \['mood'\]"):
         model(**batch, labels={"mood": torch.tensor([0, 1, 2, 3])})
+
+
+def test_ctc_is_computed_where_torch_has_a_kernel():
+    """Apple's GPUs have none."""
+    assert ctc_device(torch.device("mps")) == torch.device("cpu")
+    assert ctc_device(torch.device("cpu")) == torch.device("cpu")
+    assert ctc_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
 
 
 def test_characters_loss_is_torchs_per_utterance():

@@ -1,5 +1,8 @@
 """The formulas of the paper's modules, against plain loops."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -9,6 +12,7 @@ from ser_meta.modeling_ser_meta.modules_ser_meta import (
     CoAttention,
     FramePooling,
     LastHidden,
+    StateStandardization,
     TaskHead,
     WeightedSum,
     masked_mean,
@@ -37,6 +41,76 @@ def frame_mask() -> torch.Tensor:
 def test_ari_starts_as_the_last_layer(weighting, join, normalize, states):
     fusion = AugmentedResidualIntegration(WIDTH, LAYERS, weighting, join, normalize)
     assert torch.equal(fusion(states), states[-1])
+
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+@contextmanager
+def lowered(dtype: torch.dtype, autocast: bool, module: torch.nn.Module) -> Iterator[torch.dtype]:
+    """Half precision, by autocast or of the weights themselves; gives the dtype of the frames."""
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=autocast):
+        module.to(torch.float32 if autocast else dtype)
+        yield torch.float32 if autocast else dtype
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("join", ["add", "concat"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_ari_starts_as_the_last_layer_in_half_precision_too(weighting, join, dtype, autocast, states):
+    fusion = AugmentedResidualIntegration(WIDTH, LAYERS, weighting, join)
+    with lowered(dtype, autocast, fusion) as frames:
+        states = [state.to(frames) for state in states]
+        assert torch.equal(fusion(states), states[-1])
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_layers_are_summed_in_float32(weighting, dtype, autocast):
+    """Each lower layer adds less than half precision can add to the last one; all of them together do not."""
+    fusion = AugmentedResidualIntegration(WIDTH, LAYERS, weighting)
+    layers = [torch.full((1, 1, WIDTH), 2.0**-9)] * (LAYERS - 1) + [torch.ones(1, 1, WIDTH)]
+    with torch.no_grad():
+        for name, parameter in fusion.named_parameters():
+            parameter.copy_(torch.eye(WIDTH) if name == "weight" and parameter.dim() == 3 else torch.ones(()))
+    with lowered(dtype, autocast, fusion) as frames:
+        fused = fusion([state.to(frames) for state in layers])
+    scale = 1 / (LAYERS - 1) if weighting == "softmax" else 1
+    expected = torch.tensor(1 + scale * (LAYERS - 1) * 2.0**-9)
+    assert fused.dtype == frames
+    torch.testing.assert_close(fused.float(), expected.to(frames).float().expand_as(fused), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("dtype", HALF)
+def test_pooling_in_half_precision(dtype, autocast):
+    """1 / 7 is no number of half precision, and the square of 1,000 is beyond float16's largest."""
+    pooling = FramePooling(WIDTH, ["mean", "deviation"])
+    frames = torch.full((1, 7, WIDTH), 1000.0)
+    frames[:, :, WIDTH // 2 :] *= torch.tensor([-1.0, 1, -1, 1, -1, 1, 0])[:, None]
+    mask = torch.ones(1, 7, dtype=torch.bool)
+    with lowered(dtype, autocast, pooling) as kind:
+        mean, deviation = pooling(frames.to(kind), mask).split(WIDTH, dim=-1)
+        assert torch.equal(masked_mean(frames.to(kind), mask), mean)
+    steady, varied = torch.ones(WIDTH // 2), torch.full((WIDTH // 2,), (6 / 7) ** 0.5)
+    tolerance = 1e-6 if autocast else torch.finfo(dtype).eps
+    expected = torch.cat([1000 * steady, 0 * steady])
+    torch.testing.assert_close(mean[0].float(), expected, rtol=tolerance, atol=1e-3)
+    torch.testing.assert_close(deviation[0, WIDTH // 2 :].float(), 1000 * varied, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_states_are_standardized_in_float32(dtype):
+    """A mean of 64 deviations: taken off in half precision, it would take much of what is left along."""
+    standardization = StateStandardization(WIDTH, 1)
+    standardization.mean.fill_(64.0)
+    standardization.deviation.fill_(3.0)
+    states = torch.full((1, 1, WIDTH), 65.0, dtype=dtype)
+    (result,) = standardization.to(dtype)([states])
+    assert result.dtype == dtype
+    torch.testing.assert_close(result.float(), torch.full((1, 1, WIDTH), 1 / 3), rtol=2**-8, atol=0)
 
 
 @pytest.mark.parametrize("join", ["add", "concat"])

@@ -1,5 +1,8 @@
 """Padding never changes a prediction, and without padding the encoder is the untouched one."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
 from transformers import AutoModel
@@ -41,6 +44,61 @@ def test_alone_equals_in_a_batch(family, make_model, make_inputs, join):
     together = model(**join(model, recordings), output_hidden_states=True)
     assert together.logits.std(dim=0).min() > 0.01  # the recordings do matter
     assert_rows_equal_recordings(model, together, recordings)
+
+
+@torch.no_grad()
+def test_a_call_leaves_nothing_on_the_modules(family, make_model, make_inputs, join):
+    """Threads may share a model."""
+    model = make_model(family)
+
+    def kept() -> dict:
+        return {
+            (name, key): value
+            for name, module in model.named_modules()
+            for key, value in {**vars(module), **module._buffers}.items()
+        }
+
+    first, *others = (lengths_for(model)[2:4], lengths_for(model)[3:], lengths_for(model)[:3])
+    model(**join(model, make_inputs(model, first)))  # Transformers hooks itself into the layers once
+    before = kept()
+    for lengths in others:
+        model(**join(model, make_inputs(model, lengths)))
+    after = kept()
+    assert [key for key in before | after if after[key] is not before.get(key)] == []
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-conformer", "wav2vec2-conformer-rotary"], indirect=True)
+def test_each_thread_has_its_own_mask(family, make_model, make_inputs, join):
+    """Both threads are within the same layer before either reaches its convolution."""
+    model, meeting = make_model(family), Barrier(2, timeout=60)
+    batches = [join(model, make_inputs(model, lengths)) for lengths in ([6_400, 16_000], [16_000, 3_200])]
+    with torch.no_grad():
+        expected = [model(**batch).logits for batch in batches]
+
+    def meet(*_) -> None:
+        meeting.wait()
+
+    for layer in model.encoder.layers:
+        layer.self_attn.register_forward_hook(meet)
+
+    @torch.no_grad()
+    def recognise(batch: dict) -> torch.Tensor:
+        return model(**batch).logits
+
+    with ThreadPoolExecutor(2) as threads:
+        for logits, wanted in zip(threads.map(recognise, batches), expected, strict=True):
+            assert torch.equal(logits, wanted)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-conformer-rotary", "wav2vec2-bert-rotary"], indirect=True)
+def test_rotary_positions_are_the_stock_ones(family, make_model, make_speech_config):
+    positions = make_model(family).encoder.backbone.encoder.embed_positions
+    config = make_speech_config(family)
+    stock = AutoModel.from_config(config).encoder.embed_positions
+    assert positions.state_dict().keys() == stock.state_dict().keys()
+    for frames in (5, 9):
+        hidden_states = torch.zeros(2, frames, config.hidden_size)
+        assert torch.equal(positions(hidden_states), stock(hidden_states))
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import (
     Data2VecAudioForCTC,
+    HubertConfig,
     HubertForCTC,
     SeamlessM4TFeatureExtractor,
     SEWForCTC,
@@ -21,6 +22,7 @@ from transformers import (
     Wav2Vec2ForPreTraining,
     Wav2Vec2Model,
     WavLMForSequenceClassification,
+    WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
     WhisperModel,
@@ -254,8 +256,30 @@ def test_log_mel_settings_come_along(extractor, tmp_path):
     assert type(loaded) is type(extractor) and loaded.feature_size == extractor.feature_size
 
 
-def test_without_settings_raw_speech_is_normalised(tmp_path):
+def test_without_settings_raw_speech_is_normalised_with_a_warning(tmp_path, caplog):
+    HubertConfig().save_pretrained(tmp_path)
     assert SerMetaProcessor.from_backbone_pretrained(str(tmp_path)).feature_extractor.do_normalize
+    assert "has no preprocessor_config.json: its raw speech is normalised" in caplog.text
+
+
+def test_without_settings_nothing_stands_in_for_log_mel_features(tmp_path):
+    WhisperConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has no preprocessor_config\.json, and a whisper cannot be used without"):
+        SerMetaProcessor.from_backbone_pretrained(str(tmp_path))
+
+
+def test_settings_that_cannot_be_reached_are_no_missing_ones(tmp_path):
+    """Nothing is fetched in the tests: as without a network, and as with a name that is misspelt."""
+    for name in ("someone/wavlm-base", str(tmp_path / "nothing")):
+        with pytest.raises(OSError):
+            SerMetaProcessor.from_backbone_pretrained(name)
+
+
+def test_settings_that_are_damaged_are_no_missing_ones(tmp_path):
+    HubertConfig().save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": fal')
+    with pytest.raises(OSError, match="JSON"):
+        SerMetaProcessor.from_backbone_pretrained(str(tmp_path))
 
 
 def test_a_model_of_ours_with_pickled_weights_is_refused(make_model, tmp_path):
