@@ -199,7 +199,7 @@ def test_a_saved_recipe_reads_back_equal(base, tmp_path):
         ("model.label_smoothing=-0.1", r"model\.label_smoothing=-0.1 must be"),
         ("model.initializer_range=0", r"model\.initializer_range=0.* must be a number above 0"),
         ("model.center_by=[speaker]", r"model\.center_by=\['speaker'\] needs standardize_states=true"),
-        ("precision=fp8", r"precision='fp8' must be one of fp32, bf16, fp16"),
+        ("precision=fp8", r"precision='fp8' must be one of auto, fp32, bf16, fp16"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(base, override, message):
