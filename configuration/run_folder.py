@@ -54,9 +54,10 @@ class RunFolder:
         recorded = load_recipe(str(self.recipe))
         if recipe.precision == "auto":
             recipe = replace(recipe, precision=recorded.precision)
-        if recorded.deciding != recipe.deciding:
+        if recorded.deciding != recipe.deciding and not _goes_further(recorded, recipe):
             raise UserError(
-                f"{self.path} was started with another recipe: go on with {self.recipe}, or choose another --output"
+                f"{self.path} was started with another recipe: go on with {self.recipe}, or with more epochs of its "
+                f"last stage; or choose another --output, and start there from its model by model.encoder={self.model}"
             )
 
     @property
@@ -89,7 +90,7 @@ class RunFolder:
     def create(self, recipe: Recipe, split: dict[str, list[str]], corpus: dict[str, str]) -> None:
         """Makes the folder and records the resolved recipe, every utterance's side, and digests of the corpus."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not self.recipe.exists():
+        if not self.recipe.exists() or _goes_further(load_recipe(str(self.recipe)), recipe):
             _write_recipe(recipe, self.recipe)
         for path, record in ((self.split, split), (self.corpus, corpus)):
             if not path.exists():
@@ -212,6 +213,16 @@ def full_disk_told(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written to ({reason}): make room, and the same command goes on from the last whole "
             "checkpoint, train and demo with --resume"
         ) from error
+
+
+def _goes_further(recorded: Recipe, recipe: Recipe) -> bool:
+    """Whether a recipe differs from the one that a run was begun with in more epochs of its last stage alone."""
+    if list(recorded.stages) != list(recipe.stages):
+        return False
+    *_, (name, last) = recorded.stages.items()
+    epochs = recipe.stages[name].epochs
+    further = replace(recorded, stages=recorded.stages | {name: replace(last, epochs=epochs)})
+    return epochs > last.epochs and further.deciding == recipe.deciding
 
 
 def _write_recipe(recipe: Recipe, path: Path) -> None:

@@ -23,10 +23,14 @@ class WholeCheckpoints:
 
     written_to: Path | None = None  # while a checkpoint is being written
 
-    def take_over(self, checkpoint: Path) -> bool:
-        """Whether a checkpoint is that of a training's end; if so, takes what the training came to from it."""
+    def take_over(self, checkpoint: Path, beyond: int = 0) -> bool:
+        """Whether a checkpoint is that of a training's end; if so, takes what the training came to from it.
+
+        An end at up to `beyond` steps is none any more: the training has been given more epochs since.
+        """
         state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-        if not state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+        ended = state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]
+        if not ended or state.global_step <= beyond:
             return False
         self.state = state
         self._load_from_checkpoint(str(self._checkpoint_of(self.picked_step)))

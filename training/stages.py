@@ -1,6 +1,7 @@
 """A run: the recipe's stages one after another, and the judgement on the test side."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback
 
+from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe, StageRecipe
 from ..configuration.run_folder import RunFolder
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
@@ -21,7 +23,7 @@ from .interruption import SaveAndLeave
 from .judgement import judge, publish
 from .memory import plan_stage
 from .preparation import Preparation
-from .progress import is_main_process, processes, show_progress, wait_for_main_process
+from .progress import is_main_process, processes, say, show_progress, wait_for_main_process
 from .standardization import fit_standardization
 from .trainer import SerMetaTrainer
 from .transcripts import count_unaligned
@@ -38,7 +40,8 @@ def run_stages(
     Args:
         recipe: see `load_recipe`.
         output: the run folder; must be new or empty, unless `resume`.
-        resume: go on where an interrupted run of the same recipe stopped.
+        resume: go on where an interrupted run of the same recipe stopped, or where a run ended whose recipe had fewer
+            epochs in its last stage.
         first_stage: a folder of `train_first_stage`, whose result stands for the recipe's first stage.
 
     Returns:
@@ -92,8 +95,9 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
         fit_standardization(model, prepared.collator(model, first), prepared.side("train"))
     for index, (name, stage) in enumerate(recipe.stages.items()):
         folder = run.stage(index, name)
-        if name not in state:
-            state[name] = run_stage(prepared, model, name, stage, folder)
+        before = state.get(name)
+        if before is None or before["epochs"] < stage.epochs:
+            state[name] = run_stage(prepared, model, name, stage, folder, before)
             if is_main_process():
                 run.write_state(state)
         if is_main_process() and "picked_step" in state[name]:
@@ -126,14 +130,21 @@ def _adopt_first_stage(model: SerMetaModel, recipe: Recipe, run: RunFolder, shar
 
 
 def run_stage(
-    prepared: Preparation, model: SerMetaModel, name: str, stage: StageRecipe, folder: Path
+    prepared: Preparation,
+    model: SerMetaModel,
+    name: str,
+    stage: StageRecipe,
+    folder: Path,
+    before: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Trains one stage and saves its weights in `folder`, beside the Trainer's checkpoints.
 
-    A checkpoint that is there already is gone on from.
+    A checkpoint that is there already is gone on from. `before` is what was recorded of the stage when it had ended
+    after fewer epochs than it has now.
 
     Returns:
-        what the run records of it: settings, steps, the step whose weights were picked, seconds and the log history.
+        what the run records of it: settings, steps, the step whose weights were picked, seconds and the log history;
+        and `went_on_after`, after how many epochs it had ended before.
     """
     recipe = prepared.recipe
     apply_freeze_mask(model, stage)
@@ -166,7 +177,9 @@ def run_stage(
     show_progress(trainer, name)
     unaligned = count_unaligned(prepared, model, name, heard)
     started = time.monotonic()
-    if checkpoint is None or not trainer.take_over(checkpoint):
+    if before is not None:
+        _say_further(name, stage, before["epochs"], checkpoint)
+    if checkpoint is None or not trainer.take_over(checkpoint, beyond=before["steps"] if before else 0):
         with leaving.listening(), code_refused(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     trainer.save_model(str(folder))
@@ -174,13 +187,27 @@ def run_stage(
         **asdict(stage),
         "steps": trainer.state.global_step,
         "picked_step": trainer.picked_step,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(time.monotonic() - started + (before["seconds"] if before else 0), 1),
+        **({"went_on_after": [*before.get("went_on_after", []), before["epochs"]]} if before else {}),
         "processes": trainer.args.world_size,
         "precision": recipe.precision,
         "unaligned_transcripts": unaligned,
         # without the Trainer's summary, which after an interruption knows only what came after it
         "log": [entry for entry in trainer.state.log_history if "train_runtime" not in entry],
     }
+
+
+def _say_further(name: str, stage: StageRecipe, before: float, checkpoint: Path | None) -> None:
+    """Says that a stage goes on which had ended; refuses one of which no checkpoint is left."""
+    if checkpoint is None:
+        raise UserError(
+            f"stage {name} has no checkpoint any more to go on from: choose another --output, and start there from "
+            "the run's model with model.encoder"
+        )
+    say(
+        f"stage {name} goes on after {before:g} of {stage.epochs:g} epochs, from there on with the learning rates of "
+        f"{stage.epochs:g} epochs"
+    )
 
 
 def _bounded_batches(recipe: Recipe, stage: StageRecipe, heard: list[float]) -> DurationBoundedBatches | None:

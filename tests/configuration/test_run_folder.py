@@ -24,16 +24,21 @@ def test_a_new_or_empty_folder_is_free(recipe, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_what_was_begun_goes_on_with_the_same_recipe_only(recipe, tmp_path):
+def test_what_was_begun_goes_on_with_the_same_recipe_or_more_epochs_at_its_end(recipe, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.create(recipe, SPLIT, CORPUS)
     assert json.loads(run.split.read_text()) == SPLIT and json.loads(run.corpus.read_text()) == CORPUS
     run.check(recipe, resume=True)
     with pytest.raises(UserError, match=f"{re.escape(str(run.path))} holds another run: .*--output.*--resume"):
         run.check(recipe, resume=False)
-    other = load_recipe("ravdess-whisper-base", ["stages.emotion.epochs=99"])
-    with pytest.raises(UserError, match="started with another recipe"):
-        run.check(other, resume=True)
+    run.check(load_recipe("ravdess-whisper-base", ["stages.emotion.epochs=99"]), resume=True)
+    for changes in (
+        ["stages.emotion.epochs=1"],
+        ["stages.metadata.epochs=99"],
+        ["stages.emotion.epochs=99", "seed=2"],
+    ):
+        with pytest.raises(UserError, match="started with another recipe"):
+            run.check(load_recipe("ravdess-whisper-base", changes), resume=True)
 
 
 def test_settings_that_change_no_result_may_change_when_going_on(recipe, tmp_path):
