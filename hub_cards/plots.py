@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from .plots_style import INK, TASK_COLOURS, bare, plain, save
 
+Curves = dict[str, list[tuple[float, float]]]
+
 MARKED_POINTS = 20  # a curve of no more points shows each of them
-LEAST_LOSS = 0.01  # drawn
+LEAST_LOSS = 0.01  # of a task as good as solved: what is less is drawn there, and the axis says so
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], path: str | Path, title: str) -> Path:
@@ -29,8 +32,8 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
     counts = np.asarray(confusion)
     rows = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
-    side = max(4.2, 2.0 + 0.78 * len(labels))
-    figure = Figure(figsize=(side + 0.9, side), layout="compressed")
+    side, longest = max(4.2, 2.0 + 0.78 * len(labels)), max(map(len, labels))
+    figure = Figure(figsize=(side + 0.9 + 0.08 * longest, side + 0.05 * longest), layout="compressed")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
@@ -45,7 +48,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
 def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> Path:
     """Draws each stage's losses over the epochs and, where it was validated, its tasks' UA beneath.
 
-    A loss below 0.01, a task as good as solved, leaves the picture.
+    A loss below 0.01, a task as good as solved, is drawn at 0.01, which the axis then calls "0.01 or less".
 
     Args:
         log_history_by_stage: stage -> a Trainer's `log_history`. Read are `loss` (the weighted sum), `loss_<task>`
@@ -65,20 +68,31 @@ def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str
     for column, (stage, (losses, ua)) in enumerate(stages.items()):
         grid[0, column].set_title(plain(stage), color=INK, fontsize=11)
         grid[0, column].set_yscale("log")
-        _draw(grid[0, column], losses, colours)
+        _draw(grid[0, column], _drawable(losses), colours)
         if validated:
             _draw(grid[1, column], ua, colours)
         grid[-1, column].set_xlabel("epoch", color=INK)
-    grid[0, 0].set_ylim(bottom=max(LEAST_LOSS, grid[0, 0].get_ylim()[0]))
     grid[0, 0].set_ylabel("training loss", color=INK)
-    grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    grid[0, 0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    grid[0, 0].yaxis.set_minor_locator(NullLocator())
+    _label_losses(grid[0, 0].yaxis, [losses for losses, _ in stages.values()])
     if validated:
         grid[1, 0].set_ylabel("validation UA", color=INK)
         grid[1, 0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.legend(*_legend(grid), loc="outside right upper", frameon=False, labelcolor=INK, fontsize=9)
     return save(figure, path)
+
+
+def _drawable(losses: Curves) -> Curves:
+    return {name: [(epoch, max(loss, LEAST_LOSS)) for epoch, loss in points] for name, points in losses.items()}
+
+
+def _label_losses(axis: Axis, curves: Iterable[Curves]) -> None:
+    """Round numbers on a logarithmic axis; the lowest stands for less too, where less was drawn there."""
+    less = any(loss < LEAST_LOSS for losses in curves for points in losses.values() for _, loss in points)
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(
+        FuncFormatter(lambda loss, _: f"{loss:g}{' or less' if less and loss <= LEAST_LOSS else ''}")
+    )
+    axis.set_minor_locator(NullLocator())
 
 
 def _write_cell(axes: Axes, row: int, column: int, share: float, count: int) -> None:
@@ -102,9 +116,6 @@ def _label_confusion(axes: Axes, labels: Sequence[str], support: np.ndarray, tit
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-
-
-Curves = dict[str, list[tuple[float, float]]]
 
 
 def curves_of(log: Sequence[Mapping[str, float]]) -> tuple[Curves, Curves]:

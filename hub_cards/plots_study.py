@@ -110,6 +110,7 @@ def plot_layer_shares(shares: Mapping[str, Sequence[float]], path: str | Path) -
         axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(layers), range(1, layers + 1), color=INK)
     axes.set_yticks(range(tasks), [plain(task) for task in shares], color=INK)
+    axes.set_title("How much of what a task reads comes from each layer", color=INK, fontsize=11, pad=10)
     axes.set_xlabel("layer of the encoder", color=INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -20,7 +20,7 @@ from .study_crossval import crossval_page
 from .study_page import Page, Section, Table
 
 PIXELS_PER_POINT = 1.5  # of the pictures, so that they are sharp on a dense screen
-NAME_WIDTH, HEADER_WIDTH, PADDING = 24, 10, 3  # characters: of a name at most, of a figure at least, between columns
+NAME_WIDTH, BETWEEN = 24, 2  # characters: of a name at most, between columns
 
 Curves = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
 
@@ -74,30 +74,39 @@ def _print_section(section: Section, console: Console) -> None:
     for table in section.tables:
         for part in _parts(table, console.width):
             console.print(part)
+            console.print()
 
 
 def _parts(table: Table, width: int) -> Iterator[TerminalTable]:
     """The table in parts that a terminal of `width` characters can show whole, the names in each of them."""
-    widths = [max(map(cell_len, cells)) for cells in zip(*table.rows, strict=True)]
+    columns = [[*header.split(), *cells] for header, *cells in zip(table.header, *table.rows, strict=True)]
+    widths = [max(map(cell_len, cells), default=0) for cells in columns]
     names = list(range(table.names))
-    room = width - sum(min(widths[place], NAME_WIDTH) + PADDING for place in names) - PADDING
+    widths[: table.names] = [min(widths[place], NAME_WIDTH) for place in names]
+    room = width - sum(widths[place] + BETWEEN for place in names)
     groups = table.groups or [""] * len(widths)
     for group, places in groupby(range(table.names, len(widths)), key=groups.__getitem__):
         left = list(places)
         while left:
-            taken = accumulate(max(widths[place], HEADER_WIDTH) + PADDING for place in left)
+            taken = accumulate(widths[place] + BETWEEN for place in left)
             fitting = max(1, sum(total <= room for total in taken))
             yield _terminal_table(table, [*names, *left[:fitting]], widths, group)
             left = left[fitting:]
 
 
 def _terminal_table(table: Table, columns: Sequence[int], widths: Sequence[int], title: str) -> TerminalTable:
-    shown = TerminalTable(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
+    shown = TerminalTable(
+        box=SIMPLE_HEAD,
+        title=Text(title) if title else None,
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for place in columns:
         is_name = place < table.names
-        width = min(widths[place], NAME_WIDTH) if is_name else max(widths[place], HEADER_WIDTH)
-        name = Text(table.header[place])
-        shown.add_column(name, justify="left" if is_name else "right", width=width, overflow="fold")
+        justify = "left" if is_name else "right"
+        shown.add_column(Text(table.header[place]), justify=justify, width=widths[place], overflow="fold")
     for row in table.rows:
         shown.add_row(*(Text(row[place]) for place in columns))
     return shown

@@ -136,8 +136,9 @@ def _differences(report: Report) -> Section:
         [*([each["encoder"]] if several else []), f"{each['name']} against {each['against']}", *_comparison(each)]
         for each in found
     ]
-    header = [*(["encoder"] if several else []), "difference", "UA", "95 % interval", "WA", "95 % interval"]
-    header += ["only the first right", "only the second right", "McNemar's p"]
+    names = [*(["encoder"] if several else []), "comparison"]
+    header = [*names, *["difference", "95 % interval"] * 2, "only the first right", "only the second right", "p"]
+    groups = [*[""] * len(names), "UA", "UA", "WA", "WA", *["McNemar's test"] * 3]
     texts = [
         f"Percentage points, on the same utterances; {_drawn(found[0])}.",
         "McNemar's exact test takes the utterances as independent, which those of one speaker are not: where the two "
@@ -154,7 +155,7 @@ def _differences(report: Report) -> Section:
         )
         for measure in ("ua", "wa")
     ]
-    return Section("Differences", texts, [Table(header, rows, names=1 + several)], pictures, brief=True)
+    return Section("Differences", texts, [Table(header, rows, names=len(names), groups=groups)], pictures, brief=True)
 
 
 def _drawn(compared: Report) -> str:

@@ -206,7 +206,7 @@ def _learning(curves: Curves) -> Section:
     if not any(log for stages in curves.values() for log in stages.values()):
         return Section("Learning")
     shows = "Training losses, and validated UA where there was a validation side, over the epochs of each stage"
-    texts = ["A faint line is one training, a strong one the mean of all."]
+    texts = ["A faint line is one training, a strong one the mean of all, where all took as many epochs."]
     return Section("Learning", texts, pictures=[Picture("curves", shows, partial(plot_curves_of_runs, curves))])
 
 

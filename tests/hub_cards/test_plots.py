@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from ser_meta.hub_cards.plots import plot_confusion, plot_training_curves
+from ser_meta.hub_cards.plots_study import plot_layer_shares
 
 LABELS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 
@@ -79,6 +81,35 @@ def test_the_ua_of_a_task_that_a_stage_does_not_train_is_left_out(tmp_path):
     silent = {"metadata": history(3, ["gender", "style"])}
     pictures = [imread(plot_training_curves(log, tmp_path / "a.png")) for log in (untrained, silent)]
     assert np.array_equal(*pictures)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are written."""
+    figures, write = [], FigureCanvasAgg.print_figure
+
+    def keep(canvas, *arguments, **options):
+        figures.append(canvas.figure)
+        return write(canvas, *arguments, **options)
+
+    monkeypatch.setattr(FigureCanvasAgg, "print_figure", keep)
+    return figures
+
+
+def test_a_loss_near_nothing_stays_in_the_picture_and_the_axis_says_so(tmp_path, drawn):
+    log = [{"loss": 1.0, "loss_gender": 1.0, "loss_style": loss, "epoch": e} for e, loss in ((1, 0.02), (2, 0.0))]
+    plot_training_curves({"metadata": log}, tmp_path / "a.png")
+    plot_training_curves({"metadata": history(3, ["gender"])}, tmp_path / "b.png")
+    axes, ordinary = (figure.axes[0] for figure in drawn)
+    style = next(line for line in axes.lines if line.get_label() == "style")
+    assert style.get_ydata().tolist() == [0.02, 0.01] and axes.get_ylim()[0] < 0.01
+    written = [[label.get_text() for label in each.get_yticklabels()] for each in (axes, ordinary)]
+    assert "0.01 or less" in written[0] and not any("less" in label for label in written[1])
+
+
+def test_the_layers_have_a_title(tmp_path, drawn):
+    plot_layer_shares({"emotion": [0.25, 0.75]}, tmp_path / "layers.png")
+    assert "each layer" in drawn[0].axes[0].get_title()
 
 
 def test_an_empty_history_says_so_instead_of_failing(tmp_path):

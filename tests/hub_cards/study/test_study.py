@@ -239,6 +239,8 @@ def test_the_terminal_shows_an_ablation(ablate):
     report = ablate("1", {"baseline": (0.6, None), "ours": (0.7, None)}, encoders=("first", "second"))
     text = printed(print_study, report, 80)
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    headers = [line for line in text.splitlines() if "comparison" in line]
+    assert ["95 % interval" in line for line in headers] == ["difference" in line for line in headers]  # side by side
     for row in report["rows"]:
         emotion = row["pooled"]["metrics"]["emotion"]
         assert f"{percent(emotion['wa'])} ({span(emotion['interval']['wa'])})" in text
