@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -149,25 +149,34 @@ class StudyFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.recipes = self.path / "recipes"
+        self.predictions = self.path / "predictions.parquet"
         self.report = self.path / "report.json"
 
-    def begin(self, recipes: dict[str, Recipe]) -> None:
-        """Makes the folder, and records the recipes by name.
+    def check(self, recipes: Mapping[str, Recipe]) -> None:
+        """Refuses a folder that holds something else than a study of these recipes, by name.
 
         A recipe's seed and test fold play no part: a study goes through them.
 
         Raises:
             UserError: the folder holds something else, or other recipes under these names.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file, and no folder of a study: choose another --output")
         if self.path.exists() and _visible(self.path) and not self.recipes.is_dir():
             raise UserError(f"{self.path} exists and holds no study: choose another --output")
+        for name, recipe in recipes.items():
+            path = self._recipe(name)
+            if path.is_file() and load_recipe(str(path)).deciding != _of_all_folds(recipe).deciding:
+                raise UserError(f"{self.path} was started with another recipe, {path}: choose another --output")
+
+    def create(self, recipes: Mapping[str, Recipe]) -> None:
+        """Makes the folder, and records the recipes."""
         self.recipes.mkdir(parents=True, exist_ok=True)
         for name, recipe in recipes.items():
-            path = self.recipes / f"{name}.yaml"
-            recipe = replace(recipe, seed=0, data=replace(recipe.data, test_fold=FIRST_FOLD))
-            if path.is_file() and load_recipe(str(path)).deciding != recipe.deciding:
-                raise UserError(f"{self.path} was started with another recipe, {path}: choose another --output")
-            _write_recipe(recipe, path)
+            _write_recipe(_of_all_folds(recipe), self._recipe(name))
+
+    def _recipe(self, name: str) -> Path:
+        return self.recipes / f"{name}.yaml"
 
 
 def read_json(path: Path) -> Any:
@@ -223,6 +232,10 @@ def _goes_further(recorded: Recipe, recipe: Recipe) -> bool:
     epochs = recipe.stages[name].epochs
     further = replace(recorded, stages=recorded.stages | {name: replace(last, epochs=epochs)})
     return epochs > last.epochs and further.deciding == recipe.deciding
+
+
+def _of_all_folds(recipe: Recipe) -> Recipe:
+    return replace(recipe, seed=0, data=replace(recipe.data, test_fold=FIRST_FOLD))
 
 
 def _write_recipe(recipe: Recipe, path: Path) -> None:

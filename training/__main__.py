@@ -101,6 +101,9 @@ def crossval(
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")] = None,
     at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every run's weights.")] = False,
+    skip_unfit: Annotated[
+        bool, typer.Option("--skip-unfit", help="Leave out folds without which a class cannot be learned.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on every fold, and judge all folds together.
@@ -113,7 +116,7 @@ def crossval(
     from ..configuration.recipe_files import load_recipe
     from .crossval import cross_validate
 
-    report = cross_validate(load_recipe(recipe, overrides), output, seeds or (), at_once, keep_models)
+    report = cross_validate(load_recipe(recipe, overrides), output, seeds or (), at_once, keep_models, skip_unfit)
     _show_study(report, output, as_json)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,23 @@ from pandas import DataFrame
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
-from ..configuration.run_folder import JUDGED_SIDES, StudyFolder, write_json
+from ..configuration.run_folder import JUDGED_SIDES, RunFolder, StudyFolder, write_json
 from ..hub_cards.study import write_study
 from .ablation_tables import OURS, AblationTable, find_table, folder_name
 from .crossval import FoldRun, judge_runs, plan_runs, read_predictions, train_runs
 from .environment import environment
 from .paper import PAPER_TABLES
-from .plan import find_folds
 from .progress import is_main_process, wait_for_main_process
 from .stages import first_stage_recipe
 from .statistics import mcnemar, paired_difference
+from .study_folds import StudyFolds, check_at_once, plan_study
 
 
 def ablate(
     table: str,
     recipes: Mapping[str, Recipe],
     output: str | Path,
-    seeds: Iterable[int] = (),
+    seeds: Sequence[int] = (),
     at_once: int = 1,
     side: str = "test",
 ) -> dict[str, Any]:
@@ -57,8 +57,11 @@ def ablate(
     found = find_table(table)
     rows = plan_table(found, recipes, output, seeds)
     study = StudyFolder(output)
-    study.begin(dict(recipes))
+    study.check(recipes)
+    check_at_once(at_once)
     runs = [run for planned in rows.values() for run in planned]
+    if is_main_process():
+        study.create(recipes)
     _announce(found.title, runs)
     train_runs(runs, at_once)
     report = _report(found, rows, side)
@@ -72,20 +75,22 @@ def ablate(
 
 
 def plan_table(
-    table: AblationTable, recipes: Mapping[str, Recipe], output: str | Path, seeds: Iterable[int] = ()
+    table: AblationTable, recipes: Mapping[str, Recipe], output: str | Path, seeds: Sequence[int] = ()
 ) -> dict[tuple[str, str], list[FoldRun]]:
     """By encoder and row: the trainings that `ablate` needs, those that have finished among them; writes nothing."""
     planned = {}
     for name, recipe in recipes.items():
         rows = table.rows(recipe)
-        folds = find_folds(recipe)  # the same of all rows, which are judged on the same recordings
+        folds = plan_study(recipe, seeds)  # the same of all rows, which are judged on the same recordings
         for row, changed in rows.items():
-            planned[name, row] = _plan_row(changed, row, folds, Path(output) / name, list(seeds) or [recipe.seed])
+            planned[name, row] = _plan_row(changed, row, folds, Path(output) / name)
+            for run in planned[name, row]:
+                folds.check_corpus(RunFolder(run.folder), run.recipe)
     return planned
 
 
-def _plan_row(recipe: Recipe, row: str, folds: list[str], folder: Path, seeds: list[int]) -> list[FoldRun]:
-    runs = plan_runs(recipe, folds, seeds, folder / folder_name(row))
+def _plan_row(recipe: Recipe, row: str, folds: StudyFolds, folder: Path) -> list[FoldRun]:
+    runs = plan_runs(recipe, folds, folder / folder_name(row))
     if len(recipe.stages) == 1:
         return runs
     return [replace(run, first_stage=folder / "first-stages" / _first_stage_key(run.recipe)) for run in runs]

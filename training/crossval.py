@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -18,16 +18,16 @@ from omegaconf import OmegaConf
 
 from ..configuration.errors import Interrupted, UserError
 from ..configuration.recipe import Recipe
-from ..configuration.run_folder import RunFolder, StudyFolder, read_json, write_json
+from ..configuration.run_folder import RunFolder, StudyFolder, moved_into_place, read_json, write_json
 from ..hub_cards.study import write_study
 from .environment import environment
 from .interruption import leaving_on_signals
 from .judgement import longest, report_on
-from .plan import find_folds
 from .preparation import prepare
 from .progress import is_main_process, processes, say, wait_for_main_process
 from .speakers import not_judged, together
 from .stages import run_stages, train_first_stage
+from .study_folds import StudyFolds, check_at_once, plan_study
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,12 @@ class FoldRun:
 
 
 def cross_validate(
-    recipe: Recipe, output: str | Path, seeds: Iterable[int] = (), at_once: int = 1, keep_models: bool = False
+    recipe: Recipe,
+    output: str | Path,
+    seeds: Sequence[int] = (),
+    at_once: int = 1,
+    keep_models: bool = False,
+    skip_unfit: bool = False,
 ) -> dict[str, Any]:
     """Trains a recipe with every fold as the test side, and judges all folds together.
 
@@ -61,12 +66,13 @@ def cross_validate(
 
     Args:
         recipe: its `data.test_fold` plays no part.
-        output: the study's folder: a run folder for each seed and fold, `report.json`, `report.md`, `report.html` and
-            `plots/`.
+        output: the study's folder: a run folder for each seed and fold, `predictions.parquet` with the test sides of
+            all, `report.json`, `report.md`, `report.html` and `plots/`.
         seeds: of the runs (default: the recipe's alone).
         at_once: folds that train at the same time, each in a process and, where there are several GPUs, on one of its
             own.
         keep_models: keep every run's weights; by default they go when the run has been judged.
+        skip_unfit: go on without the folds that cannot be trained, see `plan_study`; the protocol names them.
 
     Returns:
         the report: each run's figures, their mean and spread, and those of all folds' utterances together.
@@ -75,18 +81,30 @@ def cross_validate(
         UserError: the recipe does not fit the corpus, or the folder holds another recipe's study.
     """
     study = StudyFolder(output)
-    study.begin({"crossval": recipe})
-    runs = plan_runs(recipe, find_folds(recipe), seeds or [recipe.seed], study.path)
+    study.check({"crossval": recipe})
+    check_at_once(at_once)
+    folds = plan_study(recipe, seeds, skip_unfit)
+    for name, reason in folds.unfit.items():
+        say(f"fold {name} is left out: {reason}")
+    runs = plan_runs(recipe, folds, study.path)
+    for run in runs:
+        folds.check_corpus(RunFolder(run.folder), run.recipe)
+    if is_main_process():
+        study.create({"crossval": recipe})
     train_runs(runs, at_once, keep_models)
     report = {"kind": "crossval", **judge_runs(runs), "versions": environment()}
+    if folds.unfit:
+        report["protocol"]["folds_left_out"] = dict(folds.unfit)
     if is_main_process():
+        with moved_into_place(study.predictions) as aside:
+            read_predictions(runs).to_parquet(aside)
         write_study(report, study.path, curves=training_curves(runs))
         write_json(study.report, report)
     wait_for_main_process()
     return report
 
 
-def plan_runs(recipe: Recipe, folds: list[str], seeds: Iterable[int], folder: Path) -> list[FoldRun]:
+def plan_runs(recipe: Recipe, folds: StudyFolds, folder: Path) -> list[FoldRun]:
     """The runs of one recipe, in the order in which they are trained."""
     return [
         FoldRun(
@@ -94,8 +112,9 @@ def plan_runs(recipe: Recipe, folds: list[str], seeds: Iterable[int], folder: Pa
             fold,
             folder / f"seed-{seed}" / f"fold-{fold}",
         )
-        for seed in seeds
-        for fold, name in enumerate(folds)
+        for seed in folds.seeds
+        for fold, name in enumerate(folds.names)
+        if name not in folds.unfit
     ]
 
 
@@ -114,7 +133,7 @@ def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False)
             if not keep_models and is_main_process():
                 _drop_weights(run, runs)
             rest = (time.monotonic() - started) * rounds_left(len(left), done, at_once)
-            say(f"{run.folder}: {done} of {len(left)} trainings done, about {rest / 60:.0f} minutes left")
+            say(f"{run.folder}: {done} of {len(left)} trainings done{time_left(rest)}")
     wait_for_main_process()
 
 
@@ -122,6 +141,15 @@ def rounds_left(trainings: int, done: int, at_once: int) -> float:
     """How much longer the rest takes than what has been done; those beside a training that has ended are as far."""
     rounds = math.ceil(done / at_once)
     return math.ceil(trainings / at_once) / rounds - 1
+
+
+def time_left(seconds: float) -> str:
+    """How long it takes still, in words; nothing where nothing is left."""
+    if not seconds:
+        return ""
+    unit, size = ("hour", 3600) if seconds > 5400 else ("minute", 60) if seconds > 90 else ("second", 1)
+    count = max(1, round(seconds / size))
+    return f", about {count} {unit}{'' if count == 1 else 's'} left"
 
 
 def judge_runs(runs: list[FoldRun], side: str = "test") -> dict[str, Any]:
@@ -145,9 +173,11 @@ def judge_runs(runs: list[FoldRun], side: str = "test") -> dict[str, Any]:
 
 
 def read_predictions(runs: Iterable[FoldRun], side: str = "test") -> pandas.DataFrame:
-    """The test or validation sides of all runs in one table, with the columns `fold` and `seed`."""
+    """The test or validation sides of all runs in one table, with the columns `fold`, `test_fold` and `seed`."""
     tables = [
-        pandas.read_parquet(RunFolder(run.folder).predictions_of(side)).assign(fold=run.fold, seed=run.recipe.seed)
+        pandas.read_parquet(RunFolder(run.folder).predictions_of(side)).assign(
+            fold=run.fold, test_fold=run.recipe.data.test_fold, seed=run.recipe.seed
+        )
         for run in runs
     ]
     return pandas.concat(tables, ignore_index=True)

@@ -69,13 +69,6 @@ def find_folds(recipe: Recipe, rows: Rows | None = None) -> list[str]:
     return recipe_folds(load_rows(recipe) if rows is None else rows, recipe).names
 
 
-def plan_folds(recipe: Recipe) -> dict[str, Plan]:
-    """By fold, the plan of the run that is tested on it; the corpus is read once."""
-    rows = load_rows(recipe)
-    recipes = {name: replace(recipe, data=replace(recipe.data, test_fold=name)) for name in find_folds(recipe, rows)}
-    return {name: plan_run(recipe, rows) for name, recipe in recipes.items()}
-
-
 def check_sides(plan: Plan, target: str) -> None:
     """Raises `UserError` unless every label of the target can be learned, and something of it can be judged."""
     labels, emotions = plan.tasks[target]["labels"], plan.rows[target]

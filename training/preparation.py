@@ -18,6 +18,7 @@ from .augmentation import SpeedPerturbation
 from .centering import CenteringCollator, Group, group_means
 from .checking.duplicates import refuse_shared_recordings
 from .collator import SpeechCollator
+from .corpora.rows import Rows
 from .durations import recording_durations
 from .frozen import FrozenStates, FrozenStatesCollator, kept_depth
 from .plan import Plan, plan_run, shorten
@@ -143,8 +144,13 @@ class Preparation:
 
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""
-        ids = self.dataset["utterance_id"]
-        return {name: [ids[row] for row in self.sides[name]] for name in SIDES}
+        return utterances_of(self.dataset, self.sides)
+
+
+def utterances_of(rows: Dataset | Rows, sides: Mapping[str, list[int]]) -> dict[str, list[str]]:
+    """Ids of the utterances on each side, of row numbers."""
+    ids = rows["utterance_id"]
+    return {name: [ids[row] for row in sides[name]] for name in SIDES}
 
 
 def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:

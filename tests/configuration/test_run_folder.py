@@ -44,13 +44,15 @@ def test_what_was_begun_goes_on_with_the_same_recipe_or_more_epochs_at_its_end(r
 def test_settings_that_change_no_result_may_change_when_going_on(recipe, tmp_path):
     run, study = RunFolder(tmp_path / "run"), StudyFolder(tmp_path / "study")
     run.create(recipe, SPLIT, CORPUS)
-    study.begin({"one": recipe})
+    study.create({"one": recipe})
     other = load_recipe(
         "ravdess-whisper-base", ["workers=3", f"cache={tmp_path}", "cache_layers=false", "report_to=[tensorboard]"]
     )
     assert other != recipe
     run.check(other, resume=True)
-    study.begin({"one": other})
+    study.check({"one": other})
+    with pytest.raises(UserError, match="started with another recipe"):
+        study.check({"one": load_recipe("ravdess-whisper-base", ["model.dropout=0.9"])})
 
 
 def test_going_on_keeps_the_precision_that_was_chosen(recipe, tmp_path):

@@ -2,16 +2,18 @@ import json
 from dataclasses import replace
 from statistics import mean, stdev
 
+import killable
 import pandas
 import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.training.crossval import cross_validate, rounds_left, visible_gpus
+from ser_meta.training.crossval import cross_validate, rounds_left, time_left, visible_gpus
 from ser_meta.training.metrics import evaluate_predictions, flatten
 from ser_meta.training.stages import run_stages
 
 SHORT = ["stages.metadata.epochs=1", "stages.emotion.epochs=1"]
+BRIEF = ["stages.metadata=null", "stages.emotion.epochs=0.1"]
 FOLDS = ["anna+bela", "cleo+dora", "emil+finn"]
 
 
@@ -48,11 +50,109 @@ def test_mean_and_spread_are_over_folds_of_the_seeds_mean(study):
 
 def test_pooled_figures_are_those_of_all_utterances_together(study):
     report, folder = study
-    tables = pandas.concat(map(pandas.read_parquet, sorted(folder.rglob("predictions.parquet"))))
+    tables = pandas.concat(map(pandas.read_parquet, sorted(folder.glob("seed-*/fold-*/predictions.parquet"))))
     tasks = {"emotion": {"kind": "classification", "labels": ["angry", "neutral", "sad"]}}
     expected = evaluate_predictions(tables, tasks)["emotion"]
     pooled = report["pooled"]["metrics"]["emotion"]
     assert expected["n"] == 72 and {name: pooled[name] for name in expected} == expected
+
+
+def test_a_study_leaves_one_table_of_all_test_sides(study):
+    _, folder = study
+    table = pandas.read_parquet(folder / "predictions.parquet")
+    assert len(table) == 72 and not table.duplicated(["utterance_id", "seed"]).any()
+    for (seed, fold), rows in table.groupby(["seed", "fold"]):
+        alone = pandas.read_parquet(folder / f"seed-{seed}" / f"fold-{fold}" / "predictions.parquet")
+        assert set(rows["test_fold"]) == {FOLDS[fold]}
+        pandas.testing.assert_frame_equal(rows[alone.columns].reset_index(drop=True), alone)
+
+
+def without_sad_beside(speakers):
+    """A change of the little corpus that leaves only these speakers sad."""
+    return lambda row: row if row["speaker"] in speakers or row["emotion"] != "sad" else None
+
+
+@pytest.fixture
+def changed(recipe_file, changed_table, speech_table):
+    """The short recipe on a changed table."""
+
+    def make(change):
+        settings = [f"data.root={changed_table(change)}", f"data.options.audio_root={speech_table.parent}"]
+        return load_recipe(str(recipe_file), [*BRIEF, *settings])
+
+    return make
+
+
+def test_folds_that_cannot_be_trained_are_named_before_any_is(changed, tmp_path):
+    recipe = changed(without_sad_beside(["cleo"]))
+    message = (
+        r"1 of 3 folds cannot be trained: fold cleo\+dora: the train side has no utterance of sad: .*data\.label_map.*"
+        "--skip-unfit"
+    )
+    with pytest.raises(UserError, match=message):
+        cross_validate(recipe, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+    # of one emotion alone no fold is left
+    with pytest.raises(UserError, match="every emotion is sad"):
+        cross_validate(
+            changed(lambda row: row if row["emotion"] == "sad" else None), tmp_path / "study", skip_unfit=True
+        )
+
+
+def test_the_other_folds_are_judged_when_asked(changed, tmp_path, capsys):
+    report = cross_validate(changed(without_sad_beside(["cleo"])), tmp_path / "study", skip_unfit=True)
+    assert [run["folder"] for run in report["runs"]] == ["seed-1/fold-0", "seed-1/fold-2"]
+    assert report["protocol"]["folds_left_out"] == {"cleo+dora": "the train side has no utterance of sad"}
+    assert "fold cleo+dora is left out: the train side has no utterance of sad" in capsys.readouterr().err
+    assert set(pandas.read_parquet(tmp_path / "study" / "predictions.parquet")["fold"]) == {0, 2}
+    page = (tmp_path / "study" / "report.md").read_text()
+    assert "folds left out" in page and "cleo+dora" in page
+
+
+def test_a_study_does_not_go_on_with_another_corpus(changed, tmp_path):
+    cross_validate(changed(lambda row: row), tmp_path / "study")
+    other = changed(lambda row: row | ({"emotion": "sad"} if row["audio"] == "anna-angry-scripted.wav" else {}))
+    with pytest.raises(UserError, match="fold-0 was started with another corpus: emotion is not what it was"):
+        cross_validate(other, tmp_path / "study")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at_once": 0}, "--at-once 0 trains nothing"),
+        ({"seeds": [-1]}, "seed=-1 must be from 0"),
+        ({"seeds": [2**32]}, "seed=4294967296 must be from 0"),
+    ],
+)
+def test_what_no_study_can_do_is_refused_before_anything_is_written(options, message, recipe, tmp_path):
+    with pytest.raises(UserError, match=message):
+        cross_validate(recipe, tmp_path / "study", **options)
+    assert not (tmp_path / "study").exists()
+
+
+def test_folds_at_once_are_not_for_several_processes(recipe_file, tmp_path):
+    arguments = ["crossval", recipe_file, "--at-once", 2, "--output", tmp_path / "study"]
+    started = killable.start_together(2, *arguments, log=tmp_path / "log")
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [2, 2]
+    assert "accelerate launch has started 2: leave one of the two out" in (tmp_path / "log-0").read_text()
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, ""),
+        (0.2, ", about 1 second left"),
+        (80, ", about 80 seconds left"),
+        (100, ", about 2 minutes left"),
+        (3000, ", about 50 minutes left"),
+        (10_000, ", about 3 hours left"),
+    ],
+)
+def test_the_time_left_is_told_in_the_unit_that_suits_it(seconds, words):
+    assert time_left(seconds) == words
 
 
 def test_the_study_says_how_it_was_judged(study):
@@ -72,9 +172,10 @@ def test_layer_shares_are_told_for_every_task(study):
 
 def test_what_has_finished_is_not_trained_again(study, recipe):
     report, folder = study
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("predictions.parquet")}
-    assert cross_validate(recipe, folder, seeds=[1, 2]) == report
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("predictions.parquet")} == before
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("seed-*/fold-*/predictions.parquet")}
+    assert cross_validate(recipe, folder, seeds=[1, 2, 1]) == report
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("seed-*/fold-*/predictions.parquet")} == before
+    assert len(before) == 6
 
 
 def test_weights_go_unless_they_are_wanted(study, recipe, tmp_path):
