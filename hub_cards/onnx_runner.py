@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from audio_ser_meta import AudioError, recording_name, speech_bounds, stream_audio
-from segments_ser_meta import SMOOTHING, merged_segments, own_frames, ranked, regions, weights
+from segments_ser_meta import ResultMaker, check_options
 from windows_ser_meta import GATE_DECIBELS, Piece, cut_recording
 
 HERE = Path(__file__).resolve().parent
@@ -58,43 +58,38 @@ class Recognizer:
         recording: Any,
         window_seconds: float | None = None,
         hop_seconds: float | None = None,
-        gate_decibels: float = GATE_DECIBELS,
-        smoothing: float = SMOOTHING,
+        gate_decibels: float | None = None,
+        **options: Any,
     ) -> dict[str, Any]:
         """Recognises one recording of any length.
 
         Args:
-            recording: a path, the bytes of an audio file, or `{"array", "sampling_rate"}`.
+            recording: a path, the bytes of an audio file, or `{"array", "sampling_rate"}`; a dict may ask for a part
+                by `start` and `end` in seconds, and for a `channel`: `left`, `right`, or a number from 0.
             window_seconds: cut it, at its pauses and into windows of this length where it has none; by default of
                 4 s, and only if it is longer than 15 s.
             hop_seconds: from the start of one window to the next; by default half a window.
-            gate_decibels: what is quieter than this is silence, in decibels of full scale.
-            smoothing: how reluctantly the label changes where there is no pause; 0 for none.
+            gate_decibels: what is quieter than this is silence, in decibels of full scale; -70 by default.
+            options: `tasks` to report, `labels` to choose among, a `threshold` below which a result is `abstained`
+                from, `smoothing` (how reluctantly the label changes where there is no pause), `top_k` labels,
+                `function_to_apply`: as `ResultMaker` has them in segments_ser_meta.py.
 
         Returns:
             every reported classification task's `[{"label", "score"}, ...]`, best first; a regression's number; the
             transcript; of a recording that was cut also `segments`, their times in seconds; of one that is silent
-            throughout also `abstained`.
+            throughout also `abstained` and `silent`.
 
         Raises:
             AudioError: not a recording, or one that is too short.
+            ValueError: an option that has no such value.
         """
+        check_options(self.facts, {"window_seconds": window_seconds, "hop_seconds": hop_seconds, **options})
         rate, name = self.facts["sampling_rate"], recording_name(recording)
+        gate_decibels = GATE_DECIBELS if gate_decibels is None else gate_decibels
         pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds, gate_decibels)
-        heard = [self._hear(piece, name) for piece in pieces]
-        spans = regions([piece["span"] for piece in heard])
-        target = self.facts["target_task"]
-        names = [target, *(name for name in self.facts["tasks"] if name != target)]
-        shown = [name for name in names if self.facts["tasks"][name]["reported"]]
-        result = {name: self._task_result(name, heard, spans) for name in shown}
-        silent = heard[0]["silent"]
-        if silent:
-            result["abstained"] = True
-        if heard[0]["windowed"] and target in shown:
-            result["segments"] = [] if silent else self._segments(heard, spans, smoothing)
-        return result
+        return ResultMaker(self.facts, self._text, **options).result([self._hear(piece, name) for piece in pieces])
 
-    def many(self, recordings: Iterable[Any], **settings: float | None) -> Iterator[dict[str, Any] | AudioError]:
+    def many(self, recordings: Iterable[Any], **settings: Any) -> Iterator[dict[str, Any] | AudioError]:
         """Recognises many recordings, as many at a time as there are threads; one after the other is slower.
 
         Args:
@@ -115,7 +110,7 @@ class Recognizer:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _recognised(self, recording: Any, settings: dict[str, float | None]) -> dict[str, Any] | AudioError:
+    def _recognised(self, recording: Any, settings: dict[str, Any]) -> dict[str, Any] | AudioError:
         try:
             return self(recording, **settings)
         except AudioError as error:
@@ -148,11 +143,11 @@ class Recognizer:
                 f"{name}: a piece of {len(piece.samples)} samples is shorter than the {shortest} that the encoder "
                 "needs: leave it out, or ask for longer windows"
             )
-        outputs = self.logits([piece.samples])
-        frames = outputs.pop("frame_mask")[0]
+        outputs = {task: batch[0] for task, batch in self.logits([piece.samples]).items()}
+        frames = outputs.pop("frame_mask")
         for task, facts in self.facts["tasks"].items():
             if facts["kind"] == "ctc":
-                outputs[task] = outputs[task][0, frames].argmax(axis=-1)
+                outputs[task] = outputs[task][frames].argmax(axis=-1)
         ends = (piece.start, piece.start + len(piece.samples))
         heard = [piece.start + bound for bound in self._speech_bounds(piece.samples)]
         return {
@@ -164,38 +159,7 @@ class Recognizer:
             "silent": piece.silent,
         }
 
-    def _segments(self, heard: list[dict], spans: list[tuple[float, float]], smoothing: float) -> list[dict]:
-        target, stretches = self.facts["target_task"], [piece["stretch"] for piece in heard]
-        labels = self.facts["tasks"][target]["labels"]
-        found = merged_segments(self._scores(target, heard), spans, stretches, smoothing)
-        return [
-            {"start": round(start, 3), "end": round(end, 3), target: ranked(labels, scores)}
-            for start, end, scores in found
-        ]
-
-    def _scores(self, name: str, heard: list[dict]) -> np.ndarray:
-        """Probabilities `(pieces, labels)`, the target's calibrated."""
-        temperature = self.facts["calibration_temperature"] if name == self.facts["target_task"] else 1.0
-        logits = np.concatenate([piece[name] for piece in heard]).astype(np.float64) / temperature
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-    def _task_result(self, name: str, heard: list[dict], spans: list[tuple[float, float]]) -> Any:
-        task = self.facts["tasks"][name]
-        if task["kind"] == "ctc":
-            stretches: dict[int, list[np.ndarray]] = {}
-            for piece, span in zip(heard, spans, strict=True):
-                own = own_frames(piece[name], piece["heard"], span)
-                stretches.setdefault(piece["stretch"], []).append(own)
-            texts = [self._text(np.concatenate(own)) for own in stretches.values()]
-            return " ".join(text for text in texts if text)
-        if task["kind"] == "regression":
-            values = np.concatenate([piece[name] for piece in heard]).astype(np.float64)
-            return float(np.average(values, weights=[end - start for start, end in spans]))
-        scores = self._scores(name, heard)
-        return ranked(task["labels"], weights(scores, spans) @ scores)
-
-    def _text(self, ids: np.ndarray) -> str:
+    def _text(self, ids: Sequence[int]) -> str:
         """CTC's greedy reading of character ids: repeats collapse, blanks and unknown characters vanish."""
         silent = [self.facts["characters"][name] for name in ("blank", "unknown")]
         ids = np.where(np.isin(ids, silent), silent[0], ids)

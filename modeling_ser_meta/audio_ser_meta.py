@@ -21,6 +21,8 @@ BLOCK_VALUES = 2**22  # of all channels together that are read at once: a header
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000
 END_SECONDS = 0.01  # that a part may end behind its recording: tables round their times (ours)
 EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # encodings in which any sample is found at once (FLAC's is PCM)
+FULL_SCALES = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}  # middle and largest, as in WAV files
+CHANNELS = {"left": 0, "right": 1}
 LOUDEST = 100.0  # of a sample, where full scale is 1: 40 dB beyond it are integers in disguise, or damaged (ours)
 
 
@@ -33,9 +35,11 @@ def read_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
 
     Args:
         source: a path, the bytes of an audio file, `{"path", "bytes"}` (bytes win; a seekable binary file will do), or
-            `{"array", "sampling_rate"}` with samples of shape `(samples,)` or `(channels, samples)`. A dict may have
-            `start` and `end`, in seconds: then it is that part of the recording; either may be None. Of a file whose
-            samples are stored one by one (WAV, FLAC, AIFF, ...) nothing else is decoded.
+            `{"array", "sampling_rate"}` (or `"raw"`) with samples of shape `(samples,)`, `(channels, samples)` or
+            `(samples, channels)`, floats in -1..1 or integers of 8 (from 0), 16 or 32 bits; or what `datasets` or
+            torchcodec decode. A dict may have `start` and `end`, in seconds: then it is that part of the recording;
+            either may be None. Of a file whose samples are stored one by one (WAV, FLAC, AIFF, ...) nothing else is
+            decoded. And it may have a `channel`: `left`, `right` or a number from 0; all are mixed otherwise.
         sampling_rate: of the result, in Hz.
 
     Returns:
@@ -43,8 +47,8 @@ def read_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
 
     Raises:
         AudioError: no such file, not audio, empty, a sampling rate outside 4 to 768 kHz, an array of another shape,
-            samples that are not finite, or not in -1..1 but integers or as large as integers, or a part that is empty
-            or not in the recording.
+            samples that are not finite, or floats as large as integers, a part that is empty or not in the recording,
+            or a channel that it has not.
     """
     return np.concatenate(list(stream_audio(source, sampling_rate)))
 
@@ -55,8 +59,8 @@ def stream_audio(source: Any, sampling_rate: int = 16_000) -> Iterator[np.ndarra
     The blocks joined are the samples that `read_audio` returns.
 
     Args:
-        source: as in `read_audio`, or `{"blocks", "sampling_rate"}` with an iterable of float arrays `(samples,)`,
-            such as a microphone gives.
+        source: as in `read_audio`, or `{"blocks", "sampling_rate"}` with an iterable of arrays, such as a microphone
+            gives.
         sampling_rate: of the result, in Hz.
 
     Yields:
@@ -66,7 +70,7 @@ def stream_audio(source: Any, sampling_rate: int = 16_000) -> Iterator[np.ndarra
         AudioError: as `read_audio`, as soon as the block in question is read.
     """
     name = recording_name(source)
-    blocks, rate = _blocks(source, name)
+    blocks, rate = _blocks(_described(source), name)
     return _not_empty(_resampled(_checked(blocks, name), rate, sampling_rate), name)
 
 
@@ -171,6 +175,22 @@ def _part(source: Any) -> tuple[Any, Any]:
     return (source.get("start"), source.get("end")) if isinstance(source, dict) else (None, None)
 
 
+def _described(source: Any) -> Any:
+    """A recording that others have decoded as a dict of ours; everything else as it is."""
+    if isinstance(source, dict):
+        return {**source, "array": source["raw"]} if "raw" in source else source
+    if hasattr(source, "get_all_samples"):  # torchcodec's decoder, and so that of datasets
+        source = source.get_all_samples()
+    if hasattr(source, "sample_rate") and hasattr(source, "data"):
+        return {"array": source.data, "sampling_rate": source.sample_rate}
+    if isinstance(source, (str, bytes, Path)) or not hasattr(source, "__getitem__"):
+        return source
+    try:
+        return {name: source[name] for name in ("array", "sampling_rate")}
+    except (TypeError, LookupError):
+        return source
+
+
 def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
     """What is read of a recording, each block `(samples,)`, and its sampling rate."""
     if isinstance(source, dict) and ("array" in source or "blocks" in source):
@@ -178,7 +198,7 @@ def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
             raise AudioError(f'{name} has no sampling rate: pass {{"array": ..., "sampling_rate": ...}}')
         rate = check_rate(source["sampling_rate"], name)
         given = source["blocks"] if "blocks" in source else [source["array"]]
-        return _cut((_mono(block, name) for block in given), source, rate), rate
+        return _cut((_mono(block, source, name) for block in given), source, rate), rate
     return _file_blocks(source, name)
 
 
@@ -201,24 +221,48 @@ def _check_end(source: Any, first: int, last: int | None, samples: int, rate: fl
         )
 
 
-def _mono(samples: Any, name: str) -> np.ndarray:
+def _mono(samples: Any, source: Any, name: str) -> np.ndarray:
+    if hasattr(samples, "detach"):  # a tensor, wherever it lies
+        samples = samples.detach().cpu()
+        samples = samples.float() if samples.is_floating_point() else samples
     try:
         array = np.asarray(samples)
     except ValueError as error:
         raise AudioError(f"{name} has rows of different lengths: give (samples,) or (channels, samples)") from error
-    if array.dtype.kind in "iu":
-        raise AudioError(f"{name} holds {array.dtype} samples: divide them by their full scale (int16: 32768)")
-    if array.dtype.kind != "f":
+    if array.dtype.kind in "iu" and array.dtype.name not in FULL_SCALES:
+        raise AudioError(f"{name} holds {array.dtype} samples: divide them by their full scale (of 16 bits: 32768)")
+    if array.dtype.kind not in "fiu":
         raise AudioError(f"{name} holds {array.dtype} and no samples: give floats in -1..1")
-    if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= len(array) <= array.shape[1]):
+    if array.ndim == 2 and array.shape[0] > array.shape[1]:
+        array = array.T
+    if array.ndim not in (1, 2) or (array.ndim == 2 and not len(array)):
         raise AudioError(f"{name} is an array of the shape {array.shape}: give (samples,) or (channels, samples)")
-    return _mixed(array if array.ndim == 2 else array[None])
+    if array.dtype.kind in "iu":
+        middle, full_scale = FULL_SCALES[array.dtype.name]
+        array = (array.astype(np.float64) - middle) / full_scale
+    return _heard(array if array.ndim == 2 else array[None], source, name)
 
 
-def _mixed(channels: np.ndarray) -> np.ndarray:
+def _heard(channels: np.ndarray, source: Any, name: str) -> np.ndarray:
+    """The channel that a source asks for, or all of `(channels, samples)` mixed."""
+    number = channel_number(source)
+    if number is not None and number >= len(channels):
+        raise AudioError(f"{name} has no channel {number}, but {len(channels)}, counted from 0: choose another one")
     # what becomes infinite here is refused afterwards
     with np.errstate(over="ignore", invalid="ignore"):
-        return channels.astype(np.float32, copy=False).mean(axis=0)
+        channels = channels.astype(np.float32, copy=False)
+        return channels.mean(axis=0) if number is None else channels[number]
+
+
+def channel_number(source: Any) -> int | None:
+    """Which channel of a recording is heard, counted from 0; None for all of them, mixed."""
+    channel = source.get("channel") if isinstance(source, dict) else None
+    if channel is None or channel == "mix":
+        return None
+    number = CHANNELS.get(channel, channel)
+    if not str(number).isdecimal():
+        raise AudioError(f"channel={channel!r} is none of mix, left, right, 0, 1, ...")
+    return int(number)
 
 
 def _file(source: Any, name: str) -> Any:
@@ -247,16 +291,16 @@ def _file_blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
     rate = check_rate(opened.samplerate, name)
     first, last = part_samples(source, rate)
     if not (first and opened.seekable() and opened.subtype.startswith(EXACT)):
-        return _cut(_blocks_of(opened, name), source, rate), rate
+        return _cut(_blocks_of(opened, source, name), source, rate), rate
     _check_end(source, first, last, opened.frames, rate)
     opened.seek(first)
-    return _cut(_blocks_of(opened, name, last and last - first), source, rate, first), rate
+    return _cut(_blocks_of(opened, source, name, last and last - first), source, rate, first), rate
 
 
-def _blocks_of(opened: Any, name: str, samples: int | None = None) -> Iterator[np.ndarray]:
+def _blocks_of(opened: Any, source: Any, name: str, samples: int | None = None) -> Iterator[np.ndarray]:
     with opened:
         try:
-            yield from (_mixed(block.T) for block in sound_blocks(opened, samples))
+            yield from (_heard(block.T, source, name) for block in sound_blocks(opened, samples))
         except soundfile.LibsndfileError as error:
             raise _unreadable(name, error) from error
 

@@ -1,13 +1,181 @@
 """One account of a recording from what the model says of each of its pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 LONGEST_BRIDGE = 2.0  # seconds of a pause that neighbouring segments share; a longer one is in no segment (ours)
 SMOOTHING = 2.0  # what a change of label costs where there is no pause (ours; chosen on RAVDESS without its pauses)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities `(pieces, labels)`."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "softmax": softmax,
+    "sigmoid": lambda logits: 1 / (1 + np.exp(-logits)),
+    "none": lambda logits: logits,
+}
+"""What makes scores of logits, by the names that Transformers' audio-classification pipeline has for it."""
+
+
+class ResultMaker:
+    """Makes results of pieces.
+
+    Args:
+        facts: the model's `tasks`, `target_task` and `calibration_temperature`, as its config has them.
+        decode: the text of a row of character ids, as a CTC head gives them.
+        tasks: which to report; None for those that the model reports of itself.
+        labels: only these of the target's labels; None for all.
+        threshold: below it the best score of the leading task is no verdict; None for any verdict.
+        smoothing: see `best_path`; None for 2.
+        top_k: how many labels of each task are told; None for all.
+        function_to_apply: what makes scores of logits: `softmax`, `sigmoid` or `none`; None for softmax.
+    """
+
+    def __init__(
+        self,
+        facts: Mapping[str, Any],
+        decode: Callable[[Sequence[int]], str],
+        tasks: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+        threshold: float | None = None,
+        smoothing: float | None = None,
+        top_k: int | None = None,
+        function_to_apply: str | None = None,
+    ):
+        self.facts, self.decode, self.threshold, self.top_k = facts, decode, threshold, top_k
+        self.smoothing = SMOOTHING if smoothing is None else smoothing
+        self.function = function_to_apply or "softmax"
+        self.shown, self.leading = told_tasks(facts, tasks)
+        target = facts["target_task"]
+        of_target = facts["tasks"][target]["labels"]
+        self.labels = {name: task["labels"] for name, task in facts["tasks"].items() if task.get("labels")}
+        self.labels[target] = [label for label in of_target if label in (labels or of_target)]
+
+    def result(self, pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """One recording's result.
+
+        Args:
+            pieces: of the recording, in order. Each has where it lies, in seconds (`span`), the part of that which
+                the processor does not trim (`heard`), the number of its `stretch` between two pauses, whether the
+                recording is cut (`windowed`) or `silent`, perhaps the `embeddings`, and what the model says by task:
+                logits `(labels,)`, a regression's number, or character ids `(frames,)`.
+        """
+        spans = regions([piece["span"] for piece in pieces])
+        silent = bool(pieces[0]["silent"])
+        result = {name: self._told(name, pieces, spans) for name in self.shown}
+        leading = self.leading or self.facts["target_task"]
+        scores = self._scores(leading, pieces)
+        if self.threshold is not None or silent:
+            result["abstained"] = silent or bool((weights(scores, spans) @ scores).max() < self.threshold)
+        if silent:
+            result["silent"] = True
+        if pieces[0]["windowed"] and self.leading:
+            result["segments"] = [] if silent else self._segments(scores, pieces, spans)
+        if "embeddings" in pieces[0]:
+            target = self._scores(self.facts["target_task"], pieces)
+            result["embeddings"] = (weights(target, spans) @ np.stack([p["embeddings"] for p in pieces])).tolist()
+        return result
+
+    def _segments(self, scores: np.ndarray, pieces: Sequence, spans: list[tuple[float, float]]) -> list[dict]:
+        segments = []
+        stretches = [piece["stretch"] for piece in pieces]
+        for start, end, mean, inside in merged_segments(scores, spans, stretches, self.smoothing):
+            segment = {"start": round(start, 3), "end": round(end, 3)}
+            segment |= {name: self._told(name, pieces[inside], spans[inside]) for name in self.shown}
+            if self.function == "softmax":
+                segment[self.leading] = ranked(self.labels[self.leading], mean)[: self.top_k]
+            if self.threshold is not None:
+                segment["abstained"] = bool(mean.max() < self.threshold)
+            segments.append(segment)
+        return segments
+
+    def _told(self, name: str, pieces: Sequence, spans: Sequence[tuple[float, float]]) -> Any:
+        kind = self.facts["tasks"][name]["kind"]
+        if kind == "ctc":
+            return self._transcript(name, pieces, spans)
+        if kind == "regression":
+            values = np.array([piece[name] for piece in pieces], dtype=np.float64)
+            return float(np.average(values, weights=[end - start for start, end in spans]))
+        shares = weights(self._scores(name, pieces), spans)
+        return ranked(self.labels[name], shares @ FUNCTIONS[self.function](self._logits(name, pieces)))[: self.top_k]
+
+    def _scores(self, name: str, pieces: Sequence) -> np.ndarray:
+        """Probabilities `(pieces, labels)`, the target's calibrated."""
+        return softmax(self._logits(name, pieces))
+
+    def _logits(self, name: str, pieces: Sequence) -> np.ndarray:
+        labels = self.facts["tasks"][name]["labels"]
+        chosen = [labels.index(label) for label in self.labels[name]]
+        temperature = self.facts["calibration_temperature"] if name == self.facts["target_task"] else 1.0
+        return np.stack([piece[name] for piece in pieces]).astype(np.float64)[:, chosen] / temperature
+
+    def _transcript(self, name: str, pieces: Sequence, spans: Sequence[tuple[float, float]]) -> str:
+        """The text of each stretch between two pauses; no word goes across a pause."""
+        stretches: dict[int, list[np.ndarray]] = {}
+        for piece, span in zip(pieces, spans, strict=True):
+            own = own_frames(piece[name], piece["heard"], span)
+            stretches.setdefault(piece["stretch"], []).append(own)
+        texts = [self.decode(np.concatenate(own).tolist()) for own in stretches.values()]
+        return " ".join(text for text in texts if text)
+
+
+def told_tasks(facts: Mapping[str, Any], tasks: Sequence[str] | None) -> tuple[list[str], str | None]:
+    """The tasks of a result, the target first, and the leading one: the first with labels, of which segments are."""
+    names = [facts["target_task"], *(name for name in facts["tasks"] if name != facts["target_task"])]
+    shown = [name for name in names if (name in tasks if tasks else facts["tasks"][name]["reported"])]
+    return shown, next((name for name in shown if facts["tasks"][name]["kind"] == "classification"), None)
+
+
+def check_options(facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for an option of a call that has no such value; None is every option's default.
+
+    Args:
+        facts: see `ResultMaker`.
+        options: of `ResultMaker` and of `windows_ser_meta.cut_recording`.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    of_target = facts["tasks"][facts["target_task"]]["labels"]
+    known = {"tasks": ("the model's tasks", list(facts["tasks"])), "labels": ("the target's labels", of_target)}
+    for name, (what, choices) in known.items():
+        unknown = sorted(set(given.get(name, ())) - set(choices))
+        if unknown:
+            raise ValueError(f"{name}={unknown} are not among {what} {choices}")
+    if len(set(given.get("labels", of_target))) < 2:
+        raise ValueError(f"labels={given['labels']} must name two labels or more of {of_target}")
+    for name in ("window_seconds", "hop_seconds", "threshold"):
+        if not given.get(name, 1) > 0:
+            raise ValueError(f"{name}={given[name]} must be above 0")
+    if not given.get("smoothing", 0) >= 0:
+        raise ValueError(f"smoothing={given['smoothing']} must be 0 or more")
+    if given.get("threshold", 0) > 1:
+        raise ValueError(f"threshold={given['threshold']} must be at most 1")
+    if not isinstance(given.get("top_k", 1), int) or given.get("top_k", 1) < 1:
+        raise ValueError(f"top_k={given['top_k']} must be a whole number of 1 or more")
+    if given.get("function_to_apply", "none") not in FUNCTIONS:
+        raise ValueError(f"function_to_apply={given['function_to_apply']} is none of {', '.join(FUNCTIONS)}")
+
+
+class Segment(NamedTuple):
+    """Neighbouring pieces of one label.
+
+    Args:
+        start: in seconds.
+        end: in seconds.
+        scores: `(labels,)`, the geometric mean of the pieces' by time; the label's is the highest.
+        pieces: which of all pieces.
+    """
+
+    start: float
+    end: float
+    scores: np.ndarray
+    pieces: slice
 
 
 def regions(pieces: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -40,7 +208,7 @@ def weights(scores: np.ndarray, spans: Sequence[tuple[float, float]]) -> np.ndar
 
 def merged_segments(
     scores: np.ndarray, spans: Sequence[tuple[float, float]], stretches: Sequence[int], smoothing: float = SMOOTHING
-) -> list[tuple[float, float, np.ndarray]]:
+) -> list[Segment]:
     """Neighbouring pieces of the same label, joined; between two pieces in a pause, the pause's middle.
 
     Args:
@@ -48,9 +216,6 @@ def merged_segments(
         spans: what each piece answers for, see `regions`.
         stretches: the number of each piece's stretch between two pauses.
         smoothing: see `best_path`; a change costs nothing at a pause.
-
-    Returns:
-        start, end, and the geometric mean of the scores `(labels,)` by time, of which the label's is the highest.
     """
     seconds = np.array([end - start for start, end in spans])
     evidence = np.log(scores + 1e-12) * seconds[:, None]
@@ -59,7 +224,7 @@ def merged_segments(
     segments = []
     for first, last in _runs(path, spans):
         mean = np.exp(evidence[first:last].sum(axis=0) / seconds[first:last].sum())
-        segments.append((spans[first][0], spans[last - 1][1], mean / mean.sum()))
+        segments.append(Segment(spans[first][0], spans[last - 1][1], mean / mean.sum(), slice(first, last)))
     return _bridged(segments)
 
 
@@ -104,10 +269,13 @@ def _runs(path: np.ndarray, spans: Sequence[tuple[float, float]]) -> list[tuple[
     return list(pairwise([0, *edges.tolist(), len(path)]))
 
 
-def _bridged(segments: list[tuple[float, float, np.ndarray]]) -> list[tuple[float, float, np.ndarray]]:
+def _bridged(segments: list[Segment]) -> list[Segment]:
     """Neighbours share the pause between them, half and half, unless it is long."""
-    starts, ends = [start for start, _, _ in segments], [end for _, end, _ in segments]
-    for index, (end, start) in enumerate(zip(ends[:-1], starts[1:], strict=True)):
-        if start - end <= LONGEST_BRIDGE:
-            ends[index] = starts[index + 1] = (start + end) / 2
-    return list(zip(starts, ends, [scores for _, _, scores in segments], strict=True))
+    bridged = segments[:1]
+    for segment in segments[1:]:
+        before = bridged[-1]
+        if segment.start - before.end <= LONGEST_BRIDGE:
+            middle = (before.end + segment.start) / 2
+            bridged[-1], segment = before._replace(end=middle), segment._replace(start=middle)
+        bridged.append(segment)
+    return bridged

@@ -62,7 +62,7 @@ def cut_recording(
         window_seconds: what lies between two pauses and is longer is cut into windows of this length; None for 4 s,
             and only in recordings of more than 15 s.
         hop_seconds: from the start of one window to the next; None for half a window.
-        gate_decibels: what is quieter is silence, in decibels of full scale.
+        gate_decibels: what is quieter is silence, in decibels of full scale, its mean taken off.
 
     Raises:
         ValueError: a hop that is longer than the window.
@@ -80,7 +80,7 @@ def cut_recording(
                 break
         else:
             whole = np.concatenate(read)
-            return iter([Piece(whole, 0, windowed=False, silent=level(whole, sampling_rate) < gate_decibels)])
+            return iter([Piece(whole, 0, windowed=False, silent=is_silent(whole, sampling_rate, gate_decibels))])
     return cut_speech(chain(read, blocks), sampling_rate, window, hop, gate_decibels)
 
 
@@ -146,23 +146,26 @@ def stretches(frames: Iterable[tuple[Frame, bool]]) -> Iterator[Frame]:
 def sounding_frames(blocks: Iterable[np.ndarray], frame: int, gate_decibels: float) -> Iterator[tuple[Frame, bool]]:
     """Frames of `frame` samples, and whether each is sound: known once two seconds more have been read."""
     past, ahead = PAST_FRAMES + MEDIAN_REACH, NEAR_FRAMES + MEDIAN_REACH
-    held, levels = [], np.zeros(0)
+    held, levels, begun = [], np.zeros(0), False
     for starts, rows in _framed(blocks, frame):
-        new = np.maximum(_decibels(rows), gate_decibels)
-        levels = np.concatenate([levels if len(levels) else np.full(past, new[0]), new])
+        levels = np.concatenate([levels, np.maximum(_decibels(rows), gate_decibels)])
         held += map(Frame, rows, starts)
+        if not begun and len(levels) > ahead:
+            levels, begun = _with_past(levels, past), True
         known = len(levels) - past - ahead
-        if known > 0:
+        if begun and known > 0:
             yield from zip(held[:known], _sounds(levels, gate_decibels), strict=True)
             held, levels = held[known:], levels[known:]
-    levels = np.concatenate([levels, np.full(ahead, levels[-1])])
+    levels = levels if begun else _with_past(levels, past)
+    levels = np.concatenate([levels, np.full(ahead, np.median(levels[-2 * MEDIAN_REACH - 1 :]))])
     yield from zip(held, _sounds(levels, gate_decibels), strict=True)
 
 
-def level(samples: np.ndarray, sampling_rate: int) -> float:
-    """The root mean square of the loudest 100 ms of `(samples,)`, in decibels of full scale."""
-    frame = max(1, min(len(samples), sampling_rate // 10))
-    return float(_decibels(samples[: len(samples) // frame * frame].reshape(-1, frame)).max())
+def is_silent(samples: np.ndarray, sampling_rate: int, gate_decibels: float) -> bool:
+    """Whether `(samples,)` hold no sound above the gate; what is as short as a click, 50 ms, is none (ours)."""
+    frames = _framed([samples], round(FRAME_SECONDS * sampling_rate))
+    levels = np.concatenate([_decibels(rows) for _, rows in frames])
+    return not (_smooth(np.pad(levels, MEDIAN_REACH, constant_values=-np.inf)) >= gate_decibels).any()
 
 
 def _framed(blocks: Iterable[np.ndarray], frame: int) -> Iterator[tuple[range, np.ndarray]]:
@@ -178,8 +181,18 @@ def _framed(blocks: Iterable[np.ndarray], frame: int) -> Iterator[tuple[range, n
         yield range(start, start + 1), rest[None]
 
 
+def _with_past(levels: np.ndarray, past: int) -> np.ndarray:
+    """Levels with as many before them as are looked back at; a click at the very start is not taken for the past."""
+    return np.concatenate([np.full(past, np.median(levels[: 2 * MEDIAN_REACH + 1])), levels])
+
+
 def _decibels(rows: np.ndarray) -> np.ndarray:
-    return 10 * np.log10(np.square(rows, dtype=np.float64).mean(axis=1) + 1e-12)
+    """Level of each row around its own mean: a dead channel with an offset is as silent as one without."""
+    return 10 * np.log10(rows.var(axis=1, dtype=np.float64) + 1e-12)
+
+
+def _smooth(levels: np.ndarray) -> np.ndarray:
+    return np.median(sliding_window_view(levels, 2 * MEDIAN_REACH + 1), axis=-1)
 
 
 def _sounds(levels: np.ndarray, gate_decibels: float) -> np.ndarray:
@@ -188,7 +201,7 @@ def _sounds(levels: np.ndarray, gate_decibels: float) -> np.ndarray:
     A pause lies in the lowest third from the quietest to the loudest of the two seconds before and after, so a quiet
     voice after a loud one counts. Where these are all alike, the half minute before tells noise from a held tone.
     """
-    smooth = np.median(sliding_window_view(levels, 2 * MEDIAN_REACH + 1), axis=-1)
+    smooth = _smooth(levels)
     past = sliding_window_view(smooth[:-NEAR_FRAMES], PAST_FRAMES + 1)
     near = sliding_window_view(smooth[PAST_FRAMES - NEAR_FRAMES :], 2 * NEAR_FRAMES + 1)
     limit = _limit(near, _limit(past, gate_decibels))

@@ -87,7 +87,7 @@ def unusable(folder, tone) -> dict:
         "holds no samples": {"array": [], "sampling_rate": 16_000},
         r'has no sampling rate: pass {"array"': {"array": tone()},
         "has no sampling rate": {"array": tone(), "sampling_rate": None},
-        "holds int16 samples: divide them": {"array": np.ones(800, dtype=np.int16), "sampling_rate": 16_000},
+        "holds int64 samples: divide them": {"array": np.ones(800, dtype=np.int64), "sampling_rate": 16_000},
         "the recording given as NoneType is no recording": None,
         "the recording given as dict is no recording": {"path": None, "bytes": None},
         "the recording given as ndarray is no recording": tone(),

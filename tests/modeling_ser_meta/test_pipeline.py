@@ -37,7 +37,7 @@ def raw_recognizer(make_model) -> SpeechEmotionPipeline:
 def assert_same(first: dict, second: dict, tolerance: float = 1e-4) -> None:
     assert list(first) == list(second)
     for name, result in first.items():
-        if isinstance(result, str):
+        if isinstance(result, (str, bool)):
             assert result == second[name]
             continue
         if name == "segments":
@@ -281,3 +281,118 @@ def test_embeddings_on_request(raw_recognizer, changing, tone):
     assert embeddings == pytest.approx(output.embeddings[0].tolist(), abs=1e-4)
     long = raw_recognizer(changing, sampling_rate=16_000, return_embeddings=True, batch_size=2)
     assert len(long["embeddings"]) == len(embeddings) and isinstance(long["embeddings"][0], float)
+
+
+class Decoded:
+    """What `datasets` gives for a row's audio: it answers two names, and is no dict."""
+
+    def __init__(self, samples: np.ndarray, rate: int):
+        self.known = {"array": samples, "sampling_rate": rate}
+
+    def __getitem__(self, name):
+        return self.known[name]
+
+
+class Decoder:
+    """As torchcodec decodes a file: `(channels, samples)` in a tensor."""
+
+    def __init__(self, samples: np.ndarray, rate: int):
+        self.data, self.sample_rate = torch.from_numpy(samples)[None], rate
+
+    def get_all_samples(self):
+        return self
+
+
+def test_what_the_stock_pipeline_and_datasets_give(raw_recognizer, tone):
+    samples = tone(0.6)
+    expected = raw_recognizer(samples, sampling_rate=16_000)
+    both = np.stack([samples, samples])
+    sources = [
+        {"raw": samples, "sampling_rate": 16_000},
+        {"array": torch.from_numpy(samples).requires_grad_(), "sampling_rate": 16_000},
+        {"array": both.T, "sampling_rate": 16_000},
+        {"array": torch.from_numpy(both.T), "sampling_rate": 16_000},
+        Decoded(samples, 16_000),
+        Decoder(samples, 16_000),
+    ]
+    for source in sources:
+        assert_same(raw_recognizer(source), expected)
+    assert_same(raw_recognizer(torch.from_numpy(samples), sampling_rate=16_000), expected)
+    half = {"array": torch.from_numpy(samples).bfloat16(), "sampling_rate": 16_000}
+    assert_same(raw_recognizer(half, tasks=["gender"]), {"gender": expected["gender"]}, tolerance=0.05)
+    for dtype, scale in ((np.int16, 2**15), (np.int32, 2**31)):
+        whole = np.round(samples.astype(np.float64) * scale).astype(dtype)
+        assert_same(raw_recognizer({"raw": whole, "sampling_rate": 16_000}), expected, tolerance=1e-3)
+
+
+def test_the_stock_pipelines_options(raw_recognizer, changing):
+    recording = {"array": changing, "sampling_rate": 16_000}
+    all_of_them, best = raw_recognizer(recording), raw_recognizer(recording, top_k=2)
+    for name in ("emotion", "gender"):
+        assert best[name] == all_of_them[name][:2]
+    assert all(len(segment["emotion"]) == 2 for segment in best["segments"])
+    short = {"array": changing[:16_000], "sampling_rate": 16_000}
+    logits = by_label(raw_recognizer(short, function_to_apply="none")["emotion"])
+    exponentials = {label: np.exp(logit) for label, logit in logits.items()}
+    softmax = {label: value / sum(exponentials.values()) for label, value in exponentials.items()}
+    assert by_label(raw_recognizer(short)["emotion"]) == pytest.approx(softmax)
+    sigmoid = {label: 1 / (1 + np.exp(-logit)) for label, logit in logits.items()}
+    assert by_label(raw_recognizer(short, function_to_apply="sigmoid")["emotion"]) == pytest.approx(sigmoid)
+    for wrong in ({"top_k": 0}, {"top_k": 1.5}, {"function_to_apply": "tanh"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            raw_recognizer(short, **wrong)
+
+
+def test_a_call_takes_back_what_the_pipeline_was_given(raw_recognizer, tone):
+    given = {"return_embeddings": True, "threshold": 1.0, "tasks": ["gender"], "window_seconds": 0.2, "top_k": 1}
+    own = SpeechEmotionPipeline(model=raw_recognizer.model, processor=raw_recognizer.processor, **given)
+    recording = {"array": tone(), "sampling_rate": 16_000}
+    assert list(own(recording)) == ["gender", "abstained", "segments", "embeddings"]
+    taken_back = {"return_embeddings": False, "threshold": None, "tasks": None, "window_seconds": None, "top_k": None}
+    assert_same(own(recording, **taken_back), raw_recognizer(recording))
+
+
+def test_segments_tell_the_other_tasks_and_are_of_the_first_that_is_asked_for(raw_recognizer, changing):
+    options = {"sampling_rate": 16_000, "window_seconds": 5, "hop_seconds": 5, "smoothing": 0}
+    result = raw_recognizer(changing, **options)
+    alone = [raw_recognizer(part, sampling_rate=16_000) for part in np.split(changing, 4)]
+    for segment in result["segments"]:
+        assert list(segment) == ["start", "end", "emotion", "transcript", "style", "gender"]
+        inside = [each for i, each in enumerate(alone) if segment["start"] <= 5 * i < segment["end"]]
+        shares = [each["gender"][0]["score"] for each in inside]
+        for label, score in by_label(segment["gender"]).items():
+            expected = np.average([by_label(each["gender"])[label] for each in inside], weights=shares)
+            assert score == pytest.approx(expected, abs=1e-4)
+    genders = raw_recognizer(changing, tasks=["gender"], **options)["segments"]
+    assert genders[0]["start"] == 0 and genders[-1]["end"] == 20
+    assert all(list(segment) == ["start", "end", "gender"] for segment in genders)
+    assert "segments" not in raw_recognizer(changing, tasks=["transcript"], **options)
+
+
+def test_a_part_and_a_channel_are_heard_alone(raw_recognizer, changing, tmp_path):
+    left, right = changing[: 5 * 16_000], changing[5 * 16_000 : 10 * 16_000]
+    soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
+    for channel, samples in ((0, left), ("left", left), (1, right), ("right", right)):
+        source = {"path": tmp_path / "call.wav", "channel": channel}
+        assert_same(raw_recognizer(source), raw_recognizer(samples, sampling_rate=16_000))
+        part = raw_recognizer({**source, "start": 1.5, "end": 3})
+        assert_same(part, raw_recognizer(samples[24_000:48_000], sampling_rate=16_000))
+    for channel, message in (
+        (2, "has no channel 2, but 2"),
+        ("middle", "channel='middle' is none of"),
+        (-1, "none of"),
+    ):
+        with pytest.raises(AudioError, match=message):
+            raw_recognizer({"path": tmp_path / "call.wav", "channel": channel})
+
+
+@pytest.mark.parametrize("seconds", [2, 20])
+def test_what_is_silent_is_told_so(raw_recognizer, seconds, tone):
+    constant = np.full(seconds * 16_000, 0.001, dtype=np.float32)
+    click = np.concatenate([constant, 0.001 + tone(0.05)])
+    for samples in (constant, click, constant + 0.4):
+        result = raw_recognizer(samples, sampling_rate=16_000)
+        assert result["abstained"] is True and result["silent"] is True
+        assert result.get("segments", []) == []
+    for heard in (tone(seconds), tone(seconds) + 0.4):
+        assert "silent" not in raw_recognizer(heard, sampling_rate=16_000)

@@ -160,10 +160,10 @@ def test_segments_hold_all_pieces_in_order(pieces, smoothing):
     scores = np.array([[share, 1 - share] for _, _, share in pieces])
     stretches = np.cumsum([0] + [pause > 0 for _, pause, _ in pieces[:-1]]).tolist()
     found = merged_segments(scores, spans, stretches, smoothing)
-    edges = [edge for start, end, _ in found for edge in (start, end)]
+    edges = [edge for start, end, *_ in found for edge in (start, end)]
     assert edges == sorted(edges) and (edges[0], edges[-1]) == (spans[0][0], spans[-1][1])
     for before, after in zip(edges[1:-1:2], edges[2::2], strict=True):
         assert before == after or after - before > LONGEST_BRIDGE - 1e-9
     for start, end in spans:
-        assert any(first <= start and end <= last for first, last, _ in found)
-    assert all(np.isfinite(of).all() and of.sum() == pytest.approx(1) for _, _, of in found)
+        assert any(first <= start and end <= last for first, last, *_ in found)
+    assert all(np.isfinite(of).all() and of.sum() == pytest.approx(1) for _, _, of, _ in found)

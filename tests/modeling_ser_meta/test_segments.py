@@ -52,7 +52,7 @@ def test_neighbours_of_the_same_label_are_one_segment():
     spans = [(0, 3), (3, 5), (5, 7), (7, 10)]
     scores = np.array([first, [0.6, 0.4], second, second])
     found = merged_segments(scores, spans, [0] * 4, smoothing=0)
-    assert [(start, end) for start, end, _ in found] == [(0, 5), (5, 10)]
+    assert [(start, end) for start, end, *_ in found] == [(0, 5), (5, 10)]
     mean = np.exp((3 * np.log(scores[0]) + 2 * np.log(scores[1])) / 5)
     np.testing.assert_allclose(found[0][2], mean / mean.sum())
     np.testing.assert_allclose(found[1][2], second)
@@ -62,8 +62,8 @@ def test_a_pause_is_halved_unless_it_is_long():
     first, second = [0.9, 0.1], [0.1, 0.9]
     spans = [(0.5, 3), (4, 6), (7.5, 9), (12, 13), (14, 15)]
     found = merged_segments(np.array([first, second, second, second, first]), spans, range(5))
-    assert [(start, end) for start, end, _ in found] == [(0.5, 3.5), (3.5, 9), (12, 13.5), (13.5, 15)]
-    assert [scores.argmax() for _, _, scores in found] == [0, 1, 1, 0]
+    assert [(start, end) for start, end, *_ in found] == [(0.5, 3.5), (3.5, 9), (12, 13.5), (13.5, 15)]
+    assert [segment.scores.argmax() for segment in found] == [0, 1, 1, 0]
 
 
 def test_smoothing_takes_out_a_lone_window_but_no_stretch_of_its_own():
@@ -100,7 +100,7 @@ def test_a_segments_label_has_its_highest_score():
         edges = np.cumsum(chance.uniform(0.5, 2, size=13))
         spans, stretches = list(pairwise(edges)), np.sort(chance.integers(0, 4, size=12))
         found = merged_segments(scores, spans, stretches, smoothing=0)
-        for start, end, mean in found:
+        for start, end, mean, _ in found:
             inside = [row for row, span in zip(scores, spans, strict=True) if start <= span[0] and span[1] <= end]
             assert len({row.argmax() for row in inside}) == 1 and mean.argmax() == inside[0].argmax()
         assert all(one[2].argmax() != other[2].argmax() for one, other in pairwise(found))

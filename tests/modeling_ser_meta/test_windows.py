@@ -1,11 +1,9 @@
 """A recording in pieces: at its pauses, and into windows where it has none."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
-from ser_meta.modeling_ser_meta.windows_ser_meta import cut_recording, cut_windows, level
+from ser_meta.modeling_ser_meta.windows_ser_meta import cut_recording, cut_windows, is_silent
 
 RATE = 1_000
 
@@ -56,7 +54,7 @@ def test_a_recording_is_cut_when_it_is_long_or_when_windows_are_asked_for():
     def pieces(seconds, *options):
         return [
             (piece.start / 100, len(piece.samples) / 100, piece.windowed)
-            for piece in cut_recording(iter(np.ones((seconds, 100), dtype=np.float32)), 100, *options)
+            for piece in cut_recording(iter(np.tile(np.float32([1, -1]), (seconds, 50))), 100, *options)
         ]
 
     assert pieces(15, None, None) == [(0, 15, False)]
@@ -132,8 +130,28 @@ def test_what_is_silent_throughout_is_one_silent_piece():
         assert (piece.silent, piece.windowed, len(piece.samples)) == (silent, False, seconds * RATE)
 
 
-def test_the_level_is_of_the_loudest_tenth_of_a_second():
-    assert level(np.full(3_200, 0.1), 16_000) == pytest.approx(-20, abs=0.01)
-    word = np.concatenate([silence(1), np.full(RATE // 10, 0.1), silence(1)])
-    assert level(word, RATE) == pytest.approx(-20, abs=0.01)
-    assert all(level(sound(1, one), RATE) < level(sound(1, other), RATE) for one, other in pairwise((-80, -40, -10)))
+def test_sound_is_what_lies_above_the_gate_around_its_mean():
+    for dead in (np.full(3_200, 0.1, np.float32), np.full(10, -0.5, np.float32), silence(3) + np.float32(0.001)):
+        assert is_silent(dead, RATE, -70)
+    assert not is_silent(0.3 + sound(1, -60), RATE, -70)
+    assert is_silent(0.3 + sound(1, -60), RATE, -50)
+    # a click of up to 100 ms is no sound, however loud, also at either end
+    for seconds in (0.02, 0.05, 0.1):
+        assert is_silent(sound(seconds, -10), RATE, -70)
+        for parts in ((silence(2), sound(seconds, -10), silence(2)), (sound(seconds, -10), silence(4))):
+            assert is_silent(np.concatenate(parts), RATE, -70)
+    assert not is_silent(np.concatenate([silence(1), sound(0.3, -40), silence(1)]), RATE, -70)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.001, -0.4])
+def test_an_offset_makes_no_sound_of_a_pause(offset):
+    talk = [speech(3, -40), silence(2), speech(3, -40)]
+    assert stretches(*(part + np.float32(offset) for part in talk)) == [(0, 3.1), (4.8, 8)]
+    (piece,) = cut_recording([silence(40) + np.float32(offset)], RATE)
+    assert piece.silent
+
+
+def test_a_click_at_either_end_is_no_speech():
+    for parts in ((sound(0.05, -10), silence(20)), (silence(20), sound(0.05, -10)), (sound(0.1, -10), silence(20))):
+        (piece,) = cut_recording([np.concatenate(parts)], RATE)
+        assert piece.silent
