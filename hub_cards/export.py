@@ -27,6 +27,41 @@ OPSET = 18
 TOLERANCE = 1e-4  # of the graph's logits against the model's
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 REQUIREMENTS = "numpy>=1.26\nonnxruntime>=1.20\nsoundfile>=0.13\nsoxr>=0.5\n"
+README = """# {target} in speech, without torch
+
+A ser-meta model for onnxruntime: the graph with its weights ({weights}), and a small program that runs it.
+
+```bash
+pip install -r requirements.txt
+python runner.py recording.wav          # one JSON object a recording
+python runner.py calls/ --threshold 0.5 # a folder; results of a lower score are marked as abstained
+```
+
+In Python, with this folder on the path:
+
+```python
+from runner import Recognizer
+
+recognise = Recognizer()
+recognise("recording.wav")
+recognise({{"path": "call.wav", "channel": "left", "start": 12.5, "end": 20}})
+for result in recognise.many(["a.wav", "b.wav"]):
+    print(result)
+```
+
+It answers with {tasks}. A recording of more than 15 s is cut at its pauses, and has `segments` with their times in
+seconds. Any sampling rate and number of channels will do; the model itself hears {rate} Hz, one channel.
+
+| file | what it is |
+|---|---|
+| `model.onnx` | the graph: `{input}` and `attention_mask` of any size in, each task's logits out |
+| `preprocessing.json` | tasks, labels, sampling rate, and what the features are made with |
+| `features.npz` | the tables of the features, where the encoder has them |
+| `runner.py`, `*_ser_meta.py` | the program; it needs numpy, onnxruntime, soundfile and soxr |
+
+It guesses how listeners would perceive a voice, which is not what a person feels. Not for decisions on hiring, for
+clinical use, or for surveillance. The model's own card and licence hold for this folder too.
+"""
 SHIPPED = (
     "audio_ser_meta.py",
     "segments_ser_meta.py",
@@ -201,6 +236,15 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
     write_json(folder / "preprocessing.json", facts)
     if tables:
         np.savez(folder / "features.npz", **tables)
+    told = [config.target_task, *(name for name in config.reported_tasks if name != config.target_task)]
+    readme = README.format(
+        target=config.target_task.capitalize(),
+        weights="8 bits in the encoder's upper layers" if int8 else "32 bits",
+        tasks=", ".join(f"`{name}`" for name in told),
+        rate=processor.sampling_rate,
+        input=facts["input"],
+    )
+    (folder / "README.md").write_text(readme, encoding="utf-8")
 
 
 def _feature_facts(extractor: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

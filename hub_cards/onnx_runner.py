@@ -2,6 +2,7 @@
 
     pip install -r requirements.txt
     python runner.py recording.wav
+    python runner.py calls/
 
 or in Python, with this folder on the path: `from runner import Recognizer; Recognizer()("recording.wav")`.
 """
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from audio_ser_meta import AudioError, recording_name, speech_bounds, stream_audio
+from audio_ser_meta import AudioError, cannot_be_read, recording_name, recordings_in, speech_bounds, stream_audio
 from segments_ser_meta import ResultMaker, check_options
 from windows_ser_meta import GATE_DECIBELS, Piece, cut_recording
 
@@ -213,14 +214,35 @@ def sums_bytes_exactly() -> bool:
     return processor.is_file() and "vnni" in processor.read_text(encoding="utf-8", errors="replace")
 
 
+def expanded(given: Sequence[str]) -> list[str]:
+    """Files as they are, and the sound files in folders; told on stderr which of those cannot be read."""
+    found: list[str] = []
+    for name in given:
+        readable, others = recordings_in(Path(name)) if Path(name).is_dir() else ([Path(name)], [])
+        found += map(str, readable)
+        if others:
+            print(f"runner.py: passed over: {cannot_be_read(others)}", file=sys.stderr)
+    return found
+
+
 def main() -> int:
     """Prints one JSON object a recording; the exit code is 2 when one cannot be used."""
     parser = argparse.ArgumentParser(description="Recognise the emotion of recordings.")
-    parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="sound files")
+    parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="sound files, or folders of them")
     parser.add_argument("--window-seconds", type=float, help="cut every recording into windows of this length")
+    parser.add_argument("--threshold", type=float, help="mark results of a lower score as abstained")
+    parser.add_argument("--channel", default="mix", help="mix (default), left, right, or a number from 0")
     arguments = parser.parse_args()
-    failed, results = False, Recognizer().many(arguments.recordings, window_seconds=arguments.window_seconds)
-    for path, result in zip(arguments.recordings, results, strict=True):
+    settings = {"window_seconds": arguments.window_seconds, "threshold": arguments.threshold}
+    recognise, failed = Recognizer(), False
+    try:
+        paths = expanded(arguments.recordings)
+        check_options(recognise.facts, settings)
+    except ValueError as error:
+        print(f"runner.py: {error}", file=sys.stderr)
+        return 2
+    recordings = [{"path": path, "channel": arguments.channel} for path in paths]
+    for path, result in zip(paths, recognise.many(recordings, **settings), strict=True):
         if isinstance(result, AudioError):
             failed = True
             print(f"runner.py: {result}", file=sys.stderr)

@@ -8,30 +8,58 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-UNCERTAIN = "uncertain"
+UNCERTAIN, SILENT = "uncertain", "silent"
 TIMES = 19  # characters of a segment's times within an hour
 
 
-def print_predictions(results: Sequence[Mapping[str, Any]], target: str, console: Console | None = None) -> None:
+def print_predictions(results: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Prints one row a recording: each task's best label with its score; segments stand below their recording.
 
     Args:
-        results: the pipeline's, with `file` in front.
-        target: the task that segments are of.
+        results: the pipeline's, with `file` and perhaps `channel` in front.
         console: where to print (default: standard output).
     """
     tasks = list(dict.fromkeys(name for result in results for name in result))
-    shown = [name for name in tasks if name not in ("file", "segments", "abstained")]
+    shown = [name for name in tasks if name not in ("file", "channel", "segments", "abstained", "silent")]
     table = Table(box=SIMPLE_HEAD)
     for name in ("recording", *shown):
         table.add_column(Text(name), overflow="fold", min_width=TIMES if name == "recording" else None)
     for result in results:
-        cells = [_cell(result.get(name), result.get("abstained") and name == target) for name in shown]
-        table.add_row(Text(result["file"]), *cells)
+        table.add_row(Text(result["file"] + channel_words(result)), *_cells(result, shown))
         for segment in result.get("segments", ()):
             time = f"  {clock(segment['start'])} - {clock(segment['end'])}"
-            table.add_row(Text(time), _cell(segment[target], segment.get("abstained")), style="dim")
+            table.add_row(Text(time), *_cells(segment, shown), style="dim")
     (console or Console()).print(table)
+
+
+def leading_task(result: Mapping[str, Any]) -> str | None:
+    """The task that a result's segments are of, and that it may be abstained from: its first one with labels."""
+    return next((name for name, value in result.items() if is_ranking(value)), None)
+
+
+def segment_rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """A result's segments as `{"start", "end", "label", "score"}`; None where it was not cut into windows.
+
+    The label is None where it is abstained from.
+    """
+    if "segments" not in result:
+        return None
+    rows = []
+    for segment in result["segments"]:
+        best = segment[leading_task(segment)][0]
+        label = None if segment.get("abstained") else best["label"]
+        rows.append({"start": segment["start"], "end": segment["end"], "label": label, "score": best["score"]})
+    return rows
+
+
+def is_ranking(value: Any) -> bool:
+    """Whether it is a classification's `[{"label", "score"}, ...]`."""
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping) and "label" in value[0]
+
+
+def channel_words(result: Mapping[str, Any]) -> str:
+    """What is added to a recording's name where only one of its channels was heard."""
+    return f", channel {result['channel']}" if "channel" in result else ""
 
 
 def clock(seconds: float) -> str:
@@ -41,8 +69,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
+def _cells(result: Mapping[str, Any], shown: Sequence[str]) -> list[Text]:
+    leading = leading_task(result)
+    if result.get("silent"):
+        return [Text(SILENT if name == (leading or shown[0]) else "") for name in shown]
+    return [_cell(result.get(name), result.get("abstained") and name == leading) for name in shown]
+
+
 def _cell(value: Any, abstained: bool | None) -> Text:
-    if isinstance(value, list):
+    if is_ranking(value):
         label = f"{UNCERTAIN}, {value[0]['label']}" if abstained else value[0]["label"]
         return Text(f"{label} {value[0]['score']:.2f}")
     return Text(f"{value:.2f}" if isinstance(value, float) else value or "")

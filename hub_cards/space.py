@@ -102,7 +102,9 @@ def space_files(model: str, revision: str) -> dict[str, bytes]:
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def serve(recognise: Any, name: str, host: str = "127.0.0.1", port: int = 7860) -> None:
+def serve(
+    recognise: Any, name: str, host: str = "127.0.0.1", port: int = 7860, minutes: float = 10, megabytes: float = 50
+) -> None:
     """Serves the page until it is interrupted.
 
     Args:
@@ -110,20 +112,25 @@ def serve(recognise: Any, name: str, host: str = "127.0.0.1", port: int = 7860) 
         name: what visitors see it called.
         host: the address to listen on; `"0.0.0.0"` for every one of this machine.
         port: to listen on.
+        minutes: that a visitor's recording may last.
+        megabytes: that it may take.
 
     Raises:
-        UserError: the port is taken.
+        UserError: the port is taken, or a limit is none.
     """
     import numpy as np
 
-    from .space_app import build_page, launch_page
+    from .space_app import Limits, build_page, launch_page
 
+    if not (minutes > 0 and megabytes > 0):
+        raise UserError(f"limits of {minutes:g} minutes and {megabytes:g} MB leave no recording: give more than 0")
     # a service is ended so; Python's own way out would leave the visitors' recordings behind
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     rate = recognise.processor.sampling_rate
     recognise({"array": np.zeros(rate, np.float32), "sampling_rate": rate})
     try:
-        launch_page(build_page(recognise, name), server_name=host, server_port=port)
+        page = build_page(recognise, name, limits=Limits(minutes, megabytes))
+        launch_page(page, server_name=host, server_port=port)
     except OSError as error:
         raise UserError(f"port {port} of {host} cannot be had: choose another --port or --host") from error
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
@@ -14,36 +14,53 @@ from gradio_client.utils import is_http_url_like
 from PIL import Image
 from starlette.middleware import Middleware
 
+from .predictions_table import SILENT, UNCERTAIN, is_ranking, segment_rows
 from .space_gate import Gate
 from .timeline import plot_timeline
 
-LONGEST_SECONDS = 600
-LARGEST_BYTES = 50 * 2**20
 KEPT_SECONDS = 600  # uploads and pictures are deleted after that
 WAITING = 64  # visitors in the queue; one is served at a time, on all the cores there are
 FONTS = {"font": ["ui-sans-serif", "system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-NOTICE = f"""
+NOTICE = """
 **What this page says, and what it does not.** It guesses how listeners would *perceive* a voice. Perceived emotion is
 not felt emotion: nobody can tell from it what a speaker feels, means or is like. Most corpora of this field hold acted
 speech: expect worse results on everyday speech, in other languages and in noise.
 
 **Not for** decisions on hiring, for clinical use, or for surveillance.
 
-A recording may last {LONGEST_SECONDS // 60} minutes and take {LARGEST_BYTES // 2**20} MB at most. It is sent to this
-server only, and deleted there after about {KEPT_SECONDS // 60} minutes.
+A recording may last {minutes:g} minutes and take {megabytes:g} MB at most. It is sent to this server only, and deleted
+there after about {kept} minutes.
 """
 
 Recogniser = Callable[[str], Mapping[str, Any]]
 """The model's pipeline: from a path to its result."""
 
 
-def build_page(recognise: Recogniser, name: str, examples: Sequence[Path] = ()) -> gr.Blocks:
+class Limits(NamedTuple):
+    """Of one visitor's recording: its length in minutes, and its size in megabytes (of 2**20 bytes)."""
+
+    minutes: float = 10
+    megabytes: float = 50
+
+    @property
+    def bytes(self) -> int:
+        """The size in bytes."""
+        return round(self.megabytes * 2**20)
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def build_page(
+    recognise: Recogniser, name: str, examples: Sequence[Path] = (), limits: Limits = DEFAULT_LIMITS
+) -> gr.Blocks:
     """The page of one model.
 
     Args:
         recognise: its pipeline.
         name: what visitors see it called.
         examples: recordings that a visitor can pick.
+        limits: of what a visitor sends.
     """
     tasks, target = recognise.model.config.tasks, recognise.model.config.target_task
     names = [target, *(task for task in recognise.model.config.reported_tasks if task != target)]
@@ -64,23 +81,31 @@ def build_page(recognise: Recogniser, name: str, examples: Sequence[Path] = ()) 
                 button = gr.Button("Recognise", variant="primary")
                 if examples:
                     gr.Examples([[str(path)] for path in examples], inputs=audio, cache_examples=False)
-                gr.Markdown(NOTICE)
+                told = {"minutes": limits.minutes, "megabytes": limits.megabytes, "kept": KEPT_SECONDS // 60}
+                gr.Markdown(NOTICE.format(**told))
             with gr.Column():
                 results = [result_component(target, tasks[target], is_target=True)]
-        timeline = gr.Image(show_label=False, visible=False, interactive=False, buttons=["download", "fullscreen"])
+        # the labels are not shown, but name these two where a program asks
+        timeline = gr.Image(
+            label="timeline",
+            show_label=False,
+            visible=False,
+            interactive=False,
+            buttons=["download", "fullscreen"],
+        )
         with gr.Row():
             results += [result_component(task, tasks[task], is_target=False) for task in names[1:]]
         with gr.Accordion("The result as JSON", open=False):
-            everything = gr.JSON(show_label=False)
+            everything = gr.JSON(label="result", show_label=False)
         button.click(
-            partial(answer, recognise, names),
+            partial(answer, recognise, names, limits),
             inputs=audio,
             outputs=[*results, timeline, everything],
             api_name="recognise",
             concurrency_limit=1,
             show_progress_on=results[0],
         )
-    page.kept = kept  # is removed with the page, or when Python ends
+    page.kept, page.limits = kept, limits  # the folder is removed with the page, or when Python ends
     return page.queue(max_size=WAITING, api_open=False)
 
 
@@ -93,11 +118,11 @@ async def take_upload(take: Callable[[Any], Awaitable[str | None]], path: str | 
 
 def launch_page(page: gr.Blocks, **options: Any) -> Any:
     """Starts the server; `options` are Gradio's: where it listens, and whether it blocks."""
-    gate = Middleware(Gate, largest=LARGEST_BYTES, folder=Path(page.kept.name))
+    gate = Middleware(Gate, largest=page.limits.bytes, folder=Path(page.kept.name))
     return page.launch(
         theme=gr.themes.Default(**FONTS),
         footer_links=[],
-        max_file_size=LARGEST_BYTES,
+        max_file_size=page.limits.bytes,
         state_session_capacity=2 * WAITING,  # Gradio would remember ten thousand visitors; the page has no state
         ssr_mode=False,
         share=False,
@@ -117,19 +142,25 @@ def result_component(name: str, task: Mapping[str, Any], is_target: bool) -> gr.
     return gr.Textbox(label=name, interactive=False)
 
 
-def answer(recognise: Recogniser, names: Sequence[str], path: str | None) -> list[Any]:
+def answer(recognise: Recogniser, names: Sequence[str], limits: Limits, path: str | None) -> list[Any]:
     """What the page's components show for a recording."""
-    check_recording(path)
+    check_recording(path, limits)
     try:
         result = recognise(path)
     except ValueError as error:  # the shipped code has an AudioError of its own
         raise refusal(str(error).replace(path, Path(path).name)) from error
-    shown = [result[name] for name in names]
-    values = [{entry["label"]: entry["score"] for entry in v} if isinstance(v, list) else v for v in shown]
-    return [*values, picture(recognise, path, result), result]
+    return [*shown_values(result, names), picture(recognise, path, result), result]
 
 
-def check_recording(path: str | None) -> None:
+def shown_values(result: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """What the components of the tasks show: bars, a number, a text; no label of what is abstained from."""
+    if result.get("silent"):
+        return [SILENT, *[None] * (len(names) - 1)]
+    values = [{e["label"]: e["score"] for e in v} if is_ranking(v) else v for v in (result[name] for name in names)]
+    return [UNCERTAIN, *values[1:]] if result.get("abstained") else values
+
+
+def check_recording(path: str | None, limits: Limits) -> None:
     """Refuses what is no recording, or too much of one, by its header and before anything is decoded.
 
     Raises:
@@ -140,17 +171,15 @@ def check_recording(path: str | None) -> None:
     name, size = Path(path).name, Path(path).stat().st_size
     if not size:
         raise refusal(f"{name} is empty (0 bytes): upload it again, or record it again.")
-    if size > LARGEST_BYTES:
-        raise refusal(f"{name} has {size / 2**20:.0f} MB, more than the {LARGEST_BYTES // 2**20} MB taken here.")
+    if size > limits.bytes:
+        raise refusal(f"{name} has {size / 2**20:.0f} MB, more than the {limits.megabytes:g} MB taken here.")
     try:
         header = soundfile.info(path)
     except soundfile.LibsndfileError as error:
         raise refusal(f"{name} is no recording that can be read: give WAV, FLAC, OGG or MP3.") from error
-    seconds = header.frames / header.samplerate
-    if seconds > LONGEST_SECONDS:
-        raise refusal(
-            f"{name} lasts {seconds / 60:.0f} minutes, more than the {LONGEST_SECONDS // 60} taken here: cut it."
-        )
+    minutes = header.frames / header.samplerate / 60
+    if minutes > limits.minutes:
+        raise refusal(f"{name} lasts {minutes:.0f} minutes, more than the {limits.minutes:g} taken here: cut it.")
 
 
 def refusal(message: str) -> gr.Error:
@@ -163,15 +192,11 @@ def picture(recognise: Recogniser, path: str, result: Mapping[str, Any]) -> Any:
     config = recognise.model.config
     if "segments" not in result:
         return gr.update(visible=False, value=None)
-    segments = [
-        {"start": segment["start"], "end": segment["end"], **segment[config.target_task][0]}
-        for segment in result["segments"]
-    ]
     with TemporaryDirectory() as folder:
         drawn = plot_timeline(
             mono_blocks(path),
             soundfile.info(path).samplerate,
-            segments,
+            segment_rows(result),
             config.tasks[config.target_task]["labels"],
             Path(folder) / "timeline.png",
             f"{config.target_task} over time, as perceived",

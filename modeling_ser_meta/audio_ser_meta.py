@@ -22,6 +22,29 @@ LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000
 END_SECONDS = 0.01  # that a part may end behind its recording: tables round their times (ours)
 EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # encodings in which any sample is found at once (FLAC's is PCM)
 FULL_SCALES = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}  # middle and largest, as in WAV files
+SOUND_FILES = (
+    *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"),
+    *(".w64", ".rf64", ".sph", ".nist", ".voc", ".sf", ".8svx"),
+)
+OF_OTHER_DECODERS = (
+    *(
+        ".m4a",
+        ".m4b",
+        ".aac",
+        ".mp4",
+        ".3gp",
+        ".amr",
+        ".awb",
+        ".wma",
+        ".webm",
+        ".weba",
+        ".mkv",
+        ".mka",
+        ".mov",
+        ".avi",
+    ),
+    *(".spx", ".ac3", ".ape", ".wv", ".ra", ".dss", ".gsm"),
+)
 CHANNELS = {"left": 0, "right": 1}
 LOUDEST = 100.0  # of a sample, where full scale is 1: 40 dB beyond it are integers in disguise, or damaged (ours)
 
@@ -140,6 +163,31 @@ def sound_blocks(opened: Any, samples: int | None = None) -> Iterator[np.ndarray
     while len(block := opened.read(most if samples is None else min(most, samples), dtype="float32", always_2d=True)):
         yield block
         samples = None if samples is None else samples - len(block)
+
+
+def recordings_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Sound files in a folder and below that can be read, by their endings, and those that cannot; no hidden ones.
+
+    Raises:
+        AudioError: there is none that can be read.
+    """
+    # macOS leaves a ._a.wav beside an a.wav
+    names = (file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())
+    files = [folder / name for name in names if not any(part.startswith(".") for part in name.parts)]
+    readable = [file for file in files if file.suffix.lower() in SOUND_FILES]
+    others = [file for file in files if file.suffix.lower() in OF_OTHER_DECODERS]
+    if not readable and others:
+        raise AudioError(f"{folder} holds no sound files that can be read: {cannot_be_read(others)}")
+    if not readable:
+        raise AudioError(f"{folder} holds no sound files: {', '.join(SOUND_FILES)} are read")
+    return readable, others
+
+
+def cannot_be_read(files: list[Path]) -> str:
+    """Why sound files are passed over, in one line."""
+    endings = ", ".join(sorted({file.suffix.lower() for file in files}))
+    which = f"{files[0]} is" if len(files) == 1 else f"{len(files)} files such as {files[0]} are"
+    return f"{which} of a kind that libsndfile does not read ({endings}): convert to WAV or FLAC"
 
 
 def recording_name(source: Any) -> str:

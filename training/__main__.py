@@ -223,16 +223,22 @@ def predict(
     tasks: Annotated[list[str] | None, typer.Option("--task", help="Report this task; may be given again.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Recordings or windows at a time.")] = 8,
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the device has it.")] = "fp32",
+    channels: Annotated[
+        str, typer.Option("--channels", "--channel", help="mix, separate, left, right, or a number from 0.")
+    ] = "mix",
     raw_rate: Annotated[
         int | None, typer.Option(help="Standard input is 16-bit PCM, one channel, of this rate.")
     ] = None,
     as_json: AsJson = False,
     csv: Annotated[Path | None, typer.Option(help="Write a table, one row a recording.")] = None,
+    segments: Annotated[Path | None, typer.Option(help="Write a table, one row a segment.")] = None,
     parquet: Annotated[
         Path | None, typer.Option(help="Folder for Parquet parts; a second call goes on there.")
     ] = None,
     srt: Annotated[Path | None, typer.Option(help="Write segments as subtitles: a folder, or a .srt file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Folder for pictures: waveform, emotions over time.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw waveform and emotions over time: a folder, or a .png file.")
+    ] = None,
 ) -> None:
     """Recognise the emotion of recordings, with the metadata the model knows of.
 
@@ -252,8 +258,8 @@ def predict(
         "threshold": threshold,
         "tasks": tasks,
     }
-    outputs = Outputs(as_json, csv, parquet, srt, plot)
-    raise typer.Exit(predict_recordings(model, audio, options, outputs, batch_size, raw_rate, precision))
+    outputs = Outputs(as_json, csv, segments, parquet, srt, plot)
+    raise typer.Exit(predict_recordings(model, audio, options, outputs, batch_size, raw_rate, precision, channels))
 
 
 @app.command()
@@ -353,6 +359,8 @@ def serve(
     model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 7860,
+    minutes: Annotated[float, typer.Option(help="That a visitor's recording may last.")] = 10,
+    megabytes: Annotated[float, typer.Option(help="That it may take.")] = 50,
 ) -> None:
     """Open a page on which a model is tried: record or upload, and see emotion, timeline and transcript.
 
@@ -362,7 +370,7 @@ def serve(
     from .prediction.recognition import load_pipeline
 
     check_gradio()
-    serve(load_pipeline(model, {}, 8, None), page_name(model), host, port)
+    serve(load_pipeline(model, {}, 8, None), page_name(model), host, port, minutes, megabytes)
 
 
 @app.command()

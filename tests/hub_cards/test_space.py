@@ -17,7 +17,7 @@ from PIL import Image
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.hub_cards.space import write_space
-from ser_meta.hub_cards.space_app import LARGEST_BYTES
+from ser_meta.hub_cards.space_app import DEFAULT_LIMITS
 
 
 def ask(url, path):
@@ -66,7 +66,7 @@ def unusable(tmp_path_factory):
             file.write(np.zeros(60 * 8_000, dtype=np.int16))
     soundfile.write(folder / "click.wav", np.zeros(20), 16_000)
     with (folder / "huge.wav").open("wb") as file:
-        file.truncate(LARGEST_BYTES + 1)
+        file.truncate(DEFAULT_LIMITS.bytes + 1)
     return folder
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from ser_meta.hub_cards import space_gate
-from ser_meta.hub_cards.space_app import LARGEST_BYTES, build_page, launch_page
+from ser_meta.hub_cards.space_app import DEFAULT_LIMITS, build_page, launch_page
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
 TAIL = b"\r\n--b--\r\n"
@@ -185,7 +185,7 @@ def test_many_files_in_one_upload_count_together(page, tmp_path):
     before = kept_files(folder)
     path = tmp_path / "large.wav"
     with path.open("wb") as file:
-        file.truncate(LARGEST_BYTES // 2 + 1_000_000)
+        file.truncate(DEFAULT_LIMITS.bytes // 2 + 1_000_000)
     with path.open("rb") as first, path.open("rb") as second:
         files = [("files", ("a.wav", first)), ("files", ("b.wav", second))]
         assert httpx.post(f"{url}gradio_api/upload", files=files, timeout=60).status_code == 413

@@ -12,8 +12,9 @@ import numpy as np
 import soundfile
 
 from ...configuration.errors import UserError
+from ...modeling_ser_meta.audio_ser_meta import AudioError, cannot_be_read, channel_number, recordings_in
+from ..progress import say
 
-SOUND_FILES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
 STANDARD_INPUT = "-"
 RAW_BLOCK = 20_000  # bytes
 
@@ -21,10 +22,46 @@ RAW_BLOCK = 20_000  # bytes
 def find_recordings(given: Sequence[str]) -> list[str]:
     """Paths of the recordings in what was given, in order; `-` stays as it is.
 
+    Of a folder those with a sound file's ending, but no hidden ones; one line tells which sound files are passed over.
+
     Raises:
-        UserError: a folder without sound files.
+        UserError: a folder without sound files that can be read.
     """
-    return [path for name in given for path in _expanded(name)]
+    found, passed_over = [], []
+    for name in given:
+        if Path(name).is_dir():
+            try:
+                readable, others = recordings_in(Path(name))
+            except AudioError as error:
+                raise UserError(str(error)) from error
+            found += map(str, readable)
+            passed_over += others
+        elif name == STANDARD_INPUT or Path(name).exists():
+            found.append(name)
+        else:
+            found += sorted(glob(name, recursive=True)) or [name]
+    if passed_over:
+        say(f"passed over: {cannot_be_read(passed_over)}")
+    return found
+
+
+def heard_channels(recording: Any, channels: str) -> list[int | None]:
+    """The channels that give a result each, counted from 0; `[None]` for all of them mixed.
+
+    Args:
+        recording: as `open_recording` gives it.
+        channels: `mix`, `separate` for one result a channel, `left`, `right`, or the number of one.
+
+    Raises:
+        UserError: another word for channels.
+    """
+    if channels == "separate":
+        header = _header(recording)
+        return list(range(header.channels if header else 1))
+    try:
+        return [channel_number({"channel": channels})]
+    except AudioError as error:
+        raise UserError(f"--channels {channels} is none of mix, separate, left, right, 0, 1, ...") from error
 
 
 def open_recording(name: str, raw_rate: int | None = None) -> Any:
@@ -46,26 +83,19 @@ def open_recording(name: str, raw_rate: int | None = None) -> Any:
 
 def seconds_of(recording: Any) -> float | None:
     """A recording's length by its header; None where it has none that can be read."""
+    header = _header(recording)
+    return header.duration if header else None
+
+
+def _header(recording: Any) -> Any:
     if isinstance(recording, dict):
-        recording = recording.get("bytes")
+        recording = recording.get("bytes") or recording.get("path")
     if hasattr(recording, "seek"):
         recording.seek(0)
     try:
-        return soundfile.info(recording).duration
+        return soundfile.info(recording)
     except (soundfile.LibsndfileError, TypeError):
         return None
-
-
-def _expanded(name: str) -> list[str]:
-    path = Path(name)
-    if path.is_dir():
-        found = sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in SOUND_FILES)
-        if not found:
-            raise UserError(f"{path} holds no sound files: {', '.join(SOUND_FILES)} are read")
-        return found
-    if name == STANDARD_INPUT or path.exists():
-        return [name]
-    return sorted(glob(name, recursive=True)) or [name]
 
 
 def _pcm_blocks(stream: BinaryIO) -> Iterator[np.ndarray]:

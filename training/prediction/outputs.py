@@ -1,8 +1,9 @@
-"""Where predictions go: the screen, JSON lines, CSV, Parquet parts, subtitles, pictures."""
+"""Where predictions go: the screen, JSON lines, CSV tables, Parquet parts, subtitles, pictures."""
 
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,12 @@ from typing import Any
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
+from ...hub_cards.predictions_table import UNCERTAIN, channel_words, print_predictions, segment_rows
 from ...modeling_ser_meta.audio_ser_meta import stream_audio
+from ...modeling_ser_meta.segments_ser_meta import told_tasks
 from ...modeling_ser_meta.windows_ser_meta import WINDOW_SECONDS
 from .inputs import STANDARD_INPUT
-from .rows import flat_row, segment_rows
+from .rows import flat_row, rounded
 
 
 @dataclass
@@ -24,35 +27,54 @@ class Outputs:
 
     Args:
         as_json: print one object a recording.
-        csv: a table's file.
+        csv: a table's file, a row a recording.
+        segments: a table's file, a row a segment.
         parquet: folder of the processes' parts.
         srt: folder of subtitles, or a file of that ending for a single recording.
-        plot: folder of pictures.
+        plot: folder of pictures, or a file that ends in `.png` for a single recording.
     """
 
     as_json: bool = False
     csv: Path | None = None
+    segments: Path | None = None
     parquet: Path | None = None
     srt: Path | None = None
     plot: Path | None = None
 
     def needed_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Subtitles and pictures show segments, so also a short recording is cut into windows for them."""
+        """What shows segments needs a short recording cut into windows too."""
         asked = options.get("window_seconds") or options.get("hop_seconds")
-        return {"window_seconds": WINDOW_SECONDS} if (self.srt or self.plot) and not asked else {}
+        return {"window_seconds": WINDOW_SECONDS} if self.of_segments and not asked else {}
+
+    @property
+    def of_segments(self) -> dict[str, Path]:
+        """The options that show segments."""
+        given = {"--srt": self.srt, "--plot": self.plot, "--segments": self.segments}
+        return {name: path for name, path in given.items() if path}
 
 
 @dataclass
 class Writers:
-    """All outputs of one call; `done` names the recordings whose results are there already."""
+    """All outputs of one call; `done` has the names and channels of recordings whose results are there already."""
 
     outputs: list[Any]
-    done: set[str] = field(default_factory=set)
+    done: set[tuple[str, int | None]] = field(default_factory=set)
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
-        """Writes one recording's result to every output."""
+        """Writes one recording's result to every output.
+
+        Args:
+            result: with `file` in front, and `channel` where one of several was heard.
+            recording: what is known of it: its `source`, and its `seconds` or None.
+
+        Raises:
+            UserError: a file that cannot be written.
+        """
         for output in self.outputs:
-            output.write(result, recording)
+            try:
+                output.write(result, recording)
+            except OSError as error:
+                raise UserError(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -61,30 +83,38 @@ def open_outputs(
 ) -> Iterator[Writers]:
     """Opens the outputs and completes them at the end.
 
+    Args:
+        outputs: which.
+        names: of the recordings.
+        config: the model's.
+        settings: what the predictions depend on: the options, and the `channels`.
+        state: of the processes.
+
     Raises:
-        UserError: outputs that do not fit the recordings or the number of processes.
+        UserError: outputs that do not fit the recordings, the options or the number of processes.
     """
-    _check(outputs, names, state)
+    leading = _leading_task(config, settings.get("tasks"))
+    _check(outputs, names, state, leading, settings.get("channels", "mix"))
     with ExitStack() as stack:
         opened, done = [], set()
         if outputs.parquet:
             from .parquet_parts import ParquetParts  # slow to import, and seldom needed
 
-            parts = stack.enter_context(
-                ParquetParts(outputs.parquet, state.process_index, config.target_task, settings)
-            )
+            parts = stack.enter_context(ParquetParts(outputs.parquet, state.process_index, settings))
             opened.append(parts)
             done = parts.done()
         if outputs.csv:
             opened.append(CsvTable(stack.enter_context(_create(outputs.csv))))
+        if outputs.segments:
+            opened.append(SegmentTable(stack.enter_context(_create(outputs.segments))))
         if outputs.srt:
-            opened.append(Subtitles(outputs.srt, names, config.target_task))
+            opened.append(Subtitles(outputs.srt, names))
         if outputs.plot:
-            opened.append(Timelines(outputs.plot, names, config))
+            opened.append(Timelines(outputs.plot, names, config.tasks[leading]["labels"]))
         if outputs.as_json:
             opened.append(JsonLines())
-        elif not (outputs.parquet or outputs.csv):
-            opened.append(stack.enter_context(ScreenTable(config.target_task)))
+        elif not (outputs.parquet or outputs.csv or outputs.segments):
+            opened.append(stack.enter_context(ScreenTable()))
         yield Writers(opened, done)
 
 
@@ -103,29 +133,40 @@ class CsvTable:
         self.file, self.writer = file, None
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
+        """Writes one row."""
+        self.write_row(flat_row(result, recording.seconds))
+
+    def write_row(self, row: dict[str, Any]) -> None:
         """Writes one row, the first time below the columns' names."""
-        row = flat_row(result)
         if self.writer is None:
             self.writer = csv.DictWriter(self.file, list(row))
             self.writer.writeheader()
-        self.writer.writerow(row)
+        self.writer.writerow(rounded(row))
         self.file.flush()
+
+
+class SegmentTable(CsvTable):
+    """One row a segment, with the recording's name."""
+
+    def write(self, result: dict[str, Any], recording: Any) -> None:
+        """Writes the rows of one recording."""
+        of = {name: result[name] for name in ("file", "channel") if name in result}
+        for segment in result["segments"]:
+            self.write_row(flat_row({**of, **segment}))
 
 
 class ScreenTable:
     """A table of the recordings, printed when all are there; segments stand below their recording."""
 
-    def __init__(self, target: str):
-        self.results, self.target = [], target
+    def __init__(self) -> None:
+        self.results: list[dict[str, Any]] = []
 
     def __enter__(self) -> "ScreenTable":
         return self
 
     def __exit__(self, *_: Any) -> None:
         if self.results:
-            from ...hub_cards.predictions_table import print_predictions
-
-            print_predictions(self.results, self.target)
+            print_predictions(self.results)
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Keeps one result for the table."""
@@ -135,50 +176,72 @@ class ScreenTable:
 class Subtitles:
     """A recording's segments as SubRip subtitles."""
 
-    def __init__(self, path: Path, names: Sequence[str], target: str):
-        self.path_of, self.target = output_paths(path, names, ".srt"), target
+    def __init__(self, path: Path, names: Sequence[str]):
+        self.paths = output_paths(path, names, ".srt")
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes one recording's file."""
-        path = self.path_of[result["file"]]
+        path = path_of(result, self.paths)
         path.parent.mkdir(parents=True, exist_ok=True)
         cues = [
-            f"{number}\n{_clock(row['start'])} --> {_clock(row['end'])}\n{row['label']} {row['score']:.2f}\n"
-            for number, row in enumerate(segment_rows(result, self.target), start=1)
+            f"{number}\n{_clock(row['start'])} --> {_clock(row['end'])}\n{_words(row)}\n"
+            for number, row in enumerate(segment_rows(result), start=1)
         ]
         path.write_text("\n".join(cues), encoding="utf-8")
 
 
 class Timelines:
-    """A picture of each recording: the waveform with its segments beneath."""
+    """A picture of each recording: the waveform with its segments beneath, in lanes by label."""
 
-    def __init__(self, folder: Path, names: Sequence[str], config: Any):
-        self.path_of, self.target = output_paths(folder, names, ".png"), config.target_task
-        self.labels = config.tasks[config.target_task]["labels"]
+    def __init__(self, folder: Path, names: Sequence[str], labels: Sequence[str]):
+        self.paths, self.labels = output_paths(folder, names, ".png"), labels
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Draws one recording's picture; reads it once more for the waveform."""
         from ...hub_cards.timeline import plot_timeline
 
-        path, title = self.path_of[result["file"]], Path(result["file"]).name
-        plot_timeline(stream_audio(recording), 16_000, segment_rows(result, self.target), self.labels, path, title)
+        path, title = path_of(result, self.paths), Path(result["file"]).name + channel_words(result)
+        plot_timeline(stream_audio(recording.source), 16_000, segment_rows(result), self.labels, path, title)
 
 
 def output_paths(folder: Path, names: Sequence[str], ending: str) -> dict[str, Path]:
-    """A file for each recording, in a folder with the recordings' own sub-folders; a path of that ending is a file."""
+    """A file for each recording, in a folder with the recordings' own sub-folders; a path of that ending is a file.
+
+    The recording's ending gives way to the new one, unless two recordings differ in it only.
+    """
     if folder.suffix == ending:
         return {names[0]: folder}
-    files = [name for name in names if name != STANDARD_INPUT]
-    root = os.path.commonpath([Path(name).absolute().parent for name in files]) if files else ""
-    below = {name: Path(name).absolute().relative_to(root) for name in files}
+    files = {name: Path(name).absolute() for name in names if name != STANDARD_INPUT}
+    root = os.path.commonpath([file.parent for file in files.values()]) if files else ""
+    whole = {name: file.relative_to(root) for name, file in files.items()}
+    short = {name: path.with_suffix("") for name, path in whole.items()}
+    taken = Counter([*short.values(), *whole.values()])
+    below = {name: short[name] if taken[short[name]] == 1 else whole[name] for name in files}
     return {name: folder / f"{below.get(name, 'standard-input')}{ending}" for name in names}
 
 
-def _check(outputs: Outputs, names: Sequence[str], state: PartialState) -> None:
-    if state.num_processes > 1 and (outputs.parquet is None or outputs.as_json or outputs.csv):
+def path_of(result: dict[str, Any], paths: dict[str, Path]) -> Path:
+    """The file of one result, with the number of its channel where it is of one."""
+    path = paths[result["file"]]
+    return path.with_stem(f"{path.stem}-channel-{result['channel']}") if "channel" in result else path
+
+
+def _leading_task(config: Any, tasks: Sequence[str] | None) -> str | None:
+    return told_tasks({"tasks": config.tasks, "target_task": config.target_task}, tasks)[1]
+
+
+def _check(outputs: Outputs, names: Sequence[str], state: PartialState, leading: str | None, channels: str) -> None:
+    if state.num_processes > 1 and (outputs.parquet is None or outputs.as_json or outputs.csv or outputs.segments):
         raise UserError(f"{state.num_processes} processes cannot share one output: give --parquet FOLDER alone")
-    if outputs.srt and outputs.srt.suffix == ".srt" and len(names) > 1:
-        raise UserError(f"--srt {outputs.srt} is one file for {len(names)} recordings: give a folder")
+    for option, path in outputs.of_segments.items():
+        if leading is None:
+            raise UserError(f"{option} {path} shows labels over time: name a --task that has labels")
+        if path.suffix != {"--srt": ".srt", "--plot": ".png"}.get(option):
+            continue
+        if len(set(names)) > 1:
+            raise UserError(f"{option} {path} is one file for {len(names)} recordings: give a folder")
+        if channels == "separate":
+            raise UserError(f"{option} {path} is one file for the channels of a recording: give a folder")
 
 
 def _create(path: Path) -> Any:
@@ -187,6 +250,10 @@ def _create(path: Path) -> Any:
         return path.open("w", newline="", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _words(row: dict[str, Any]) -> str:
+    return UNCERTAIN if row["label"] is None else f"{row['label']} {row['score']:.2f}"
 
 
 def _clock(seconds: float) -> str:

@@ -8,7 +8,8 @@ import pyarrow
 from pyarrow import dataset, parquet
 
 from ...configuration.errors import UserError
-from .rows import flat_row, segment_rows
+from ...hub_cards.predictions_table import segment_rows
+from .rows import column_types, flat_row
 
 ROWS = 1_000  # of a part
 SETTINGS = b"ser_meta"  # the schema's metadata that says how the predictions came about
@@ -27,15 +28,14 @@ class ParquetParts:
     Args:
         folder: made where it is not there.
         process: number of this process.
-        target: the target task.
         settings: what the predictions depend on; all parts of a folder share them.
 
     Raises:
         UserError: the folder holds predictions that were made with other settings, or cannot be written.
     """
 
-    def __init__(self, folder: Path, process: int, target: str, settings: dict[str, Any]):
-        self.folder, self.process, self.target = folder, process, target
+    def __init__(self, folder: Path, process: int, settings: dict[str, Any]):
+        self.folder, self.process, self.types = folder, process, {}
         self.settings = json.dumps(settings, sort_keys=True)
         self.rows: list[dict[str, Any]] = []
         try:
@@ -55,14 +55,18 @@ class ParquetParts:
         # also after an interruption: what is computed is not lost
         self._flush()
 
-    def done(self) -> set[str]:
-        """Names of the recordings that have a row."""
+    def done(self) -> set[tuple[str, int | None]]:
+        """Names of the recordings that have a row, each with its channel; None for all channels mixed."""
         parts = dataset.dataset(self.folder, format="parquet")
-        return set(parts.to_table(columns=["file"])["file"].to_pylist()) if parts.files else set()
+        if not parts.files:
+            return set()
+        rows = parts.to_table(columns=[name for name in ("file", "channel") if name in parts.schema.names])
+        return {(row["file"], row.get("channel")) for row in rows.to_pylist()}
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Adds one row, and writes a part when it is full."""
-        self.rows.append({**flat_row(result), "segments": segment_rows(result, self.target)})
+        self.types = column_types(result)
+        self.rows.append({**flat_row(result, recording.seconds), "segments": segment_rows(result)})
         if len(self.rows) >= ROWS:
             self._flush()
 
@@ -77,7 +81,6 @@ class ParquetParts:
         self.rows = []
 
     def _schema(self) -> pyarrow.Schema:
-        types = {"abstained": pyarrow.bool_(), "segments": SEGMENTS}
-        kinds = {str: pyarrow.string(), float: pyarrow.float64()}
-        columns = [(name, types.get(name) or kinds[type(value)]) for name, value in self.rows[0].items()]
-        return pyarrow.schema(columns, metadata={SETTINGS: self.settings.encode()})
+        kinds = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
+        columns = [(name, kinds[kind]) for name, kind in self.types.items()]
+        return pyarrow.schema([*columns, ("segments", SEGMENTS)], metadata={SETTINGS: self.settings.encode()})

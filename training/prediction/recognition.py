@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from tqdm import tqdm
 
 from ...configuration.errors import UserError
 from ...modeling_ser_meta import SpeechEmotionPipeline
@@ -19,7 +18,8 @@ from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, stream_a
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..loading import load_model
 from ..progress import say
-from .inputs import STANDARD_INPUT, find_recordings, open_recording, seconds_of
+from .inputs import STANDARD_INPUT, find_recordings, heard_channels, open_recording, seconds_of
+from .listening import counted, without_decoder_messages
 from .outputs import Outputs, open_outputs
 
 GROUP = 8  # batches of recordings that are sorted by length
@@ -31,17 +31,21 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass
 class Recording:
-    """A recording that was opened.
+    """A recording that was opened, or one channel of it.
 
     Args:
+        name: as it was given.
         source: what the pipeline takes.
         seconds: its length by its header; None where it has none that can be read.
         samples: of a short one, with their sampling rate, as the pipeline takes them; None for any other.
+        channel: which one, counted from 0; None for all of them mixed.
     """
 
+    name: str
     source: Any
     seconds: float | None
     samples: dict[str, Any] | None = None
+    channel: int | None = None
 
 
 def predict(
@@ -52,6 +56,7 @@ def predict(
     batch_size: int = 8,
     raw_rate: int | None = None,
     precision: str = "fp32",
+    channels: str = "mix",
 ) -> int:
     """Recognises recordings and writes the results; on several processes, each its share.
 
@@ -63,6 +68,7 @@ def predict(
         batch_size: recordings or windows that go to the model together.
         raw_rate: of raw PCM on standard input, in Hz.
         precision: `fp32` or `bf16`.
+        channels: see `heard_channels`.
 
     Returns:
         the exit code: 0; 1 where some recordings could not be used; 2 where not one could. They are listed on stderr.
@@ -72,6 +78,7 @@ def predict(
     """
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     state = PartialState(cpu=on_cpu, timeout=PATIENCE)
+    heard_channels(None, channels)  # is refused before anything is loaded
     names = find_recordings(given)
     if raw_rate is not None and STANDARD_INPUT not in names:
         raise UserError(f"--raw-rate {raw_rate} is of standard input: give - as the recording")
@@ -81,11 +88,13 @@ def predict(
     recognise = load_pipeline(model, options, batch_size, state.device, precision)
     if groups := " and ".join(recognise.model.config.center_by):
         say(f"{model} compares a recording with others of the same {groups}: first make it ready by ser-meta adapt")
-    settings = {"model": str(model.resolve()), **options, **({} if precision == "fp32" else {"precision": precision})}
-    with open_outputs(outputs, names, recognise.model.config, settings, state) as writers:
+    settings = {"model": str(model.resolve()), **options}
+    settings |= {} if precision == "fp32" else {"precision": precision}
+    settings |= {} if channels == "mix" else {"channels": channels}
+    with open_outputs(outputs, names, recognise.model.config, settings, state) as writers, without_decoder_messages():
         # every process first takes its share of all, so that what is done already changes no share
         share = names[state.process_index :: state.num_processes]
-        failures = _predict_share(recognise, [name for name in share if name not in writers.done], raw_rate, writers)
+        failures = _predict_share(recognise, share, raw_rate, channels, writers)
     for message in failures:
         print(f"ser-meta: {message}", file=sys.stderr)
     state.wait_for_everyone()
@@ -112,71 +121,87 @@ def load_pipeline(
 
 
 def recognise_all(
-    recognise: SpeechEmotionPipeline, names: Sequence[str], raw_rate: int | None = None
-) -> Iterator[tuple[str, Any, dict[str, Any] | ValueError]]:
+    recognise: SpeechEmotionPipeline, names: Sequence[str], raw_rate: int | None = None, channels: str = "mix"
+) -> Iterator[tuple[str, Recording, dict[str, Any] | ValueError]]:
     """Recordings in their order: name, what was opened, and the result or what is wrong with it.
 
     Of a group, short recordings of alike lengths go to the model in a batch; a long one goes alone, its windows in
     batches. On a CPU a batch gains less than its padding costs, and cores that share one wait for each other: there
-    each takes a recording of its own.
+    each takes a recording of its own. With `channels="separate"` there is a result for each channel of a recording.
     """
     size = GROUP * recognise._batch_size
     groups = [names[start : start + size] for start in range(0, len(names), size)]
-    for group in _read_ahead(groups, lambda name: _open(name, raw_rate, recognise.processor.sampling_rate)):
-        short = [name for name, recording in group.items() if recording.samples is not None]
+    rate = recognise.processor.sampling_rate
+    for group in _read_ahead(groups, lambda name: _open(name, raw_rate, channels, rate)):
+        short = [number for number, recording in enumerate(group) if recording.samples is not None]
         # the longest first, so that no core is left with a long one at the end
-        short.sort(key=lambda name: group[name].seconds, reverse=True)
+        short.sort(key=lambda number: group[number].seconds, reverse=True)
         together = _recognise_together(recognise, short, group)
-        for name, recording in group.items():
-            yield name, recording.source, together.get(name) or _recognise_alone(recognise, name, recording)
+        for number, recording in enumerate(group):
+            yield recording.name, recording, together.get(number) or _recognise_alone(recognise, recording)
 
 
-def _read_ahead(groups: Sequence[Sequence[str]], read: Callable[[str], Recording]) -> Iterator[dict[str, Recording]]:
-    """The recordings of each group by name, read while those of the group before are recognised."""
+def _read_ahead(groups: Sequence[Sequence[str]], read: Callable[[str], list[Recording]]) -> Iterator[list[Recording]]:
+    """The recordings of each group, read while those of the group before are recognised."""
     with ThreadPoolExecutor(READERS) as readers:
-        read_next: dict[str, Future] = {}
+        read_next: list[Future] = []
         for group in [*groups, []]:
-            reading, read_next = read_next, {name: readers.submit(read, name) for name in group}
+            reading, read_next = read_next, [readers.submit(read, name) for name in group]
             if reading:
-                yield {name: recording.result() for name, recording in reading.items()}
+                yield [recording for opened in reading for recording in opened.result()]
 
 
-def _open(name: str, raw_rate: int | None, sampling_rate: int) -> Recording:
-    """Opens a recording, and reads it if it is short and can be read."""
+def _open(name: str, raw_rate: int | None, channels: str, sampling_rate: int) -> list[Recording]:
+    """Opens a recording, or each channel of it, and reads it if it is short and can be read."""
     source = open_recording(name, raw_rate)
-    seconds = seconds_of(source)
+    seconds, opened = seconds_of(source), []
+    for channel in heard_channels(source, channels):
+        of_channel = source
+        if channel is not None:
+            of_channel = {**(source if isinstance(source, dict) else {"path": source}), "channel": channel}
+        opened.append(Recording(name, of_channel, seconds, _short(of_channel, name, seconds, sampling_rate), channel))
+    return opened
+
+
+def _short(source: Any, name: str, seconds: float | None, sampling_rate: int) -> dict[str, Any] | None:
     if seconds is None or seconds > LONGEST_PIECE:
-        return Recording(source, seconds)
+        return None
     try:
-        samples = {"path": name, "array": read_audio(source, sampling_rate), "sampling_rate": sampling_rate}
+        return {"path": name, "array": read_audio(source, sampling_rate), "sampling_rate": sampling_rate}
     except AudioError:  # told when it is tried alone
-        samples = None
-    return Recording(source, seconds, samples)
+        return None
 
 
 def _predict_share(
-    recognise: SpeechEmotionPipeline, names: list[str], raw_rate: int | None, writers: Any
+    recognise: SpeechEmotionPipeline, share: Sequence[str], raw_rate: int | None, channels: str, writers: Any
 ) -> list[ValueError]:
     failures = []
-    results = recognise_all(recognise, names, raw_rate)
-    for name, recording, result in tqdm(results, "recognising", len(names), disable=len(names) < 2 or None):
+    names = [name for name in share if not _is_done(name, channels, writers.done)]
+    results = recognise_all(recognise, names, raw_rate, channels)
+    for name, recording, result in counted(results, len(names), "recognising", "recordings"):
+        of_channel = {} if recording.channel is None else {"channel": recording.channel}
         if isinstance(result, ValueError):
             failures.append(result)
-        else:
-            writers.write({"file": name, **result}, recording)
+        elif (name, recording.channel) not in writers.done:
+            writers.write({"file": name, **of_channel, **result}, recording)
     return failures
 
 
+def _is_done(name: str, channels: str, done: set[tuple[str, int | None]]) -> bool:
+    """Whether every channel of a recording that is to be heard has its result already."""
+    return bool(done) and all((name, channel) in done for channel in heard_channels(name, channels))
+
+
 def _recognise_together(
-    recognise: SpeechEmotionPipeline, names: list[str], opened: dict[str, Recording]
-) -> dict[str, dict[str, Any]]:
-    """Results by name; none where a batch has an unusable recording, so that each of it is then tried alone."""
+    recognise: SpeechEmotionPipeline, numbers: list[int], opened: list[Recording]
+) -> dict[int, dict[str, Any]]:
+    """Results by number; none where a batch has an unusable recording, so that each of it is then tried alone."""
     on_cpu = recognise.device.type == "cpu"
     size = 1 if on_cpu else recognise._batch_size
-    batches = [names[start : start + size] for start in range(0, len(names), size)]
+    batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
-    def recognise_batch(batch: list[str]) -> dict[str, dict[str, Any]]:
-        recordings = [opened[name].samples for name in batch]
+    def recognise_batch(batch: list[int]) -> dict[int, dict[str, Any]]:
+        recordings = [opened[number].samples for number in batch]
         recognise.call_count = 0  # from the eleventh call on a pipeline advises batches, which these are
         try:
             # one goes without what it takes to make a batch
@@ -186,7 +211,7 @@ def _recognise_together(
             return {}
 
     with _batches_at_once(min(len(batches), torch.get_num_threads(), AT_ONCE) if on_cpu else 1) as run:
-        return {name: result for results in run(recognise_batch, batches) for name, result in results.items()}
+        return {number: result for results in run(recognise_batch, batches) for number, result in results.items()}
 
 
 @contextmanager
@@ -203,29 +228,19 @@ def _batches_at_once(count: int) -> Iterator[Callable[[Callable, list], Iterator
         torch.set_num_threads(threads)  # of some libraries it is one number for all threads
 
 
-def _recognise_alone(recognise: SpeechEmotionPipeline, name: str, recording: Recording) -> dict[str, Any] | ValueError:
+def _recognise_alone(recognise: SpeechEmotionPipeline, recording: Recording) -> dict[str, Any] | ValueError:
     try:
-        return recognise(_shown(recording, name, recognise.processor.sampling_rate))
+        return recognise(_shown(recording, recognise.processor.sampling_rate))
     except AudioError as error:
         return error
     except ValueError as error:  # the encoder's, which does not know the file
-        return ValueError(f"{name}: {error}")
+        return ValueError(f"{recording.name}: {error}")
 
 
-def _shown(recording: Recording, name: str, rate: int) -> Any:
-    """A long recording behind a progress bar in seconds, where somebody looks at a terminal."""
-    seconds = recording.seconds
-    if seconds is None or seconds <= LONGEST_PIECE or not sys.stderr.isatty():
+def _shown(recording: Recording, rate: int) -> Any:
+    """A long recording as a stream that shows how far it has been heard, in seconds."""
+    if recording.seconds is None or recording.seconds <= LONGEST_PIECE:
         return recording.source
-    return {
-        "path": name,
-        "blocks": _counted(stream_audio(recording.source, rate), name, seconds, rate),
-        "sampling_rate": rate,
-    }
-
-
-def _counted(blocks: Iterator, name: str, seconds: float, rate: int) -> Iterator:
-    with tqdm(desc=name, total=round(seconds), unit="s", leave=False) as bar:
-        for block in blocks:
-            yield block
-            bar.update(round(len(block) / rate))
+    blocks = stream_audio(recording.source, rate)
+    heard = counted(blocks, round(recording.seconds), recording.name, "s", lambda block: len(block) / rate)
+    return {"path": recording.name, "blocks": heard, "sampling_rate": rate}

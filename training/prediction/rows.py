@@ -2,23 +2,47 @@
 
 from typing import Any
 
+from ...hub_cards.predictions_table import leading_task
 
-def flat_row(result: dict[str, Any]) -> dict[str, Any]:
-    """A result as one row: a classification T as T, `T_score`, and `T_<label>` for the score of every label."""
-    row = {}
-    for name, value in result.items():
-        if name in ("segments", "abstained"):
-            continue
+OF_A_ROW = ("file", "channel", "start", "end")  # what a row is of; everything else are tasks, and whether they count
+
+
+def flat_row(result: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:
+    """A result, or a segment, as one row: a classification T as T, `T_score`, and `T_<label>` for every label's score.
+
+    Of what is silent nothing is told, and of a result that is abstained from no label: no count takes it for one.
+
+    Args:
+        result: as a prediction has it, with `file` and perhaps `channel` in front.
+        seconds: its `duration`; None for a segment.
+    """
+    row = {name: result[name] for name in OF_A_ROW if name in result}
+    if "segments" in result or "start" not in result:
+        row["duration"] = seconds
+    silent, leading = result.get("silent", False), leading_task(result)
+    for name, value in _tasks(result).items():
         if isinstance(value, list):
-            row |= {name: value[0]["label"], f"{name}_score": value[0]["score"]}
-            row |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}
+            label = None if result.get("abstained") and name == leading else value[0]["label"]
+            told = {name: label, f"{name}_score": value[0]["score"]}
+            told |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}
         else:
-            row[name] = value
+            told = {name: value}
+        row |= dict.fromkeys(told) if silent else told
     return {**row, "abstained": result.get("abstained")}
 
 
-def segment_rows(result: dict[str, Any], target: str) -> list[dict[str, Any]] | None:
-    """A result's segments as `{"start", "end", "label", "score"}`; None where it was not cut into windows."""
-    if "segments" not in result:
-        return None
-    return [{"start": each["start"], "end": each["end"], **each[target][0]} for each in result["segments"]]
+def column_types(result: dict[str, Any]) -> dict[str, type]:
+    """The type of each column of `flat_row`, also of those that are empty in this row."""
+    types = {"file": str, "channel": int, "start": float, "end": float, "duration": float, "abstained": bool}
+    texts = [name for name, value in _tasks(result).items() if isinstance(value, (list, str))]
+    return {name: str if name in texts else types.get(name, float) for name in flat_row(result)}
+
+
+def rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its numbers to four digits, as a person reads them."""
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _tasks(result: dict[str, Any]) -> dict[str, Any]:
+    others = (*OF_A_ROW, "segments", "abstained", "silent")
+    return {name: value for name, value in result.items() if name not in others}
