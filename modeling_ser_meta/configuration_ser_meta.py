@@ -1,5 +1,6 @@
 """The configuration of a ser-meta model: its speech encoder, its tasks, and how the paper's modules join them."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from math import inf
@@ -47,6 +48,7 @@ CUSTOM_PIPELINES = {
 
 BLANK = 0  # CTC's, and the tokenizer's padding
 LATIN_CHARACTERS = 30  # blank, unknown, word boundary, apostrophe, A to Z
+LABEL_NAMES = ("num_labels", "id2label", "label2id")
 TASK_KINDS = ("classification", "ctc", "regression")
 TASK_KEYS = {"classification": "labels", "ctc": "vocab_size", "regression": "range"}
 
@@ -107,6 +109,16 @@ class SerMetaConfig(PretrainedConfig):
     model_type = "ser_meta"
     sub_configs = {"speech_config": AutoConfig}
     has_no_defaults_at_init = False
+    # the rest of what a model returns: a stock Trainer then gives its metrics the target's logits alone
+    keys_to_ignore_at_inference = [
+        "task_logits",
+        "task_losses",
+        "embeddings",
+        "coattentions",
+        "frame_mask",
+        "hidden_states",
+        "attentions",
+    ]
 
     def __init__(
         self,
@@ -164,27 +176,56 @@ class SerMetaConfig(PretrainedConfig):
         self._check_target_and_widths()
 
         labels = self.tasks[target_task]["labels"]
-        given = kwargs.pop("id2label", None)
-        if given is not None and [given[key] for key in sorted(given, key=int)] != labels:
+        given = named_labels(**{name: kwargs.pop(name, None) for name in LABEL_NAMES})
+        if given not in (None, labels, len(labels)):
             raise ValueError(
-                f"id2label is {dict(given)}, but tasks[{target_task!r}] has the labels {labels}: "
-                "change the labels in tasks, id2label follows"
+                f"{'id2label' if isinstance(given, list) else 'num_labels'} is {given}, but tasks[{target_task!r}] "
+                f"has the labels {labels}: change the labels in tasks, id2label follows"
             )
-        for derived in ("label2id", "num_labels"):
-            kwargs.pop(derived, None)
         kwargs.setdefault("pad_token_id", BLANK)
         super().__init__(
             id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)}, **kwargs
         )
+
+    @classmethod
+    def from_dict(cls, config_dict: Mapping[str, Any], **kwargs) -> "SerMetaConfig":
+        """As Transformers'; settings given beside the dict are checked with it.
+
+        `num_labels`, `id2label` or `label2id` rename the target's labels, or put others in their place: the weights of
+        the classifier's last layer then do not fit, and `ignore_mismatched_sizes=True` starts it anew.
+        """
+        known = set(inspect.signature(cls.__init__).parameters) - {"self", "speech_config", "kwargs"}
+        changed = {name: kwargs.pop(name) for name in list(kwargs) if name in known}
+        labels = named_labels(**{name: kwargs.pop(name, None) for name in LABEL_NAMES})
+        settings = {**config_dict, **changed}
+        if labels is not None or {"tasks", "target_task"} & set(changed):
+            settings = _with_labels(settings, labels, set(changed))
+        return super().from_dict(settings, **kwargs)
 
     def save_pretrained(self, save_directory: str | PathLike, **options) -> None:
         """As Transformers', with what `trust_remote_code` needs: the code of this folder, and which class is whose.
 
         Every model is saved with its config. What a config was loaded with is not enough: each Auto class and each
         pipeline that loads it would leave its own entry alone.
+
+        Raises:
+            ValueError: `id2label` was changed to another number of labels than the model has.
         """
+        self._rename_labels()
         self.auto_map, self.custom_pipelines = dict(AUTO_MAP), deepcopy(CUSTOM_PIPELINES)
         super().save_pretrained(save_directory, **options)
+
+    def _rename_labels(self) -> None:
+        """Takes over what somebody has set `id2label` to, as with any model of Transformers."""
+        target = self.tasks[self.target_task]
+        labels = [str(self.id2label[index]) for index in sorted(self.id2label)]
+        if len(labels) != len(target["labels"]):
+            raise ValueError(
+                f"id2label has the labels {labels}, but the model has {target['labels']}: for others, load it with "
+                "from_pretrained(..., id2label=..., ignore_mismatched_sizes=True)"
+            )
+        target["labels"] = labels
+        self.label2id = {label: index for index, label in enumerate(labels)}
 
     @property
     def auxiliary_tasks(self) -> list[str]:
@@ -215,6 +256,45 @@ class SerMetaConfig(PretrainedConfig):
 
 
 SerMetaConfig.register_for_auto_class()
+
+
+def named_labels(
+    num_labels: int | None = None, id2label: Mapping | None = None, label2id: Mapping[str, Any] | None = None
+) -> list[str] | int | None:
+    """What Transformers' three names for labels ask for: labels in order, their number alone, or nothing.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    by_id = {int(index): str(label) for index, label in (id2label or {}).items()}
+    by_label = {int(index): str(label) for label, index in (label2id or {}).items()}
+    labels = [label for _, label in sorted((by_id or by_label).items())]
+    if not labels:
+        return num_labels
+    if (by_label or by_id) != (by_id or by_label) or num_labels not in (None, len(labels)):
+        raise ValueError(
+            f"num_labels={num_labels}, id2label={id2label} and label2id={label2id} contradict each other: "
+            "give id2label alone"
+        )
+    return labels
+
+
+def _with_labels(settings: dict[str, Any], labels: list[str] | int | None, changed: set[str]) -> dict[str, Any]:
+    """Settings of a config with other labels of the target, without what was measured on the former ones."""
+    settings = {name: value for name, value in settings.items() if name not in LABEL_NAMES}
+    target = settings.get("target_task", "emotion")
+    tasks = {name: dict(task) for name, task in (settings.get("tasks") or _default_tasks(target)).items()}
+    former = list(tasks.get(target, {}).get("labels") or ())
+    if isinstance(labels, int):
+        labels = former if labels == len(former) else [f"LABEL_{index}" for index in range(labels)]
+    if labels is not None and target in tasks:
+        tasks[target]["labels"] = labels
+        if len(labels) != len(former):
+            measured = {"class_weights": None, "calibration_temperature": 1.0}
+            settings |= {name: value for name, value in measured.items() if name not in changed}
+    if "tasks" in changed and "task_order" not in changed:
+        settings["task_order"] = list(tasks)
+    return {**settings, "tasks": tasks}
 
 
 def _default_tasks(target_task: str) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import tempfile
 import unicodedata
@@ -23,7 +24,7 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
 )
-from transformers.utils import FEATURE_EXTRACTOR_NAME, PROCESSOR_NAME, cached_file
+from transformers.utils import FEATURE_EXTRACTOR_NAME, PROCESSOR_NAME, TensorType, cached_file
 
 from .audio_ser_meta import trim_silence
 from .settings_ser_meta import WAVEFORM_ENCODERS
@@ -136,6 +137,13 @@ class SerMetaProcessor(ProcessorMixin):
         sampling_rate: int | None = None,
         text: Sequence[str | None] | None = None,
         half_seconds: bool = False,
+        *,
+        return_tensors: str | None = "pt",
+        padding: bool | str = True,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool = True,
     ) -> BatchFeature:
         """Prepares a batch.
 
@@ -145,14 +153,22 @@ class SerMetaProcessor(ProcessorMixin):
             text: their transcripts; None where one is missing.
             half_seconds: pad the batch to a whole number of half seconds, so that few shapes occur: memory that is
                 taken and freed in ever new sizes grows.
+            return_tensors: `"pt"`, or `"np"` for NumPy's arrays.
+            padding: a batch is padded to its longest recording; False is for recordings that are all of one length.
+            truncation: of recordings: none, since what is cut off would not be heard.
+            max_length: as `truncation`.
+            pad_to_multiple_of: pads the batch further, to a multiple of so many samples or log-mel frames.
+            return_attention_mask: always; without it padding would be taken for speech.
 
         Returns:
             `input_values` `(batch, samples)` or the encoder's `input_features`, float32; `attention_mask` with the
             true lengths; with `text` also `labels` `(batch, characters)`, -100 where missing or padded.
 
         Raises:
-            ValueError: no sampling rate, or another than the encoder's; a recording that is no row of finite floats.
+            ValueError: no sampling rate, or another than the encoder's; a recording that is no row of finite floats;
+                a value that is not described here.
         """
+        _refuse_lengths(truncation, max_length, return_attention_mask)
         if sampling_rate != self.sampling_rate:
             given = f"the recordings have {sampling_rate} Hz" if sampling_rate else "no sampling rate was given"
             raise ValueError(
@@ -161,10 +177,16 @@ class SerMetaProcessor(ProcessorMixin):
             )
         recordings = list(audio) if len(audio) and np.ndim(audio[0]) else [audio]
         features = [self._features(_samples(recording, row)) for row, recording in enumerate(recordings)]
-        batch = self._pad(features, self._inputs_per_second // 2 if half_seconds else 1)
+        half_second = self._inputs_per_second // 2 if half_seconds else 1
+        batch = self._pad(features, math.lcm(half_second, pad_to_multiple_of or 1))
+        if padding not in (True, "longest") and not batch["attention_mask"].all():
+            raise ValueError(
+                f"padding={padding!r}, but the recordings differ in length: a batch of them is padded to the longest, "
+                "with padding=True, which never changes a result"
+            )
         if text is not None:
             batch["labels"] = self.encode_transcripts(text)
-        return batch
+        return _as_tensors(batch, return_tensors)
 
     def encode_transcripts(self, transcripts: Sequence[str | None]) -> torch.Tensor:
         """Characters `(batch, length)` of the normalised transcripts; what the vocabulary lacks is left out."""
@@ -224,6 +246,26 @@ class SerMetaProcessor(ProcessorMixin):
             row.narrow(time, 0, feature.shape[time]).copy_(feature)
         mask = (torch.arange(shape[time]) < lengths[:, None]).long()
         return BatchFeature({name: batch, "attention_mask": mask})
+
+
+def _refuse_lengths(truncation: bool | str, max_length: int | None, return_attention_mask: bool) -> None:
+    if truncation not in (False, None, "do_not_truncate") or max_length is not None:
+        raise ValueError(
+            f"truncation={truncation!r}, max_length={max_length}: recordings are not cut here, and the rest lost: cut "
+            "them first, or give them to the pipeline, which hears a long one piece by piece"
+        )
+    if not return_attention_mask:
+        raise ValueError(
+            "return_attention_mask=False: without the mask padding would be taken for speech: leave it out"
+        )
+
+
+def _as_tensors(batch: BatchFeature, return_tensors: str | None) -> BatchFeature:
+    if return_tensors in ("np", TensorType.NUMPY):
+        return BatchFeature({name: tensor.numpy() for name, tensor in batch.items()})
+    if return_tensors not in ("pt", TensorType.PYTORCH, None):
+        raise ValueError(f"return_tensors={return_tensors!r} must be pt or np")
+    return batch
 
 
 def _has_settings(name_or_path: str, revision: str) -> bool:

@@ -162,3 +162,56 @@ def test_silence_is_trimmed_when_asked_for(tone, tmp_path):
 def test_silence_alone_and_short_recordings_are_left(samples, tone):
     assert len(trim_silence(np.zeros(samples, dtype=np.float32), 16_000, 30.0)) == samples
     assert len(trim_silence(tone()[:samples], 16_000, 30.0)) == samples
+
+
+def test_what_every_user_of_transformers_types(raw_processor, recordings):
+    plain = raw_processor(recordings, sampling_rate=16_000)
+    typed = raw_processor(recordings, sampling_rate=16_000, return_tensors="pt", padding=True, truncation=False)
+    assert all(torch.equal(typed[name], plain[name]) for name in plain)
+    longest = raw_processor(recordings, sampling_rate=16_000, padding="longest", return_attention_mask=True)
+    assert torch.equal(longest["input_values"], plain["input_values"])
+
+
+def test_numpy_when_asked_for(raw_processor, recordings):
+    plain = raw_processor(recordings, sampling_rate=16_000, text=["a"] * len(recordings))
+    batch = raw_processor(recordings, sampling_rate=16_000, text=["a"] * len(recordings), return_tensors="np")
+    assert set(batch) == {"input_values", "attention_mask", "labels"}
+    for name, array in batch.items():
+        assert isinstance(array, np.ndarray) and np.array_equal(array, plain[name].numpy())
+
+
+def test_a_batch_may_be_padded_further(raw_processor, recordings):
+    batch = raw_processor(recordings, sampling_rate=16_000, pad_to_multiple_of=1_000)
+    plain = raw_processor(recordings, sampling_rate=16_000)
+    longest = plain["input_values"].shape[1]
+    assert batch["input_values"].shape[1] == -(-longest // 1_000) * 1_000 != longest
+    assert torch.equal(batch["attention_mask"].sum(dim=1), plain["attention_mask"].sum(dim=1))
+    assert not batch["input_values"][:, longest:].any()
+
+
+def test_without_padding_recordings_must_be_of_one_length(raw_processor, recordings):
+    alone = raw_processor(recordings[0], sampling_rate=16_000, padding=False)
+    assert alone["attention_mask"].all()
+    with pytest.raises(ValueError, match="padding=False, but the recordings differ in length"):
+        raw_processor([recordings[0], recordings[0][:500]], sampling_rate=16_000, padding=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"return_tensors": "tf"}, "return_tensors='tf' must be pt or np"),
+        ({"truncation": True}, "truncation=True, max_length=None: recordings are not cut here"),
+        ({"max_length": 16_000}, "max_length=16000: recordings are not cut here"),
+        ({"padding": "max_length"}, "padding='max_length'"),
+        ({"return_attention_mask": False}, "return_attention_mask=False"),
+    ],
+)
+def test_what_would_change_the_recordings_is_refused(options, message, raw_processor, recordings):
+    batch = [recordings[0], recordings[0][:500]]
+    with pytest.raises(ValueError, match=message):
+        raw_processor(batch, sampling_rate=16_000, **options)
+
+
+def test_an_argument_that_nobody_knows_is_refused(raw_processor, recordings):
+    with pytest.raises(TypeError, match="smapling_rate"):
+        raw_processor(recordings, smapling_rate=16_000)
