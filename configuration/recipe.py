@@ -235,6 +235,8 @@ class Recipe:
         workers: processes that read recordings.
         report_to: experiment trackers that Transformers knows, such as `tensorboard`.
         yardstick: judge a logistic regression on a few acoustic statistics beside the model.
+        judged_by: with `data.test_fold: none`, the folder of a finished `ser-meta crossval` of the same recipe, which
+            the final model's report and card then name with its figures: such a model is not judged itself.
     """
 
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -248,6 +250,12 @@ class Recipe:
     workers: int = 0
     report_to: list[str] = field(default_factory=list)
     yardstick: bool = False
+    judged_by: str | None = None
+
+    @property
+    def of_study(self) -> "Recipe":
+        """What the recipes of all trainings of a study have in common: a study goes through seeds and test folds."""
+        return replace(self, seed=0, data=replace(self.data, test_fold=FIRST_FOLD), judged_by=None)
 
     @property
     def deciding(self) -> "Recipe":

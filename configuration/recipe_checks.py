@@ -10,6 +10,7 @@ from .recipe import (
     CLASS_WEIGHTS,
     DEALT,
     FOLDS,
+    NO_FOLD,
     PRECISIONS,
     SCHEDULES,
     SINGLE_CORPUS,
@@ -53,6 +54,10 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
     for name, stage in recipe.stages.items():
         yield from _stage_faults(f"stages.{name}", stage, recipe.model, recipe.data.validation)
     yield from _centering_faults(recipe)
+    if recipe.judged_by is not None and recipe.data.test_fold != NO_FOLD:
+        yield (
+            f"judged_by={recipe.judged_by} is for a final model: set data.test_fold={NO_FOLD}, or leave judged_by out"
+        )
 
 
 def check_seed(seed: int) -> Iterator[str]:

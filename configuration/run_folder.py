@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from .errors import UserError
-from .recipe import FIRST_FOLD, Recipe
+from .recipe import Recipe
 from .recipe_files import load_recipe, save_recipe
 
 # what the system says of a disk without room, through libraries that hand on its words alone; torch.save has its own
@@ -166,14 +166,14 @@ class StudyFolder:
             raise UserError(f"{self.path} exists and holds no study: choose another --output")
         for name, recipe in recipes.items():
             path = self._recipe(name)
-            if path.is_file() and load_recipe(str(path)).deciding != _of_all_folds(recipe).deciding:
+            if path.is_file() and load_recipe(str(path)).of_study.deciding != recipe.of_study.deciding:
                 raise UserError(f"{self.path} was started with another recipe, {path}: choose another --output")
 
     def create(self, recipes: Mapping[str, Recipe]) -> None:
         """Makes the folder, and records the recipes."""
         self.recipes.mkdir(parents=True, exist_ok=True)
         for name, recipe in recipes.items():
-            _write_recipe(_of_all_folds(recipe), self._recipe(name))
+            _write_recipe(recipe.of_study, self._recipe(name))
 
     def _recipe(self, name: str) -> Path:
         return self.recipes / f"{name}.yaml"
@@ -232,10 +232,6 @@ def _goes_further(recorded: Recipe, recipe: Recipe) -> bool:
     epochs = recipe.stages[name].epochs
     further = replace(recorded, stages=recorded.stages | {name: replace(last, epochs=epochs)})
     return epochs > last.epochs and further.deciding == recipe.deciding
-
-
-def _of_all_folds(recipe: Recipe) -> Recipe:
-    return replace(recipe, seed=0, data=replace(recipe.data, test_fold=FIRST_FOLD))
 
 
 def _write_recipe(recipe: Recipe, path: Path) -> None:

@@ -13,7 +13,7 @@ from ..configuration.errors import UserError
 from .card_results import result_facts, speakers_judged
 from .corpus_facts import CorpusFacts, licence_left, licence_sentences
 from .markdown import markdown_environment, one_line
-from .wording import MEASURES, percent, protocol_facts, speakers_line, speakers_words, words
+from .wording import MEASURES, not_judged_itself, percent, protocol_facts, speakers_line, speakers_words, words
 
 TAGS = ["speech-emotion-recognition", "ser-meta", "audio"]
 FUSION = {
@@ -100,6 +100,7 @@ def render_card(
             pictures={_caption(path): path for path in pictures},
             limits=_limits(report, config, corpora, data),
             sides=_sides(report),
+            not_judged_itself=not_judged_itself(report),
             base_model=metadata.base_model,
             started_trained=report.get("model", {}).get("started_trained", False),
             new_parts=report.get("model", {}).get("new_parts", []),

@@ -88,7 +88,7 @@ def results_file(report: Mapping[str, Any], target: str, benchmark: str) -> File
     dataset, _, task = benchmark.partition(":")
     if dataset.count("/") != 1 or not task:
         raise UserError(f"--benchmark {benchmark} names no task of a Hub data set: give it as owner/dataset:task")
-    if "ua" not in report["metrics"][target]:
+    if "ua" not in report.get("metrics", {}).get(target, {}):
         raise UserError(f"the run has no result for {target}: leave --benchmark out")
     entry = {
         "dataset": {"id": dataset, "task_id": task},

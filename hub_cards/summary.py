@@ -14,6 +14,7 @@ from .wording import (
     figure,
     interval_words,
     not_applicable,
+    not_judged_itself,
     percent,
     protocol_facts,
     remarks,
@@ -37,6 +38,14 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
         console: where to print (default: standard output).
     """
     console = console or Console()
+    for sentence in not_judged_itself(report):
+        console.print(Text(sentence, style="bold"))
+    if "metrics" in report:
+        _print_results(report, console)
+    console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report).items())))
+
+
+def _print_results(report: Mapping[str, Any], console: Console) -> None:
     target, metrics = report["target"], report["metrics"]
     if line := speakers_line(report):
         console.print(Text(line, style="bold"))
@@ -49,7 +58,6 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
         console.print(Text(f"{task}: not applicable, {reason}"))
     for remark in remarks(metrics):
         console.print(Text(remark))
-    console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report).items())))
 
 
 def _task_table(report: Mapping[str, Any], target: str) -> Table:

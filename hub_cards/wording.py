@@ -105,6 +105,26 @@ def speakers_line(report: Mapping[str, Any]) -> str:
     return f"speaker-dependent{doubt}: {'; '.join([*certain, *unknown])}"
 
 
+def not_judged_itself(report: Mapping[str, Any]) -> list[str]:
+    """What is known of a model that learned from all speakers, one sentence each; nothing of any other model."""
+    if "judged_by" not in report:
+        return []
+    sentences = ["This model was not judged itself: it learned from all speakers, and none was left to test it on."]
+    study = report["judged_by"]
+    if study is None:
+        return [*sentences, "No cross-validation of its recipe was named, so nothing is known of how good it is."]
+    measures, seeds = study["metrics"], words(study["seeds"])
+    figures = ", ".join(f"{name} {percent(measures[key])}" for name, key in MEASURES.items() if key in measures)
+    bounds = f" ({interval_words(measures['interval'], 'ua')})" if "interval" in measures else ""
+    line = speakers_line(study)
+    return [
+        *sentences,
+        f"Its recipe was judged by the cross-validation {study['study']}: {study['folds']} folds, "
+        f"seed{'s' if len(study['seeds']) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}{bounds}.",
+        *([f"{line[0].upper()}{line[1:]}."] if line else []),
+    ]
+
+
 def remarks(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is not counted, or not defined, of the tasks' figures: one sentence each, without its full stop."""
     left_out = [

@@ -108,7 +108,7 @@ def plan_runs(recipe: Recipe, folds: StudyFolds, folder: Path) -> list[FoldRun]:
     """The runs of one recipe, in the order in which they are trained."""
     return [
         FoldRun(
-            replace(recipe, seed=seed, data=replace(recipe.data, test_fold=name)),
+            replace(recipe, seed=seed, data=replace(recipe.data, test_fold=name), judged_by=None),
             fold,
             folder / f"seed-{seed}" / f"fold-{fold}",
         )

@@ -24,6 +24,7 @@ from .corpora.mixture import label_maps
 from .durations import recording_durations
 from .environment import environment
 from .folds import describe_folds, read
+from .judged_by import judged_by
 from .layer_shares import layer_shares
 from .metrics import evaluate_predictions, slices
 from .preparation import SIDES, Preparation
@@ -78,12 +79,16 @@ def report_on(
 
 
 def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> Judgement:
-    """Judges a run's model on its test side, once, with the weights that its recipe's rule picked beforehand."""
+    """Judges a run's model on its test side, once, with the weights that its recipe's rule picked beforehand.
+
+    The report of a model without a test side has no metrics, but `judged_by`: see there.
+    """
     recipe = prepared.recipe
     *_, last_stage = recipe.stages.values()
     collator = prepared.collator(model, last_stage)
     calibration_facts, predictions = calibrate(prepared, model, collator)
-    predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
+    if prepared.test_fold is not None:
+        predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
     tasks, target = model.config.tasks, model.config.target_task
     reports = {
         side: {"speakers": _speakers(prepared, side), **report_on(table, tasks, target)}
@@ -91,8 +96,10 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     }
     stages = {name: {key: value for key, value in record.items() if key != "log"} for name, record in state.items()}
     report = {
-        **reports.pop("test"),
+        "target": target,
+        **reports.pop("test", {}),
         **reports,
+        **({"judged_by": judged_by(recipe, len(prepared.dataset))} if prepared.test_fold is None else {}),
         "calibration": calibration_facts,
         "protocol": protocol_of(prepared),
         "sides": {side: len(rows) for side, rows in prepared.sides.items()},
@@ -107,7 +114,7 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
         "stages": stages,
         "versions": environment(),
     }
-    if recipe.yardstick:
+    if recipe.yardstick and prepared.test_fold is not None:
         report["yardstick"] = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
     return Judgement(predictions, report)
 
@@ -140,7 +147,7 @@ def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: 
         with moved_into_place(run.predictions_of(side)) as aside:
             table.to_parquet(aside)
     target = model.config.target_task
-    measured = judgement.report["metrics"][target]
+    measured = judgement.report.get("metrics", {}).get(target, {})
     run.plots.mkdir(exist_ok=True)
     if "confusion" in measured:
         labels, title = model.config.tasks[target]["labels"], f"{target}, test side"

@@ -10,6 +10,7 @@ from .corpora.remarks import tell
 from .corpora.rows import Rows
 from .corpora.values import spelling_remarks
 from .folds import recipe_folds
+from .judged_by import judged_by
 from .labels import check_labels, find_tasks
 from .sides import divide, require_emotions
 from .starting import check_encoder, refuse_heard
@@ -47,6 +48,7 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
     check_encoder(recipe.model.encoder)
     rows = load_rows(recipe) if rows is None else rows
     sides, test_fold = divide(rows, recipe)
+    judged_by(recipe, len(rows))
     if not recipe.data.allow_speaker_overlap:
         refuse_heard(recipe.model.encoder, [rows["utterance_id"][row] for row in sides["test"]])
     tasks = find_tasks(rows, sides["train"], recipe.model)

@@ -107,7 +107,7 @@ def describe_sides(
     speakers = read(dataset, "speaker")
     counts = f"{len(sides['train'])} utterances train, {len(sides['validation'])} validate"
     if test_fold is None:
-        return f"no fold is tested: {counts}, and nothing judges this model"
+        return f"no fold is tested: {counts}, and nothing judges this model itself"
     tested = sorted({speakers[row] for row in sides["test"]} - {None})
     more = f" and {len(tested) - NAMES_SHOWN} more" if len(tested) > NAMES_SHOWN else ""
     who = f" of {', '.join(tested[:NAMES_SHOWN])}{more}" if tested else " of unknown speakers"

@@ -186,7 +186,7 @@ def test_who_is_tested_is_said_before_the_training(official, speech_table, recip
     shared = {"train": [0, 3], "validation": [], "test": [3, 4]}
     assert "of v, w, who are trained on too (1 of 2)" in describe_sides(official, shared, "test", "test")
     assert describe_sides(official, {**rows, "test": []}, None) == (
-        "no fold is tested: 2 utterances train, 1 validate, and nothing judges this model"
+        "no fold is tested: 2 utterances train, 1 validate, and nothing judges this model itself"
     )
     assert describe_unused_sides(official, "speaker") == (
         "the corpus has sides of its own (Dev 1, Test1 1, Test2 1, Train 1, training 1), which data.folds=speaker "
