@@ -6,9 +6,11 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from .study_page import Table
+from .terminal_tables import print_table
 from .wording import NOTHING
 
 MOST_FOLDS = 30  # rows of a table that is still read
@@ -24,7 +26,9 @@ def print_check(report: Mapping[str, Any], console: Console | None = None) -> No
     """
     console = console or Console()
     console.print(Text(_headline(report)))
-    console.print(_count_table(report))
+    console.print()
+    print_table(_count_table(report), console)
+    console.print()
     if report["findings"]:
         console.print(_finding_table(report["findings"]))
     else:
@@ -52,19 +56,17 @@ def _count_table(report: Mapping[str, Any]) -> Table:
     counts, by = report["counts"], report["folds_by"]
     if len(counts) > MOST_FOLDS:
         counts = _by_gender(counts, by)
-    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column(by)
-    table.add_column("gender")
     labels = list(counts[0]["emotions"])
-    for label in (*labels, "all"):
-        table.add_column(Text(label), justify="right", overflow="fold")
-    total = _sum(counts)
-    for row in [*counts, {"fold": "all", "gender": "", "emotions": total}]:
-        emotions = row["emotions"]
-        cells = [str(emotions[label] or NOTHING) for label in labels]
-        names = (Text(str(NOTHING if name is None else name)) for name in (row["fold"], row["gender"]))
-        table.add_row(*names, *cells, str(sum(emotions.values())), style="bold" if row["fold"] == "all" else "")
-    return table
+    total = {"fold": "all", "gender": "", "emotions": _sum(counts)}
+    rows = [
+        [
+            *(NOTHING if name is None else str(name) for name in (row["fold"], row["gender"])),
+            *(str(row["emotions"][label] or NOTHING) for label in labels),
+            str(sum(row["emotions"].values())),
+        ]
+        for row in [*counts, total]
+    ]
+    return Table([by, "gender", *labels, "all"], rows, names=2)
 
 
 def _by_gender(counts: Sequence[Mapping[str, Any]], by: str) -> list[dict[str, Any]]:
@@ -83,12 +85,12 @@ def _sum(counts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(total)
 
 
-def _finding_table(findings: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+def _finding_table(findings: Sequence[Mapping[str, Any]]) -> TerminalTable:
+    table = TerminalTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("finding", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("meaning, and examples")
+    table.add_column("meaning, and examples", overflow="fold")
     for finding in findings:
         left_out = finding["left_out"]
         text = Text(finding["meaning"]).append(f"\n{_examples(finding['details'])}", style="dim")

@@ -1,26 +1,22 @@
 """A study on paper: its report as a Markdown page, as one HTML page that needs nothing else, and on the terminal."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.image import imread
-from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from .markdown import markdown_environment
 from .study_ablation import ablation_page
 from .study_crossval import crossval_page
-from .study_page import Page, Section, Table
+from .study_page import Page, Section
+from .terminal_tables import print_table
 
 PIXELS_PER_POINT = 1.5  # of the pictures, so that they are sharp on a dense screen
-NAME_WIDTH, BETWEEN = 24, 2  # characters: of a name at most, between columns
 
 Curves = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
 
@@ -72,44 +68,8 @@ def _page(report: Mapping[str, Any], curves: Curves | None = None) -> Page:
 def _print_section(section: Section, console: Console) -> None:
     console.print(Text(f"\n{section.title}", style="bold"))
     for table in section.tables:
-        for part in _parts(table, console.width):
-            console.print(part)
-            console.print()
-
-
-def _parts(table: Table, width: int) -> Iterator[TerminalTable]:
-    """The table in parts that a terminal of `width` characters can show whole, the names in each of them."""
-    columns = [[*header.split(), *cells] for header, *cells in zip(table.header, *table.rows, strict=True)]
-    widths = [max(map(cell_len, cells), default=0) for cells in columns]
-    names = list(range(table.names))
-    widths[: table.names] = [min(widths[place], NAME_WIDTH) for place in names]
-    room = width - sum(widths[place] + BETWEEN for place in names)
-    groups = table.groups or [""] * len(widths)
-    for group, places in groupby(range(table.names, len(widths)), key=groups.__getitem__):
-        left = list(places)
-        while left:
-            taken = accumulate(widths[place] + BETWEEN for place in left)
-            fitting = max(1, sum(total <= room for total in taken))
-            yield _terminal_table(table, [*names, *left[:fitting]], widths, group)
-            left = left[fitting:]
-
-
-def _terminal_table(table: Table, columns: Sequence[int], widths: Sequence[int], title: str) -> TerminalTable:
-    shown = TerminalTable(
-        box=SIMPLE_HEAD,
-        title=Text(title) if title else None,
-        title_justify="left",
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for place in columns:
-        is_name = place < table.names
-        justify = "left" if is_name else "right"
-        shown.add_column(Text(table.header[place]), justify=justify, width=widths[place], overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(row[place]) for place in columns))
-    return shown
+        print_table(table, console)
+        console.print()
 
 
 def _html_environment() -> Environment:

@@ -70,4 +70,11 @@ def test_it_fits_a_terminal_of_80_columns(checked):
         row["emotions"] = dict.fromkeys(emotions, 1234)
     text = printed(print_check, checked, width=80)
     assert max(map(len, text.splitlines())) <= 80
-    assert words(text, "21")[2:] == ["1234"] * 10 + ["12340"]
+    rows = [line.split() for line in text.splitlines()]
+    headers = [row[2:] for row in rows if row[:2] == ["speaker", "gender"]]
+    assert [label for header in headers for label in header] == [*emotions, "all"]  # in two parts, no word is torn
+    figures = [figure for row in rows if row[:1] == ["21"] for figure in row[2:]]
+    assert figures == ["1234"] * 10 + ["12340"]
+    for row in checked["counts"]:
+        row["emotions"] = dict.fromkeys(emotions[:8], 1234)
+    assert words(printed(print_check, checked, width=80), "21")[2:] == ["1234"] * 8 + ["9872"]  # in one
