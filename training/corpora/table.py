@@ -46,9 +46,10 @@ def load(
     `same_spelling` gives labels that differ in case, spaces or accents alone the spelling that most of them have.
     Recordings are paths, taken as relative to `audio_root` (by default the table's folder), or bytes inside the table.
     Paths that lead out of `audio_root`, also through a link, are refused unless `allow_outside`.
-    `split` (by default "train") chooses within a saved or Hub data set of several splits; `subset` names a Hub data
-    set's configuration. Without an `utterance_id`, the path as the table has it, with the segment's times, is one, or
-    else the row's number.
+    Of a saved or Hub data set with several splits these are its own sides, in the column `split`; the option `split`
+    chooses one. `subset` names a Hub data set's configuration.
+    Without an `utterance_id`, the path as the table has it, with the segment's times, is one, or else the row's
+    number.
     Raises `UserError` for a table that cannot be read, a column that is not there, and one that says what a row is
     but is not understood.
     """
@@ -101,18 +102,20 @@ def read_hub(name: str, split: str | None, subset: str | None) -> Table:
     """A data set of the Hub."""
     from datasets import load_dataset
 
-    return _of_dataset(load_dataset(name, subset, split=split or "train"))
+    return _of_dataset(choose_split(load_dataset(name, subset, split=split), None))
 
 
-def choose_split(saved: Dataset | DatasetDict, split: str | None) -> Dataset:
-    """A table's rows; of several splits the chosen one. `UserError` for a split that is not there."""
+def choose_split(saved: Dataset | DatasetDict, split: str | None) -> Dataset | DatasetDict:
+    """What was saved, or the chosen one of its splits; `UserError` for one that is not there."""
     if not isinstance(saved, dict):
         if split is not None:
             raise UserError(f"it has no splits: leave out split={split}")
         return saved
-    if (split or "train") not in saved:
-        raise UserError(f"no split {split or 'train'!r}: choose one of {', '.join(saved)} as split=")
-    return saved[split or "train"]
+    if split is not None:
+        if split not in saved:
+            raise UserError(f"no split {split!r}: choose one of {', '.join(saved)} as split=")
+        return saved[split]
+    return saved
 
 
 def read_recordings(table: Table, name: str) -> tuple[list[Stored] | None, list[str | None]]:
@@ -141,5 +144,16 @@ def name_rows(paths: Sequence[str | None]) -> list[str]:
     return list(paths)
 
 
-def _of_dataset(dataset: Dataset) -> Table:
-    return arrow_table(dataset.with_format("arrow")[:], lambda: dataset)
+def _of_dataset(saved: Dataset | DatasetDict) -> Table:
+    """The rows of a data set; of several splits all, each row with its split's name as `split`."""
+    parts = list(saved.values()) if isinstance(saved, dict) else [saved]
+    if len(parts) > 1:
+        from datasets import concatenate_datasets
+
+        dataset = concatenate_datasets(parts)
+    else:
+        (dataset,) = parts
+    table = arrow_table(dataset.with_format("arrow")[:], lambda: dataset)
+    if len(parts) > 1 and "split" not in table.columns:
+        table.columns["split"] = [name for name, part in saved.items() for _ in range(len(part))]
+    return table

@@ -8,6 +8,8 @@ from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_corpus, load_rows
+from ser_meta.training.folds import assign_folds
+from ser_meta.training.sides import split
 
 RECORDS = [
     {"path": "clips/a.wav", "label": "joy", "who": "007", "years": 23, "arousal": 0.5, "accent": "south"},
@@ -210,14 +212,27 @@ def test_class_labels_in_parquet_keep_their_names(tmp_path):
     assert rows["emotion"] == ["joy", None] and rows[0]["audio"] == {"bytes": b"RIFF", "path": "a.wav"}
 
 
-def test_a_saved_set_of_splits_is_asked_for_one(tmp_path):
-    DatasetDict(fit=embedded(["a.wav", "b.wav"]), held=embedded(["c.wav"])).save_to_disk(tmp_path / "saved")
-    rows = load_corpus("table", tmp_path / "saved", columns={"audio": "clip"}, split="held")
-    assert rows["utterance_id"] == ["c.wav"]
-    with pytest.raises(UserError, match=r"no split 'train': choose one of fit, held"):
-        load_corpus("table", tmp_path / "saved", columns={"audio": "clip"})
+def test_the_splits_of_a_saved_set_are_its_sides(tmp_path):
+    parts = {"train": ["a.wav", "b.wav"], "validation": ["c.wav"], "test": ["d.wav"]}
+    DatasetDict({name: embedded(paths) for name, paths in parts.items()}).save_to_disk(tmp_path / "saved")
+    rows = load_corpus("table", tmp_path / "saved", columns={"audio": "clip"})
+    assert rows["utterance_id"] == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    assert list(rows["split"]) == ["train", "train", "validation", "test"]
+    assert [row["bytes"] for row in rows["audio"]] == [b"RIFF"] * 4
+    folds = assign_folds(rows, by="split")
+    assert split(rows, folds, "test", "split") == {"train": [0, 1], "validation": [2], "test": [3]}
+    rows = load_corpus("table", tmp_path / "saved", columns={"audio": "clip"}, split="test")
+    assert rows["utterance_id"] == ["d.wav"] and "split" not in rows.column_names
+    with pytest.raises(UserError, match=r"no split 'held': choose one of train, validation, test"):
+        load_corpus("table", tmp_path / "saved", columns={"audio": "clip"}, split="held")
     with pytest.raises(UserError, match=r"it has no splits: leave out split=held"):
         load_corpus("table", write_csv(tmp_path, "audio\na.wav\n"), split="held")
+
+
+def test_a_single_split_is_no_side(tmp_path):
+    DatasetDict(train=embedded(["a.wav", "b.wav"])).save_to_disk(tmp_path / "saved")
+    rows = load_corpus("table", tmp_path / "saved", columns={"audio": "clip"})
+    assert rows["utterance_id"] == ["a.wav", "b.wav"] and "split" not in rows.column_names
 
 
 def test_a_data_set_of_the_hub(monkeypatch):
@@ -230,7 +245,10 @@ def test_a_data_set_of_the_hub(monkeypatch):
             raise ConnectionError(f"Couldn't reach {name!r} on the Hub\nmore")
         return served[name]
 
+    served["someone/sides"] = DatasetDict(dev=embedded(["a.wav"]), eval=embedded(["b.wav"]))
     monkeypatch.setattr(datasets, "load_dataset", hub)
+    assert load_corpus("table", "someone/sides", columns={"audio": "clip"})["split"] == ["dev", "eval"]
+    assert asked.pop() == ("someone/sides", None, None)
     rows = load_corpus("table", "someone/moods", columns={"audio": "clip"}, subset="polish", split="test")
     assert len(rows) == 2 and asked == [("someone/moods", "polish", "test")]
     with pytest.raises(UserError, match="say with audio_root which folder holds them"):
