@@ -85,7 +85,8 @@ def test_losses_with_the_cache_equal_those_without(freeze_layers, trim, recipe_f
     recipe = load_recipe(str(recipe_file), [*settings, f"cache={tmp_path / 'states'}"])
     losses, trainer = train(recipe, tmp_path / "with", freeze_layers)
     assert isinstance(trainer.data_collator, FrozenStatesCollator)
-    assert len(losses) == 12 and losses == pytest.approx(expected, abs=1e-4)
+    halves = {"rel": 1e-3} if freeze_layers == "all" else {}  # what all layers give is kept in half precision
+    assert len(losses) == 12 and losses == pytest.approx(expected, abs=1e-4, **halves)
 
 
 @DRAWS_ALIKE
