@@ -60,7 +60,9 @@ def _prepared(recipe: Recipe) -> tuple[Preparation, SerMetaModel]:
         prepared.dataset, prepared.durations, model.encoder.shortest_input, prepared.processor.sampling_rate
     )
     if (longest := longest_recording(model, prepared.processor)) is not None:
-        check_longest(prepared.dataset, prepared.durations, prepared.sides, longest, min(recipe.data.speed_factors))
+        check_longest(
+            prepared.dataset, prepared.durations, prepared.sides["train"], longest, min(recipe.data.speed_factors)
+        )
     _check_freezing(recipe, len(model.encoder.layers))
     _tell_plans(prepared, model)
     return prepared, model

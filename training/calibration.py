@@ -32,13 +32,6 @@ def at_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def calibrated(predictions: pandas.DataFrame, target: str, temperature: float) -> pandas.DataFrame:
-    """A table of predictions with the target's `T_scores` at a temperature, as a user of the pipeline sees them."""
-    column = f"{target}_scores"
-    scores = at_temperature(np.stack(predictions[column].tolist()), temperature)
-    return predictions.assign(**{column: list(scores)})
-
-
 def fit_on(predictions: pandas.DataFrame, target: str, labels: list[str]) -> tuple[float, int] | None:
     """The temperature that a table of predictions at temperature 1 asks for, and on how many references it rests.
 

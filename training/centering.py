@@ -2,17 +2,23 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from tqdm import tqdm
 
 from ..configuration.errors import UserError
+from ..modeling_ser_meta.audio_ser_meta import stream_audio
 from ..modeling_ser_meta.encoder_ser_meta import EncoderOutput
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ..modeling_ser_meta.windows_ser_meta import LONGEST_PIECE, WINDOW_SECONDS, cut_recording
 from .collator import SpeechCollator
+from .corpora.recordings import recording
+from .durations import recording_durations
+from .micro_batches import PaddedBound
 
 BATCH = 16
 
@@ -42,8 +48,11 @@ class CenteringCollator(SpeechCollator):
 
     def inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """The other collator's, with `state_means`."""
-        means = torch.stack([self.means[_group(row, self.columns)] for row in rows])
-        return {**self.collator.inputs(rows), "state_means": means}
+        return {**self.collator.inputs(rows), "state_means": torch.stack([self.state_means(row) for row in rows])}
+
+    def state_means(self, row: dict[str, Any]) -> torch.Tensor:
+        """The mean of the row's group."""
+        return self.means[_group(row, self.columns)]
 
 
 @torch.no_grad()
@@ -60,8 +69,8 @@ def group_means(model: SerMetaModel, collator: SpeechCollator, dataset: Dataset)
     collate = collator.without_speed()
     frames = defaultdict(FrameMean)
     model.eval()
-    for rows in tqdm(_batches(dataset), "means to centre by", disable=not sys.stderr.isatty()):
-        inputs = {name: tensor.to(model.device) for name, tensor in collate(rows).items() if name != "labels"}
+    for rows, inputs in tqdm(_batches(dataset, collate), "means to centre by", disable=not sys.stderr.isatty()):
+        inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
         for row, total, count in zip(rows, *sums(model.encode(**inputs)), strict=True):
             frames[_group(row, columns)].add(total, count)
     return {group: found.mean for group, found in frames.items()}
@@ -98,9 +107,26 @@ def centering_protocol(columns: Sequence[str]) -> dict[str, str]:
     return {"states_centred_by": f"{groups}, over all recordings of the same, test recordings too, without labels"}
 
 
-def _batches(dataset: Dataset) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(dataset), BATCH):
-        yield [dataset[row] for row in range(start, min(start + BATCH, len(dataset)))]
+def _batches(dataset: Dataset, collator: SpeechCollator) -> Iterator[tuple[list[dict], Mapping[str, torch.Tensor]]]:
+    """Rows with the encoder's inputs for them; a recording that a judgement hears in pieces comes in pieces."""
+    durations = recording_durations(dataset)
+    bound = PaddedBound.usual([seconds for seconds in durations if seconds <= LONGEST_PIECE], BATCH)
+    short = [row for row, seconds in enumerate(durations) if seconds <= LONGEST_PIECE]
+    for start in range(0, len(short), BATCH):
+        places = short[start : start + BATCH]
+        for part in bound.parts([durations[row] for row in places]):
+            rows = [dataset[row] for row in places[part]]
+            yield rows, collator.inputs(rows)
+    processor = collator.processor
+    for row in sorted({*range(len(dataset))} - {*short}):
+        for samples in _pieces(recording(dataset[row]), processor.sampling_rate):
+            yield [dataset[row]], processor([samples], sampling_rate=processor.sampling_rate)
+
+
+def _pieces(source: dict[str, Any], rate: int) -> Iterator[np.ndarray]:
+    """Windows of a long recording, each `(samples,)`, without its pauses; hardly any frame is in two."""
+    pieces = cut_recording(stream_audio(source, rate), rate, WINDOW_SECONDS, WINDOW_SECONDS)
+    return (piece.samples for piece in pieces if not piece.silent)
 
 
 def _group(row: dict[str, Any], columns: Iterable[str]) -> Group:

@@ -54,6 +54,10 @@ class SpeechCollator:
         heard = [self._read(row) for row in rows]
         return self.processor(heard, sampling_rate=self.processor.sampling_rate)
 
+    def state_means(self, row: dict[str, Any]) -> torch.Tensor | None:
+        """What this row's states are centred by, `(layers, width)`; None for what the model holds."""
+        return None
+
     def seconds(self, rows: list[dict[str, Any]]) -> list[float]:
         """How long these rows' recordings last as they are played, with their silent ends."""
         played = [duration(recording(row)) for row in rows]

@@ -35,28 +35,27 @@ def check_durations(dataset: Dataset, durations: list[float], shortest: int, sam
             )
 
 
-def check_longest(
-    dataset: Dataset, durations: list[float], sides: dict[str, list[int]], seconds: float, slowest: float
-) -> None:
-    """Refuses recordings that an encoder with positions for so many `seconds` cannot take.
+def check_longest(dataset: Dataset, durations: list[float], train: list[int], seconds: float, slowest: float) -> None:
+    """Refuses recordings of the training side that an encoder with positions for so many `seconds` cannot take.
+
+    Longer ones of other sides are heard in pieces.
 
     Args:
         dataset: the corpus.
         durations: of its recordings, in seconds.
-        sides: row numbers; those of `train` are played at speed factors down to `slowest`.
+        train: row numbers of the training side, which is played at speed factors down to `slowest`.
 
     Raises:
-        UserError: the longest one of a side is too long.
+        UserError: the longest one is too long.
     """
-    for side, rows in sides.items():
-        longest = seconds * min(1.0, slowest) if side == "train" else seconds
-        row = max(rows, key=durations.__getitem__, default=None)
-        if row is not None and durations[row] > longest:
-            remedy = "set data.longest={:g}" if side == "train" else "cut it, or leave it out with data.quarantine"
-            raise UserError(
-                f"{_name(recording(dataset[row]))}, on the {side} side, lasts {durations[row]:.1f} s, and the encoder "
-                f"takes {longest:g} s at most{_at_speed(slowest, side)}: {remedy.format(longest)}"
-            )
+    longest = seconds * min(1.0, slowest)
+    row = max(train, key=durations.__getitem__)
+    if durations[row] > longest:
+        at_speed = f" where data.speed_factors go down to {slowest:g}" if slowest < 1 else ""
+        raise UserError(
+            f"{_name(recording(dataset[row]))}, on the train side, lasts {durations[row]:.1f} s, and the encoder "
+            f"takes {longest:g} s at most{at_speed}: set data.longest={longest:g}"
+        )
 
 
 def longest_recording(model: SerMetaModel, processor: SerMetaProcessor) -> float | None:
@@ -65,10 +64,6 @@ def longest_recording(model: SerMetaModel, processor: SerMetaProcessor) -> float
     if config.model_type != "whisper":
         return None
     return config.max_source_positions * 2 * processor.feature_extractor.hop_length / processor.sampling_rate
-
-
-def _at_speed(slowest: float, side: str) -> str:
-    return f" where data.speed_factors go down to {slowest:g}" if side == "train" and slowest < 1 else ""
 
 
 def _name(audio: dict) -> str:

@@ -25,6 +25,7 @@ from .folds import read
 from .judgement import predict_dataset, report_on
 from .labels import fits
 from .loading import load_model
+from .long_recordings import hearing_protocol
 from .progress import processes
 from .speakers import NOT_KNOWN, speaker_facts, speakers_not_known
 
@@ -102,7 +103,7 @@ def evaluate_model(evaluation: Evaluation, side: str = "test") -> dict[str, Any]
     return {
         "speakers": speakers,
         **report_on(predictions, tasks, target, not_judged=not_judged),
-        "protocol": _protocol(evaluation, rows, side, model),
+        "protocol": {**_protocol(evaluation, rows, side, model), **hearing_protocol(durations)},
         "sides": {"test": len(dataset)},
         "versions": environment(),
     }

@@ -24,6 +24,7 @@ from .checking.recordings import digests
 from .collator import SpeechCollator
 from .corpora.recordings import recordings, recordings_of
 from .frames import frame_counts
+from .micro_batches import PaddedBound
 from .progress import is_main_process, say, wait_for_main_process
 
 COMPUTED_AT_ONCE = 16  # utterances of alike lengths
@@ -81,7 +82,7 @@ class FrozenStates:
         folder: of the files.
         model: its encoder computes what is not there yet, on the device where it is.
         collator: reads the recordings.
-        dataset: the whole corpus.
+        dataset: the whole corpus, without what is heard in pieces.
         durations: of its recordings, in seconds: alike ones are computed together.
         depth: see `kept_depth`.
     """
@@ -101,6 +102,7 @@ class FrozenStates:
         order = np.argsort(durations, kind="stable")
         self.dataset = dataset.select(order)
         self.durations = np.asarray(durations)[order]
+        self.bound = PaddedBound.usual(durations, COMPUTED_AT_ONCE)
         self.depth = depth
         config = model.config
         last_alone = config.layer_fusion == "last_hidden" and not config.standardize_states
@@ -178,22 +180,29 @@ class FrozenStates:
 
     @torch.inference_mode()
     def _compute(self, rows: dict[str, list], speed: SpeedPerturbation) -> dict[str, list]:
-        processor, encoder = self.collator.processor, self.model.encoder.eval()
+        processor = self.collator.processor
+        self.model.encoder.eval()
         recordings = [
             speed(read_audio(heard, processor.sampling_rate), name)
             for heard, name in zip(recordings_of(rows), rows["utterance_id"], strict=True)
         ]
+        parts = self.bound.parts([len(samples) / processor.sampling_rate for samples in recordings])
+        packed = [state for part in parts for state in self._packed(recordings[part], rows["utterance_id"][part])]
+        trimmed = processor.trim_decibels is not None
+        seconds = self.collator.seconds_heard(recordings_of(rows)) if trimmed else [None] * len(packed)
+        return {"states": packed, "seconds": seconds}
+
+    def _packed(self, recordings: list[np.ndarray], names: list[str]) -> list[bytes]:
+        """The states of recordings that are computed together."""
+        processor, encoder = self.collator.processor, self.model.encoder
         inputs = processor(recordings, sampling_rate=processor.sampling_rate).to(self.model.device)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             states, frame_mask = self._states(inputs[encoder.input_name], inputs["attention_mask"])
         states = states.cpu().numpy().astype(self.dtype)
         if not np.isfinite(states).all():
-            raise UserError(f"the encoder's states exceed half precision at {rows['utterance_id'][0]}: set cache=null")
+            raise UserError(f"the encoder's states exceed half precision at {names[0]}: set cache=null")
         lengths = frame_mask.sum(dim=1).tolist()
-        packed = [state[:, :length].tobytes() for state, length in zip(states, lengths, strict=True)]
-        trimmed = processor.trim_decibels is not None
-        seconds = self.collator.seconds_heard(recordings_of(rows)) if trimmed else [None] * len(packed)
-        return {"states": packed, "seconds": seconds}
+        return [state[:, :length].tobytes() for state, length in zip(states, lengths, strict=True)]
 
     def _states(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """States `(batch, states, frames, width)` and their frame mask."""

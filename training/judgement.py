@@ -17,7 +17,7 @@ from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .arguments import judging_arguments
 from .baseline import logistic_regression_yardstick
-from .calibration import calibrated, fit_on
+from .calibration import fit_on
 from .centering import centering_protocol
 from .collator import SpeechCollator
 from .corpora.mixture import label_maps
@@ -26,6 +26,7 @@ from .environment import environment
 from .folds import describe_folds, read
 from .judged_by import judged_by
 from .layer_shares import layer_shares
+from .long_recordings import hearing_protocol
 from .metrics import evaluate_predictions, slices
 from .preparation import SIDES, Preparation
 from .publishing import corpus_facts
@@ -63,7 +64,6 @@ def predict_dataset(
             data_collator=collator or SpeechCollator(processor, tasks),
         )
         predictions, _ = trainer.predict_table(dataset)
-    predictions = calibrated(predictions, model.config.target_task, model.config.calibration_temperature)
     return predictions.assign(duration=recording_durations(dataset))
 
 
@@ -209,6 +209,7 @@ def protocol_of(prepared: Preparation) -> dict[str, Any]:
         "epoch_rule": f"{last_stage.keep} epoch of {last_stage.epochs:g}",
         "seed": prepared.recipe.seed,
         "started_from": start,
+        **hearing_protocol(prepared.durations_of("test")),
         **centering_protocol(prepared.recipe.model.center_by),
     }
     return {name: value for name, value in facts.items() if value is not None}

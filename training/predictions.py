@@ -45,20 +45,40 @@ def predictions_table(
         `T_scores` (in label order); for CTC `T_predicted`, and `T` itself normalised; for a regression `T_predicted`,
         and `T` itself as a number.
     """
+    return with_predictions(dataset, predicted(reduced, tasks, processor), tasks, processor)
+
+
+def predicted(
+    reduced: Mapping[str, np.ndarray], tasks: Mapping[str, Mapping], processor: SerMetaProcessor
+) -> dict[str, list]:
+    """The columns of `predictions_table` that are predictions: `T_predicted`, and of a classification `T_scores`."""
+    columns = {}
+    for name, task in tasks.items():
+        if task["kind"] == "ctc":
+            columns[f"{name}_predicted"] = processor.decode_transcripts(reduced[name].tolist())
+        elif task["kind"] == "regression":
+            columns[f"{name}_predicted"] = reduced[name].astype("float64").tolist()
+        else:
+            columns[f"{name}_predicted"] = [task["labels"][index] for index in reduced[name].argmax(axis=-1)]
+            columns[f"{name}_scores"] = list(reduced[name].astype(np.float64))
+    return columns
+
+
+def with_predictions(
+    dataset: Dataset, columns: Mapping[str, list], tasks: Mapping[str, Mapping], processor: SerMetaProcessor
+) -> pandas.DataFrame:
+    """The table of `predictions_table` from these columns."""
     table = dataset.remove_columns("audio").to_pandas()
     for name, task in tasks.items():
         if name not in table:
             table[name] = None
         if task["kind"] == "ctc":
             table[name] = [_reference(text, processor) for text in table[name]]
-            table[f"{name}_predicted"] = processor.decode_transcripts(reduced[name].tolist())
         elif task["kind"] == "regression":
             table[name] = table[name].astype("float64")
-            table[f"{name}_predicted"] = reduced[name].astype("float64")
-        else:
-            best = reduced[name].argmax(axis=-1)
-            table[f"{name}_predicted"] = [task["labels"][index] for index in best]
-            table[f"{name}_scores"] = list(reduced[name].astype(np.float64))
+        for column in (f"{name}_predicted", f"{name}_scores"):
+            if column in columns:
+                table[column] = columns[column]
     return table
 
 

@@ -14,6 +14,7 @@ from ..configuration.errors import UserError
 from ..configuration.recipe import ModelRecipe, Recipe, StageRecipe
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ..modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from .augmentation import SpeedPerturbation
 from .centering import CenteringCollator, Group, group_means
 from .checking.duplicates import refuse_shared_recordings
@@ -125,7 +126,10 @@ class Preparation:
         depth = None if self.recipe.cache is None else kept_depth(stage, model, self.recipe.cache_layers)
         if depth is None:
             return collator
-        states = FrozenStates(self.recipe.cache, model, collator, self.dataset, self.durations, depth)
+        longest = max(LONGEST_PIECE, *self.durations_of("train"))  # what is longer is heard in pieces
+        rows = [row for row, seconds in enumerate(self.durations) if seconds <= longest]
+        durations = [self.durations[row] for row in rows]
+        states = FrozenStates(self.recipe.cache, model, collator, self.dataset.select(rows), durations, depth)
         states.prepare(factors)
         return FrozenStatesCollator(states, collator)
 

@@ -18,13 +18,15 @@ from ..hub_cards.card import render_card
 from ..modeling_ser_meta.losses_ser_meta import concordance_loss, labelled_rows
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .batches import DurationBoundedBatches, LengthGroupedUtterances
+from .calibration import at_temperature
 from .checkpoints import WholeCheckpoints
 from .dropout import fast_dropout
 from .durations import recording_durations
 from .environment import environment
+from .long_recordings import is_long, losses_of, predict_long
 from .metrics import evaluate_predictions, flatten
 from .micro_batches import BoundedBatches, PaddedBound, joined, micro_batches
-from .predictions import predictions_table, reduce_outputs
+from .predictions import predicted, reduce_outputs, with_predictions
 from .safeguards import FiniteSteps, leave_out_repeats
 
 
@@ -199,14 +201,38 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         return metrics
 
     def predict_table(self, dataset: Dataset) -> tuple[pandas.DataFrame, float]:
-        """Predictions of every task, one row an utterance in the dataset's order, and the stage's loss on them all."""
+        """Predictions of every task, one row an utterance in the dataset's order, and the stage's loss on them all.
+
+        The target's scores are at the temperature of the model's config. Recordings of more than 15 s are heard in
+        pieces, as the pipeline hears them; their transcripts have no part in the loss.
+        """
+        seconds, tasks = np.array(recording_durations(dataset)), self.model.config.tasks
+        order = np.argsort(seconds, kind="stable")[::-1]
         # the longest first: little padding, and memory that does not suffice shows at once
-        order = np.argsort(recording_durations(dataset), kind="stable")[::-1]
-        output = self.evaluation_loop(self.get_eval_dataloader(dataset.select(order)), description="Evaluation")
+        whole, long = order[~is_long(seconds[order])], order[is_long(seconds[order])]
+        parts = [self._predict_whole(dataset.select(whole))] if len(whole) else []
+        if len(long):
+            with self.compute_loss_context_manager():
+                columns = predict_long(self.model, self.processing_class, self.data_collator, dataset.select(long))
+            parts.append((columns, losses_of(columns, dataset.select(long), tasks)))
+        places = np.argsort([*whole, *long])
+        columns, losses = (
+            {name: [value for part in found for value in part[name]] for name in found[0]}
+            for found in zip(*parts, strict=True)
+        )
+        columns = {name: [values[place] for place in places] for name, values in columns.items()}
+        table = with_predictions(dataset, columns, tasks, self.processing_class)
+        return table, self._mean_loss(table, {name: np.array(losses[name]) for name in self.loss_weights})
+
+    def _predict_whole(self, dataset: Dataset) -> tuple[dict[str, list], dict[str, np.ndarray]]:
+        """The columns of predictions of short recordings, and losses of the rows."""
+        output = self.evaluation_loop(self.get_eval_dataloader(dataset), description="Evaluation")
         reduced, row_losses = output.predictions
-        predictions = {name: values[np.argsort(order)] for name, values in reduced.items()}
-        table = predictions_table(dataset, predictions, self.model.config.tasks, self.processing_class)
-        return table, self._mean_loss(table, row_losses)
+        config = self.model.config
+        columns = predicted(reduced, config.tasks, self.processing_class)
+        scores = f"{config.target_task}_scores"
+        columns[scores] = list(at_temperature(np.stack(columns[scores]), config.calibration_temperature))
+        return columns, row_losses
 
     def get_train_dataloader(self) -> DataLoader:
         """The Trainer's; each batch tells its utterances too, and is in micro-batches where it must be."""

@@ -62,3 +62,19 @@ def unusable(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def make_whisper(tmp_path):
+    """Writes a tiny Whisper with random weights."""
+
+    def make() -> Path:
+        from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+        sizes = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 4}
+        config = WhisperConfig(**sizes, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
+        WhisperModel(config).save_pretrained(tmp_path / "whisper")
+        WhisperFeatureExtractor().save_pretrained(tmp_path / "whisper")
+        return tmp_path / "whisper"
+
+    return make

@@ -81,7 +81,7 @@ def test_a_recording_that_is_not_finite_is_one_line(recipe_file, speech_table, t
     soundfile.write(folder / "anna-sad-scripted.wav", np.full(8_000, np.nan), 16_000, subtype="FLOAT")
     settings = [f"data.root={folder / speech_table.name}", f"workers={workers}"]
     code, printed, errors = command_line("train", recipe_file, *settings, "--output", tmp_path / "run")
-    told = [line for line in errors if not line.startswith(("tested is", "stage metadata"))]
+    told = [line for line in errors if not line.startswith(("tested is", "stage "))]
     assert (code, printed, len(told)) == (2, "", 1), errors
     assert told[0].startswith("ser-meta: ") and "anna-sad-scripted.wav" in told[0]
 
@@ -201,21 +201,13 @@ def test_a_vocabulary_of_any_script_is_learned_and_written(words, recipe_file, c
     assert model.heads["transcript"].classifier.out_features == len(processor.tokenizer.get_vocab())
 
 
-def test_whisper_refuses_before_training_what_is_too_long(refused, recipe_file, speech_table, tmp_path):
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
-
-    sizes = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "encoder_attention_heads": 4}
-    config = WhisperConfig(**sizes, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64)
-    WhisperModel(config).save_pretrained(tmp_path / "whisper")
-    WhisperFeatureExtractor().save_pretrained(tmp_path / "whisper")
+def test_whisper_refuses_before_training_what_is_too_long(refused, make_whisper, recipe_file, speech_table, tmp_path):
     folder = shutil.copytree(speech_table.parent, tmp_path / "speech")
-    settings = [f"model.encoder={tmp_path / 'whisper'}", f"data.root={folder / speech_table.name}"]
+    settings = [f"model.encoder={make_whisper()}", f"data.root={folder / speech_table.name}"]
     command = ["train", recipe_file, *settings, "--output", tmp_path / "run"]
     soundfile.write(folder / "anna-sad-scripted.wav", np.full(25 * 16_000, 0.1), 16_000)
     refused(command, "anna-sad-scripted.wav", "train side", "lasts 25.0 s", "24 s at most", "set data.longest=24")
     refused([*command, "data.speed_factors=[1.0]", "data.longest=0.001"], "data.longest=0.001")
-    soundfile.write(folder / "emil-sad-scripted.wav", np.full(31 * 16_000, 0.1), 16_000)
-    refused([*command, "data.longest=24"], "emil-sad-scripted.wav", "test side", "30 s at most", "data.quarantine")
     assert not (tmp_path / "run").exists()
 
 
