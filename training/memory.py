@@ -16,11 +16,11 @@ from ..configuration.recipe import Recipe, StageRecipe
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .dropout import fast_dropout
+from .lengths import ALONE, usual_length
 from .micro_batches import PaddedBound
 
 PROBED = (1.0, 2.0, 4.0)  # seconds of noise
 BACKWARD = 1.4  # times what is kept for the backward pass, which makes tensors of its own (ours, measured)
-ALONE = 30.0  # seconds: a recording of at most that is never too long to train on (ours)
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # what a container may take
 
 
@@ -129,11 +129,11 @@ def check_plan(recipe: Recipe, plan: StagePlan, names: Sequence[str], seconds: S
         return
     longest, name = beyond[-1]
     others = f" (and {len(beyond) - 1} more are too long)" if len(beyond) > 1 else ""
-    usual = float(np.quantile(seconds, 0.9))
+    kept = floor(limit + 1e-6)
     raise UserError(
         f"{name} lasts {longest:.1f} s{others}, where nine of ten recordings of the training side last at most "
-        f"{usual:.1f} s: alone it would take the memory to {plan.peak / 1e9:.1f} GB; leave out what is longer than "
-        f"{floor(limit + 1e-6)} s with data.longest={floor(limit + 1e-6)}, or train on it as it is with "
+        f"{usual_length(seconds):.1f} s: alone it would take the memory to {plan.peak / 1e9:.1f} GB; leave out what "
+        f"is longer than {kept} s with data.longest={kept}, or train on it as it is with "
         f"data.longest={floor(longest) + 1}"
     )
 

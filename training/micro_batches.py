@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-import numpy as np
 from transformers.trainer_pt_utils import nested_concat
 
 from ..modeling_ser_meta.losses_ser_meta import MISSING
 from .collator import SpeechCollator
-
-MOST = 0.9  # of the recordings last at most what is called usual here (ours)
-TIMES = 3  # as long as that may all utterances of a batch be: the usual corpora stay below, and are not split (ours)
+from .lengths import TIMES, usual_length
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,7 @@ class PaddedBound:
 
         Nine of ten recordings are at most of the usual length.
         """
-        longest = TIMES * float(np.quantile(seconds, MOST)) if len(seconds) else 0.0
-        return cls(utterances * cls(inf, crossover).count(longest), crossover)
+        return cls(utterances * cls(inf, crossover).count(TIMES * usual_length(seconds)), crossover)
 
     def count(self, seconds: float, utterances: float = 1) -> float:
         """What so many utterances count that are padded to so many seconds."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...modeling_ser_meta.processing_ser_meta import LATIN, normalize_transcript
 from ..corpora.rows import METADATA, RATINGS
+from ..lengths import far_longer, usual_length
 
 RATE = 16_000  # Hz, of the speech encoders
 SHORTEST = 400  # samples at that rate: the encoders' first frame
@@ -35,6 +36,7 @@ LEFT_OUT = {
 REMARKS = {
     "clipped": "over 0.1 % of the samples at full scale",
     "silent edges": "over 0.5 s at an end is 40 dB softer than the loudest 10 ms: data.trim_decibels cuts it",
+    "far longer": "than the rest: a training refuses it, as it would decide the memory; data.longest leaves it out",
     "unusual rate": "not the sampling rate of most, or below 16 kHz",
     "no words": "the transcript is empty without its tags and punctuation",
     "lost text": "digits or signs that are spoken, but no letters: write them out",
@@ -49,12 +51,14 @@ PAIRS = (("speaker", "style"), ("speaker", "emotion"), ("style", "emotion"))
 
 def utterance_findings(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """By finding, the utterances it holds for with the detail. A row has its metadata and `recordings.FACTS`."""
+    seconds = [row["samples"] / row["rate"] for row in rows if row["rate"]]
+    longest, typical = far_longer(seconds), usual_length(seconds)
     rates = Counter(row["rate"] for row in rows if row["rate"])
     usual = rates.most_common(1)[0][0] if rates else RATE
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         fault = find_fault(row)
-        told = [fault] if fault else sound_remarks(row, usual)
+        told = [fault] if fault else [*sound_remarks(row, usual), *length_remarks(row, longest, typical)]
         for name, detail in (*told, *text_remarks(row)):
             found[name][row["utterance_id"]] = detail
     return found
@@ -88,6 +92,13 @@ def sound_remarks(row: Mapping[str, Any], usual_rate: int) -> Iterator[tuple[str
         yield "silent edges", f"{row['head']:.2f} s before, {row['tail']:.2f} s after"
     if row["rate"] != usual_rate or row["rate"] < RATE:
         yield "unusual rate", f"{row['rate']} Hz"
+
+
+def length_remarks(row: Mapping[str, Any], longest: float, usual: float) -> Iterator[tuple[str, str]]:
+    """That a recording lasts more than `longest` seconds, where most last at most `usual` ones."""
+    length = row["samples"] / row["rate"]
+    if length > longest:
+        yield "far longer", f"{length:.1f} s, where nine of ten last at most {usual:.1f} s"
 
 
 def text_remarks(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

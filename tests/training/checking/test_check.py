@@ -240,3 +240,16 @@ def test_ravdess_lacks_a_singer_and_has_one_recording_twice(shared, tmp_path):
     assert details(report, "gaps")["speaker 18, style"] == "no song, which 3 of 4 have"
     assert report["leave_out"] == {"03-01-03-01-02-02-07": "same bytes: as 03-01-03-01-02-01-07"}
     assert details(report, "silent edges")["03-01-01-01-01-01-07"].endswith("after")
+
+
+@pytest.mark.parametrize(("outlier", "found"), [(29.0, False), (31.0, True)])
+def test_a_recording_far_longer_than_the_rest_is_told(tmp_path, outlier, found):
+    lengths = [0.5] * 11 + [outlier]
+    rows = [["audio", "emotion"]]
+    for number, seconds in enumerate(lengths):
+        soundfile.write(tmp_path / f"{number}.wav", voice(number, seconds), RATE)
+        rows.append([f"{number}.wav", "angry"])
+    with (tmp_path / "corpus.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    told = details(check_corpus("table", str(tmp_path / "corpus.csv"), workers=1), "far longer")
+    assert told == ({"11.wav": "31.0 s, where nine of ten last at most 0.5 s"} if found else {})
