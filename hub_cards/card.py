@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from ..configuration.errors import UserError
+from ..modeling_ser_meta.settings_ser_meta import nameless_labels
 from .card_results import result_facts, speakers_judged
 from .corpus_facts import CorpusFacts, licence_left, licence_sentences
 from .markdown import markdown_environment, one_line
@@ -167,7 +168,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "subject": _subject(target),
         "labels": config["tasks"][target]["labels"],
         "auxiliary": auxiliary,
-        "answers": {name: _answer(config["tasks"][name]) for name in [target, *auxiliary]},
+        "answers": {name: _answer(name, config["tasks"][name]) for name in [target, *auxiliary]},
         "has_pipeline": bool(config.get("custom_pipelines")),
         "has_temperature": "calibration_temperature" in config,
         "center_by": config.get("center_by", []),
@@ -175,12 +176,21 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answer(task: Mapping[str, Any]) -> str:
+def _answer(name: str, task: Mapping[str, Any]) -> str:
     if not task["reported"]:
-        return "nothing: it served the training only"
+        return f"nothing: it served the training only{_what_is_left(name, task.get('labels', []))}"
     if task["kind"] == "classification":
         return words(task["labels"])
     return "text" if task["kind"] == "ctc" else "a number"
+
+
+def _what_is_left(name: str, labels: Sequence[str]) -> str:
+    """What a file still tells of a task that is not reported: its head is there, since the others use it."""
+    if not labels:
+        return ""
+    if list(labels) == nameless_labels(name, len(labels)):
+        return "; its head is in the file, with numbers in the place of names"
+    return "; its head is in the file, and config.json names its labels"
 
 
 def _sides(report: Mapping[str, Any]) -> dict[str, list[str]]:

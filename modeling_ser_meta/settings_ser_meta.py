@@ -50,6 +50,11 @@ def task_name_faults(names: Iterable[str]) -> Iterator[str]:
             yield f"no task can be called {name!r}: rename it, with a letter first and without a dot"
 
 
+def nameless_labels(task: str, count: int) -> list[str]:
+    """What stands in a published model for labels that nobody is to know, such as the speakers' names."""
+    return [f"{task} {number}" for number in range(1, count + 1)]
+
+
 def setting_faults(settings: Mapping[str, Any], where: str = "") -> Iterator[str]:
     """What is wrong with a model's settings, whatever its encoder and its labels are; each begins with `where`."""
     for name, choices in CHOICES.items():

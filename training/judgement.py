@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from datasets import Dataset
 from ..configuration.run_folder import RunFolder, moved_into_place, write_json
 from ..hub_cards.card import write_card
 from ..hub_cards.plots import plot_confusion, plot_training_curves
+from ..modeling_ser_meta.configuration_ser_meta import SerMetaConfig
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ..modeling_ser_meta.settings_ser_meta import nameless_labels
 from .arguments import judging_arguments
 from .baseline import logistic_regression_yardstick
 from .calibration import fit_on
@@ -162,9 +165,30 @@ def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: 
 
 
 def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, folder: Path) -> None:
-    """Weights, config, processor, and the code that `trust_remote_code` and the pipeline need."""
-    model.save_pretrained(folder)
+    """Weights, config, processor, and the code that `trust_remote_code` and the pipeline need.
+
+    What predictions do not show has no names there: who was recorded is nobody's business.
+    """
+    with _nameless(model.config):
+        model.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+@contextmanager
+def _nameless(config: SerMetaConfig) -> Iterator[None]:
+    """Numbers in the place of the labels of tasks that are not reported, such as `speaker`."""
+    named = config.tasks
+    kept = {config.target_task, *config.reported_tasks}
+    config.tasks = {
+        name: task
+        if name in kept or "labels" not in task
+        else {**task, "labels": nameless_labels(name, len(task["labels"]))}
+        for name, task in named.items()
+    }
+    try:
+        yield
+    finally:
+        config.tasks = named
 
 
 def longest(seconds: float, left_out: Sequence[int]) -> str:

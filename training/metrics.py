@@ -196,7 +196,7 @@ def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, A
 def _of_known_classes(rows: pandas.DataFrame, name: str, labels: Sequence[str]) -> dict:
     known = rows[rows[name].isin(labels)]
     if known.empty:
-        return {"not_applicable": f"none of the {rows[name].nunique()} {name}s here was trained on"}
+        return {"not_applicable": f"none of the {rows[name].nunique()} {name}s here is among the model's labels"}
     measures = classification_metrics(known[name].tolist(), known[f"{name}_predicted"].tolist(), labels)
     return {**measures, **_left_out(f"a {name} that was not trained on", len(rows) - len(known))}
 

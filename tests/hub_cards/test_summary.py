@@ -15,7 +15,7 @@ def test_every_figure_in_its_line(report):
     assert cells(text, "transcript") == ["transcript", "-", "-", "-", "3.1%", "11.8%", "38"]
     assert cells(text, "neutral")[-2:] == ["75.0%", "24"]
     assert cells(text, "sad") == ["sad", "-", "0"]
-    assert "speaker: not applicable, none of the 6 speakers here was trained on" in text
+    assert "speaker: not applicable, none of the 6 speakers here is among the model's labels" in text
     assert "transcript: 2 utterances not counted (an empty reference)" in text
     assert text.splitlines()[0] == "speaker-independent: none of the 6 test speakers was trained on"
 

@@ -48,3 +48,23 @@ def test_without_a_reference_for_the_target_nothing_is_claimed(finished_run, pre
     tasks = json.loads((finished_run / "report.json").read_text(encoding="utf-8"))["model"]["tasks"]
     report = report_on(predictions.assign(emotion=None), tasks, "emotion")
     assert list(report["metrics"]["emotion"]) == ["not_applicable"]
+
+
+def test_a_published_model_names_no_speaker(finished_run, speech_table):
+    """They are numbers in its folder, and stay names in the run: the weights are those that were judged."""
+    folder = finished_run / "model"
+    tasks = json.loads((folder / "config.json").read_text(encoding="utf-8"))["tasks"]
+    judged = json.loads((finished_run / "report.json").read_text(encoding="utf-8"))["model"]["tasks"]
+    assert sorted(judged["speaker"]["labels"]) == ["anna", "bela", "cleo", "dora"]
+    assert tasks["speaker"]["labels"] == ["speaker 1", "speaker 2", "speaker 3", "speaker 4"]
+    assert {**tasks, "speaker": None} == {**judged, "speaker": None}
+    for path in folder.glob("*.[jm][sd]*"):
+        assert not any(name in path.read_text(encoding="utf-8") for name in judged["speaker"]["labels"]), path
+    assert "its head is in the file, with numbers in the place of names" in (folder / "README.md").read_text("utf-8")
+
+
+def test_numbers_are_not_measured_against_names(finished_run, recipe_file):
+    model, processor = load_model(finished_run / "model")
+    table = predict_dataset(model, processor, prepare(load_recipe(str(recipe_file))).side("train"))
+    measured = report_on(table, model.config.tasks, "emotion")["metrics"]["speaker"]
+    assert measured == {"not_applicable": "none of the 4 speakers here is among the model's labels"}

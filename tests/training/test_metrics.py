@@ -85,7 +85,7 @@ def test_rates_may_exceed_one():
 
 def test_speakers_are_measured_where_they_were_trained_on(predictions):
     found = evaluate_predictions(predictions, TASKS)["speaker"]
-    assert found == {"not_applicable": "none of the 1 speakers here was trained on"}
+    assert found == {"not_applicable": "none of the 1 speakers here is among the model's labels"}
     predictions["speaker"] = ["a", "a", "b", "c", "c", None]
     found = evaluate_predictions(predictions, TASKS)["speaker"]
     assert (found["n"], found["wa"]) == (3, pytest.approx(2 / 3))

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +140,7 @@ def test_predictions_do_not_depend_on_micro_batches(make_trainer, prepared, monk
 
 def test_the_optimizer_has_two_learning_rates_and_spares_biases_and_norms(make_trainer):
     trainer = make_trainer(encoder_learning_rate=1e-5, head_learning_rate=1e-4, weight_decay=0.3)
+    trainer.model.heads["of_encoder"] = deepcopy(trainer.model.heads["gender"])  # what a task may be called
     optimizer = trainer.create_optimizer()
     names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
     settings = {
