@@ -29,11 +29,17 @@ def leaving_on_signals() -> Iterator[None]:
 class SaveAndLeave(TrainerCallback):
     """Saves a checkpoint after the step in which Ctrl-C or SIGTERM came, and then raises `Interrupted`.
 
-    An epoch's last step is judged and saved in any case. Of several processes one signal suffices.
+    An epoch's last step is judged and saved in any case. Of several processes one signal suffices: they tell each
+    other when a step begins, so that they leave after the step that follows the signal.
+
+    Attributes:
+        received: the signal that came to this process; 0 for none.
+        agreed: of several processes, the signal that had come to any of them when the step began.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self.agreed: torch.Tensor | int = 0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -50,19 +56,17 @@ class SaveAndLeave(TrainerCallback):
     def on_step_end(self, args, state, control, **_):
         """Asks for a checkpoint."""
         saved_anyway = control.should_training_stop or float(state.epoch).is_integer()
-        if self._asked() and not saved_anyway:
+        known = self.received if processes().num_processes == 1 else self.agreed
+        if known and not saved_anyway:
             control.should_save = True
 
     def on_save(self, args, state, control, **_):
         """Leaves."""
-        if number := self._asked():
+        number = self.received
+        if processes().num_processes > 1:
+            number = int(gather(torch.tensor([number], device=processes().device)).max())
+        if number:
             raise Interrupted(number)
-
-    def _asked(self) -> int:
-        """The signal that came, the same on all processes; 0 for none."""
-        if processes().num_processes == 1:
-            return self.received
-        return int(gather(torch.tensor([self.received], device=processes().device)).max())
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Numbers that go wrong in a training: found at their step, before the weights move."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,12 +17,25 @@ NAMED = 5  # utterances in an error's line
 class FiniteSteps(TrainerCallback):
     """Ends a training before a step whose loss or gradient is not finite, and says which tasks and utterances it was.
 
+    The norm of the gradient, which is clipped to it anyway, tells of both: see `spread`. It is the same on all
+    processes, which share the gradient, so that they need not ask each other.
+
     With precision fp16 gradients overflow now and then, and the loss scaler leaves such a step out: there only losses
-    are looked at.
+    are looked at, and processes do ask each other.
     """
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[str], dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
+        self.norm: torch.Tensor | float = 0.0
+
+    def remembering(self, clip: Callable[..., Any]) -> Callable[..., Any]:
+        """What clips gradients and returns their norm, taking note of the norm."""
+
+        def clip_and_remember(*arguments: Any, **options: Any) -> Any:
+            self.norm = clip(*arguments, **options)
+            return self.norm
+
+        return clip_and_remember
 
     def watch(self, utterances: list[str], outputs: SerMetaOutput, losses: Mapping[str, torch.Tensor]) -> None:
         """Takes note of a batch: of each task's loss, and of the rows whose logits are finite."""
@@ -34,14 +47,14 @@ class FiniteSteps(TrainerCallback):
         """Forgets the last step."""
         self.batches.clear()
 
-    def on_pre_optimizer_step(self, args, state, control, model, **_):
+    def on_pre_optimizer_step(self, args, state, control, **_):
         """Raises `UserError`, on all processes the same."""
-        losses = torch.stack([loss for _, losses, _ in self.batches for loss in losses.values()])
-        finite = losses.isfinite().all()
-        if not args.fp16:
-            gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-            finite = finite & torch.nn.utils.get_total_norm(gradients).isfinite()
-        if not gather(finite[None]).all():
+        if args.fp16:
+            losses = torch.stack([loss for _, losses, _ in self.batches for loss in losses.values()])
+            finite = gather(losses.isfinite().all()[None]).all()
+        else:
+            finite = torch.as_tensor(self.norm).isfinite()
+        if not finite:
             raise UserError(self._words(state.global_step + 1))
 
     def _words(self, step: int) -> str:
@@ -63,6 +76,11 @@ class FiniteSteps(TrainerCallback):
                 at_fault = [name for name, good in zip(utterances, sound[task].tolist(), strict=True) if not good]
                 if at_fault or not loss.isfinite():
                     yield from ((task, name) for name in at_fault or utterances)
+
+
+def spread(loss: torch.Tensor) -> torch.Tensor:
+    """The same loss; of one that is not finite every gradient is NaN, and so is what processes share of it."""
+    return loss * torch.where(loss.isfinite(), 1.0, torch.nan)
 
 
 def leave_out_repeats(batch: dict[str, Any], utterances: int, processes: int, place: int) -> None:

@@ -19,7 +19,6 @@ from .batches import DurationBoundedBatches
 from .beginning import begun
 from .checkpoints import keep_checkpoints, last_checkpoint
 from .freezing import apply_freeze_mask
-from .interruption import SaveAndLeave
 from .judgement import judge, publish
 from .memory import plan_stage
 from .preparation import Preparation
@@ -159,7 +158,6 @@ def run_stage(
     checkpoint = last_checkpoint(folder, arguments.world_size)
     if checkpoint is not None:
         require_own_files(checkpoint)
-    leaving = SaveAndLeave()
     trainer = SerMetaTrainer(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
@@ -172,7 +170,7 @@ def run_stage(
         data_collator=collator,
         train_dataset=train,
         eval_dataset=validation,
-        callbacks=[*_callbacks(stage), leaving],
+        callbacks=_callbacks(stage),
     )
     show_progress(trainer, name)
     unaligned = count_unaligned(prepared, model, name, heard)
@@ -180,7 +178,7 @@ def run_stage(
     if before is not None:
         _say_further(name, stage, before["epochs"], checkpoint)
     if checkpoint is None or not trainer.take_over(checkpoint, beyond=before["steps"] if before else 0):
-        with leaving.listening(), code_refused(checkpoint):
+        with trainer.leaving.listening(), code_refused(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     trainer.save_model(str(folder))
     return {

@@ -23,11 +23,12 @@ from .checkpoints import WholeCheckpoints
 from .dropout import fast_dropout
 from .durations import recording_durations
 from .environment import environment
+from .interruption import SaveAndLeave
 from .long_recordings import is_long, losses_of, predict_long
 from .metrics import evaluate_predictions, flatten
 from .micro_batches import BoundedBatches, PaddedBound, joined, micro_batches
 from .predictions import predicted, reduce_outputs, with_predictions
-from .safeguards import FiniteSteps, leave_out_repeats
+from .safeguards import FiniteSteps, leave_out_repeats, spread
 
 
 class SerMetaTrainer(WholeCheckpoints, Trainer):
@@ -70,9 +71,11 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         self.task_loss_sums: dict[str, torch.Tensor] = {}
         self.task_losses_logged_at = 0
         self.sampler: LengthGroupedUtterances | DurationBoundedBatches | None = batches
-        self.finite_steps = FiniteSteps()
+        self.finite_steps, self.leaving = FiniteSteps(), SaveAndLeave()
+        self.accelerator.clip_grad_norm_ = self.finite_steps.remembering(self.accelerator.clip_grad_norm_)
         self.add_callback(_EpochDraws(self))
         self.add_callback(self.finite_steps)
+        self.add_callback(self.leaving)
 
     def create_optimizer(self, model: SerMetaModel | None = None) -> torch.optim.Optimizer:
         """AdamW with the encoder's learning rate for the encoder, and no weight decay for biases and norms."""
@@ -110,8 +113,10 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
                 batches[-1], len(self.train_dataset), self.accelerator.num_processes, self.accelerator.process_index
             )
         counts = torch.stack([self._labelled(batch["labels"]) for batch in batches]).sum(dim=0).to(device)
-        counts = self.accelerator.gather(counts[None]).sum(dim=0).clamp(min=1)
-        return batches, dict(zip(self.loss_weights, counts, strict=True))
+        # the one thing that processes tell each other in a step beside the gradient
+        told = self.accelerator.gather(torch.cat([counts, counts.new_tensor([self.leaving.received])])[None])
+        self.leaving.agreed = told[:, -1].max()
+        return batches, dict(zip(self.loss_weights, told[:, :-1].sum(dim=0).clamp(min=1), strict=True))
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: dict[str, torch.Tensor] | None = None
@@ -154,6 +159,8 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             self._remember(losses)
             self.finite_steps.watch(utterances, outputs, losses)
         loss = sum(self.loss_weights[name] * task_loss for name, task_loss in losses.items())
+        if num_items_in_batch is not None:
+            loss = spread(loss)
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

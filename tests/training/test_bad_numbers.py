@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import killable
 import numpy as np
 import pytest
 import soundfile
@@ -16,6 +17,7 @@ from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import read_json
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor
 from ser_meta.training.preparation import prepare
+from ser_meta.training.safeguards import spread
 from ser_meta.training.stages import run_stages
 from ser_meta.training.transcripts import aligned_frames, frame_counts
 
@@ -73,6 +75,28 @@ def test_too_high_a_learning_rate_is_told_before_the_weights_are_lost(recipe_fil
     settings = ["stages.metadata.head_learning_rate=1e30", "stages.metadata.encoder_learning_rate=1e30"]
     with pytest.raises(UserError, match=r"the loss of .*gender.* is not finite at step \d+, .*lower learning rates"):
         run_stages(load_recipe(str(recipe_file), settings), tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_makes_every_gradient_so():
+    """By the gradient, which processes share anyway, all learn of what one of them met."""
+    weights = torch.ones(3, requires_grad=True)
+    spread((weights * torch.tensor([1.0, 2.0, 0.0])).sum()).backward()
+    assert weights.grad.tolist() == [1.0, 2.0, 0.0]
+    for value in (torch.inf, torch.nan):
+        weights.grad = None
+        spread((weights * torch.tensor([1.0, 0.0, 0.0])).sum() + value).backward()
+        assert weights.grad.isnan().all()
+
+
+def test_several_processes_end_together_before_the_weights_are_lost(recipe_file, tmp_path):
+    rates = [f"stages.metadata.{part}_learning_rate=1e30" for part in ("head", "encoder")]
+    command = ["train", recipe_file, *rates, "--output", tmp_path / "run"]
+    started = killable.start_together(2, *command, log=tmp_path / "log")
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [2, 2]
+    told = [(tmp_path / f"log-{rank}").read_text().splitlines()[-1] for rank in range(2)]
+    assert told[0] == told[1] and re.search(r"the loss of .*gender.* is not finite at step \d+, with the", told[0])
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -188,6 +188,22 @@ def test_a_stopped_study_goes_on(recipe_file, tmp_path):
     assert len(read_json(tmp_path / "study" / "report.json")["runs"]) == 3
 
 
+def test_a_signal_to_one_of_two_processes_stops_both_and_they_go_on(recipe_file, tmp_path):
+    epochs = ["stages.metadata.epochs=200", "stages.emotion.epochs=0.2"]
+    command = ["train", recipe_file, *epochs, "--output", tmp_path / "run"]
+    started = killable.start_together(2, *command, log=tmp_path / "log")
+    while started[1].is_alive() and not list((tmp_path / "run").glob("stage-1-metadata/checkpoint-*")):
+        started[1].join(0.1)
+    started[1].terminate()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [143, 143]
+    *_, line = (tmp_path / "log-0").read_text().splitlines()
+    assert line.startswith("ser-meta: stopped by SIGTERM")
+    (checkpoint,) = (tmp_path / "run" / "stage-1-metadata").glob("checkpoint-*")
+    assert len(list(checkpoint.glob("rng_state_*.pth"))) == 2
+
+
 @pytest.mark.campaign
 def test_a_stopped_study_of_several_processes_goes_on(recipe_file, tmp_path):
     command = ["crossval", recipe_file, "--at-once", 2, "--output", tmp_path / "study"]
