@@ -76,7 +76,8 @@ def test_two_processes_validate_as_one(one_process, two_processes):
 
 def test_two_processes_end_with_the_weights_and_predictions_of_one(one_process, two_processes):
     expected, trained = (load_file(run / "model" / "model.safetensors") for run in (one_process, two_processes))
-    for name in expected:
+    # a key's bias adds the same to every score of the attention: its gradient is rounding, which Adam makes a step of
+    for name in (name for name in expected if not name.endswith(("key.bias", "k_proj.bias"))):
         torch.testing.assert_close(trained[name], expected[name], rtol=0, atol=2e-4, msg=name)
     reports = [json.loads((run / "report.json").read_text()) for run in (one_process, two_processes)]
     errors = [report["metrics"]["emotion"].pop("calibration")["ece"] for report in reports]
