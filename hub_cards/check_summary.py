@@ -15,6 +15,12 @@ from .wording import NOTHING
 
 MOST_FOLDS = 30  # rows of a table that is still read
 EXAMPLES = 3
+HARMS = {
+    "spoils": ("SPOILS A RESULT", "bold white on red"),
+    "left_out": ("leave out", "bold red"),
+    "remark": ("remark", ""),
+}
+"""What a finding does, in words, and the style in which it is printed."""
 
 
 def print_check(report: Mapping[str, Any], console: Console | None = None) -> None:
@@ -92,10 +98,8 @@ def _finding_table(findings: Sequence[Mapping[str, Any]]) -> TerminalTable:
     table.add_column("", no_wrap=True)
     table.add_column("meaning, and examples", overflow="fold")
     for finding in findings:
-        left_out = finding["left_out"]
         text = Text(finding["meaning"]).append(f"\n{_examples(finding['details'])}", style="dim")
-        style = "bold red" if left_out else ""
-        what = "leave out" if left_out else "remark"
+        what, style = HARMS[finding["harm"]]
         table.add_row(Text(finding["finding"], style), f"{len(finding['details']):,}", Text(what, style), text)
     return table
 

@@ -76,12 +76,14 @@ def train(
     On several devices: accelerate launch -m ser_meta.training train RECIPE ... --output RUN
     Several machines need --output, and a cache, on a file system that they share.
     """
-    from ..configuration.recipe_files import load_recipe
+    from .beforehand import plan_training
+
+    plan = plan_training(recipe, overrides or [], output, resume)
     from ..hub_cards.summary import print_report
     from .progress import is_main_process
     from .stages import run_stages
 
-    report = run_stages(load_recipe(recipe, overrides), output, resume)
+    report = run_stages(plan.recipe, output, resume, plan=plan)
     if not is_main_process():
         return
     if as_json:
@@ -113,10 +115,12 @@ def crossval(
     Several GPUs: one fold on each with --at-once 4, or all of them on one fold after the other with
     accelerate launch -m ser_meta.training crossval RECIPE ... --output STUDY
     """
-    from ..configuration.recipe_files import load_recipe
+    from .beforehand import plan_crossval
+
+    checked, folds = plan_crossval(recipe, overrides or [], output, seeds or (), skip_unfit)
     from .crossval import cross_validate
 
-    report = cross_validate(load_recipe(recipe, overrides), output, seeds or (), at_once, keep_models, skip_unfit)
+    report = cross_validate(checked, output, seeds or (), at_once, keep_models, skip_unfit, folds)
     _show_study(report, output, as_json)
 
 
@@ -146,11 +150,13 @@ def ablate(
     Example: ser-meta ablate pooling.yaml demo data.root=/tmp/recordings data.validation=speaker
     --side validation --output studies/pooling
     """
-    from ..configuration.recipe_files import load_recipes
-    from .ablation import ablate as run_table
     from .ablation_tables import find_table
+    from .beforehand import check_ablation
 
-    report = run_table(table, load_recipes(recipes), output, seeds or (), at_once, side)
+    loaded = check_ablation(table, recipes, output, seeds or ())
+    from .ablation import ablate as run_table
+
+    report = run_table(table, loaded, output, seeds or (), at_once, side)
     _show_study(report, output / find_table(table).folder(side), as_json)
 
 
@@ -176,10 +182,13 @@ def evaluate(
 
     Example: ser-meta evaluate runs/ravdess/model nemo /data/nemo "label_map={emotion: {anger: angry, fear: fearful}}"
     """
-    from ..hub_cards.summary import print_report
-    from .evaluation import evaluate_model, find_evaluation
+    from .asked import find_evaluation
 
-    report = evaluate_model(find_evaluation(model, given or [], split), side)
+    evaluation = find_evaluation(model, given or [], split, side)
+    from ..hub_cards.summary import print_report
+    from .evaluation import evaluate_model
+
+    report = evaluate_model(evaluation)
     print(json.dumps(report)) if as_json else print_report(report)
 
 
@@ -197,17 +206,23 @@ def check(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that read (default: one a core).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read every recording of a corpus, count, and tell what is wrong or odd.
+    """Read every recording of a corpus, count, and tell what is wrong or odd, the worst first.
 
     Example: ser-meta check ravdess /data/ravdess --quarantine ravdess-quarantine.json
+
+    The exit code is 1 where something was found that would spoil a result.
     """
-    from ..hub_cards.check_summary import print_check
-    from .checking.check import check_corpus, require_folder, write_reports
+    from .beforehand import read_corpus, require_folder
 
     require_folder(output, quarantine)
-    report = check_corpus(corpus, root, options or [], workers)
+    rows = read_corpus(corpus, root, options or [])
+    from ..hub_cards.check_summary import print_check
+    from .checking.check import check_corpus, spoils, write_reports
+
+    report = check_corpus(corpus, root, workers=workers, rows=rows)
     write_reports(report, output, quarantine)
     print(json.dumps(report)) if as_json else print_check(report)
+    raise typer.Exit(int(spoils(report)))
 
 
 @app.command()
@@ -248,6 +263,11 @@ def predict(
 
     Very many: accelerate launch -m ser_meta.training predict MODEL FOLDER --parquet OUTPUT
     """
+    from .beforehand import require_model
+    from .prediction.inputs import require_some
+
+    require_some(audio)
+    require_model(model)
     from .prediction.outputs import Outputs
     from .prediction.recognition import predict as predict_recordings
 
@@ -273,6 +293,11 @@ def adapt(
 
     Example: ser-meta adapt runs/ravdess/model calls/anna/ --output anna-model
     """
+    from .beforehand import require_model
+    from .prediction.inputs import require_some
+
+    require_some(audio)
+    require_model(model)
     from .prediction.adaptation import adapt as adapt_to
 
     heard = adapt_to(model, audio, output)
@@ -341,11 +366,14 @@ def export(
 
     Example: ser-meta export runs/ravdess/model --onnx --output ravdess-onnx
     """
-    from ..hub_cards.export import export_onnx
-    from .loading import load_model
+    from .beforehand import require_model
 
     if not onnx:
         raise UserError("the format is missing: add --onnx")
+    require_model(model)
+    from ..hub_cards.export import export_onnx
+    from .loading import load_model
+
     written = export_onnx(*load_model(model), output, int8)
     if as_json:
         print(json.dumps(written))
@@ -366,6 +394,9 @@ def serve(
 
     Example: ser-meta serve runs/ravdess/model
     """
+    from .beforehand import require_model
+
+    require_model(model)
     from ..hub_cards.space import check_gradio, page_name, serve
     from .prediction.recognition import load_pipeline
 

@@ -19,6 +19,7 @@ from .durations import check_durations, check_longest, longest_recording
 from .freezing import frozen_as_in
 from .interruption import leaving_on_signals
 from .memory import check_plan, plan_stage
+from .plan import Plan
 from .precision import choose_precision
 from .preparation import Preparation, prepare
 from .progress import hide_loading_bars, is_main_process, processes, say, wait_for_main_process
@@ -29,14 +30,14 @@ SECONDS_TO_APPEAR = 60.0
 
 @contextmanager
 def begun(
-    recipe: Recipe, run: RunFolder, resume: bool, wait: bool = False
+    recipe: Recipe, run: RunFolder, resume: bool, wait: bool = False, plan: Plan | None = None
 ) -> Iterator[tuple[Preparation, SerMetaModel]]:
     """Checks all that can be checked before anything is written, and makes and holds the run folder."""
     with leaving_on_signals(), full_disk_told(run.path):
         run.check(recipe, resume)
         check_trackers(recipe.report_to)
         recipe = replace(recipe, precision=choose_precision(recipe.precision, run.recorded_precision))
-        prepared, model = _prepared(recipe)
+        prepared, model = _prepared(recipe, plan)
         split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)
         run.check_corpus(split, corpus)
         wait_for_main_process()  # until then another process may still look whether the folder is empty
@@ -50,11 +51,11 @@ def begun(
             yield prepared, model
 
 
-def _prepared(recipe: Recipe) -> tuple[Preparation, SerMetaModel]:
+def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaModel]:
     hide_loading_bars()
     for setting, why in idle_settings(recipe.model).items():
         say(f"model.{setting}={getattr(recipe.model, setting)} changes nothing: {why}")
-    prepared = prepare(recipe)
+    prepared = prepare(recipe, plan)
     model = prepared.new_model().to(processes().device)
     check_durations(
         prepared.dataset, prepared.durations, model.encoder.shortest_input, prepared.processor.sampling_rate

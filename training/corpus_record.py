@@ -1,14 +1,17 @@
 """What a run records of its corpus, so that it does not go on with another one."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Iterable
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from ..configuration.recipe import Recipe
 from .corpora.recordings import recordings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def corpus_record(dataset: Dataset, recipe: Recipe) -> dict[str, str]:

@@ -59,6 +59,7 @@ def cross_validate(
     at_once: int = 1,
     keep_models: bool = False,
     skip_unfit: bool = False,
+    folds: StudyFolds | None = None,
 ) -> dict[str, Any]:
     """Trains a recipe with every fold as the test side, and judges all folds together.
 
@@ -73,6 +74,7 @@ def cross_validate(
             own.
         keep_models: keep every run's weights; by default they go when the run has been judged.
         skip_unfit: go on without the folds that cannot be trained, see `plan_study`; the protocol names them.
+        folds: what `plan_study` gives for these, if it is at hand.
 
     Returns:
         the report: each run's figures, their mean and spread, and those of all folds' utterances together.
@@ -83,7 +85,7 @@ def cross_validate(
     study = StudyFolder(output)
     study.check({"crossval": recipe})
     check_at_once(at_once)
-    folds = plan_study(recipe, seeds, skip_unfit)
+    folds = folds or plan_study(recipe, seeds, skip_unfit)
     for name, reason in folds.unfit.items():
         say(f"fold {name} is left out: {reason}")
     runs = plan_runs(recipe, folds, study.path)

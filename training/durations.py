@@ -1,15 +1,21 @@
 """How long recordings are, from their headers."""
 
+from __future__ import annotations
+
 import io
+from typing import TYPE_CHECKING
 
 import soundfile
-from datasets import Dataset
 
 from ..configuration.errors import UserError
 from ..modeling_ser_meta.audio_ser_meta import part_seconds, recording_name
-from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .corpora.recordings import recording, recordings
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
+    from ..modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 
 
 def recording_durations(dataset: Dataset) -> list[float]:

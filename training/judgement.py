@@ -31,7 +31,8 @@ from .judged_by import judged_by
 from .layer_shares import layer_shares
 from .long_recordings import hearing_protocol
 from .metrics import evaluate_predictions, slices
-from .preparation import SIDES, Preparation
+from .plan import SIDES
+from .preparation import Preparation
 from .publishing import corpus_facts
 from .speakers import speaker_facts
 from .starting import describe_start

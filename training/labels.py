@@ -45,7 +45,12 @@ def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe) 
     values = rows[name]
     known = [values[row] for row in train if values[row] is not None]
     if not known:
-        raise UserError(f"no utterance of the training side has a {name}: leave it out of model.auxiliary_tasks")
+        remedy = (
+            "choose another model.target_task"
+            if name == model.target_task
+            else "leave it out of model.auxiliary_tasks"
+        )
+        raise UserError(f"no utterance of the training side has a {name}: {remedy}")
     if name == "transcript":
         return {"kind": "ctc"}
     if name in model.ranges:

@@ -5,8 +5,8 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from ..configuration.errors import UserError
-from ..configuration.run_folder import read_json
 from ..modeling_ser_meta import SerMetaModel, SerMetaProcessor
+from .beforehand import require_model
 
 
 def load_model(folder: Path) -> tuple[SerMetaModel, SerMetaProcessor]:
@@ -15,15 +15,7 @@ def load_model(folder: Path) -> tuple[SerMetaModel, SerMetaProcessor]:
     Raises:
         UserError: no such folder, another kind of model, or a damaged one.
     """
-    config = Path(folder) / "config.json"
-    if not config.is_file():
-        raise UserError(f"{folder} holds no model: give the `model` folder of a run")
-    settings = read_json(config)
-    model_type = settings.get("model_type") if isinstance(settings, dict) else None
-    if model_type != "ser_meta":
-        raise UserError(
-            f"{folder} holds a model of the type {model_type!r}, not ser_meta: train one with it as encoder"
-        )
+    require_model(folder)
     disable_progress_bar()
     try:
         model, loaded = SerMetaModel.from_pretrained(folder, output_loading_info=True)

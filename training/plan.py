@@ -1,7 +1,10 @@
 """What a run learns from and is judged on, found without torch: rows, folds, sides, and tasks with their labels."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
@@ -14,6 +17,11 @@ from .judged_by import judged_by
 from .labels import check_labels, find_tasks
 from .sides import divide, require_emotions
 from .starting import check_encoder, refuse_heard
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SIDES = ("train", "validation", "test")
 
 
 @dataclass
@@ -95,3 +103,9 @@ def shorten(plan: Plan, durations: list[float]) -> Plan:
     shortened = replace(plan, sides=plan.sides | {"train": train})
     check_sides(shortened, plan.recipe.model.target_task)
     return shortened
+
+
+def utterances_of(rows: Dataset | Rows, sides: Mapping[str, list[int]]) -> dict[str, list[str]]:
+    """Ids of the utterances on each side, of row numbers."""
+    ids = rows["utterance_id"]
+    return {name: [ids[row] for row in sides[name]] for name in SIDES}

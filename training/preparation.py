@@ -19,14 +19,11 @@ from .augmentation import SpeedPerturbation
 from .centering import CenteringCollator, Group, group_means
 from .checking.duplicates import refuse_shared_recordings
 from .collator import SpeechCollator
-from .corpora.rows import Rows
 from .durations import recording_durations
 from .frozen import FrozenStates, FrozenStatesCollator, kept_depth
-from .plan import Plan, plan_run, shorten
+from .plan import Plan, plan_run, shorten, utterances_of
 from .sides import describe_sides, describe_unused_sides
 from .starting import describe_parts, encoder_path
-
-SIDES = ("train", "validation", "test")
 
 
 @dataclass
@@ -149,12 +146,6 @@ class Preparation:
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""
         return utterances_of(self.dataset, self.sides)
-
-
-def utterances_of(rows: Dataset | Rows, sides: Mapping[str, list[int]]) -> dict[str, list[str]]:
-    """Ids of the utterances on each side, of row numbers."""
-    ids = rows["utterance_id"]
-    return {name: [ids[row] for row in sides[name]] for name in SIDES}
 
 
 def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:

@@ -21,6 +21,7 @@ from .checkpoints import keep_checkpoints, last_checkpoint
 from .freezing import apply_freeze_mask
 from .judgement import judge, publish
 from .memory import plan_stage
+from .plan import Plan
 from .preparation import Preparation
 from .progress import is_main_process, processes, say, show_progress, wait_for_main_process
 from .standardization import fit_standardization
@@ -32,7 +33,11 @@ TARGET_ALONE = ("classifier.", "coattention.", "frame_pooling.")  # the modules 
 
 
 def run_stages(
-    recipe: Recipe, output: str | Path, resume: bool = False, first_stage: Path | None = None
+    recipe: Recipe,
+    output: str | Path,
+    resume: bool = False,
+    first_stage: Path | None = None,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
     """Trains the recipe's stages, judges the model on the test side and writes the run folder.
 
@@ -42,6 +47,7 @@ def run_stages(
         resume: go on where an interrupted run of the same recipe stopped, or where a run ended whose recipe had fewer
             epochs in its last stage.
         first_stage: a folder of `train_first_stage`, whose result stands for the recipe's first stage.
+        plan: of the recipe, if it is at hand.
 
     Returns:
         the report, as in `report.json`.
@@ -52,7 +58,7 @@ def run_stages(
         Interrupted: on Ctrl-C or SIGTERM, when a checkpoint has been saved.
     """
     run = RunFolder(output)
-    with begun(recipe, run, resume) as (prepared, model):
+    with begun(recipe, run, resume, plan=plan) as (prepared, model):
         if first_stage is not None:
             _adopt_first_stage(model, recipe, run, RunFolder(first_stage))
         model, state = _train_stages(prepared, model, run)

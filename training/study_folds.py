@@ -1,10 +1,11 @@
 """The folds of a study: all are planned before any is trained."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
@@ -13,9 +14,10 @@ from ..configuration.run_folder import RunFolder
 from .corpora.rows import Rows
 from .corpus_record import corpus_record
 from .durations import recording_durations
-from .plan import Plan, find_folds, load_rows, plan_run, shorten
-from .preparation import utterances_of
-from .progress import processes
+from .plan import Plan, find_folds, load_rows, plan_run, shorten, utterances_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def plan_study(recipe: Recipe, seeds: Sequence[int] = (), skip_unfit: bool = Fal
 
 def check_at_once(at_once: int) -> None:
     """Raises `UserError` for a number of trainings at the same time that cannot be."""
+    from .progress import processes  # torch's, which a mistake elsewhere need not wait for
+
     if at_once < 1:
         raise UserError(f"--at-once {at_once} trains nothing: give 1 or more")
     if at_once > 1 and (together := processes().num_processes) > 1:

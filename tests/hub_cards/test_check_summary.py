@@ -18,11 +18,12 @@ def checked():
             {"fold": "21", "gender": "female", "emotions": {"angry": 40, "surprised": 6}},
         ],
         "findings": [
-            {"finding": "silent", "meaning": "no sound", "left_out": True, "details": {"x": "peak 0"}},
+            {"finding": "few speakers", "meaning": "add some", "harm": "spoils", "details": {"speaker": "a and b"}},
+            {"finding": "silent", "meaning": "no sound", "harm": "left_out", "details": {"x": "peak 0"}},
             {
                 "finding": "unusual rate",
                 "meaning": "not that of most",
-                "left_out": False,
+                "harm": "remark",
                 "details": {f"u{number}": "8000 Hz" for number in range(6)},
             },
         ],
@@ -45,6 +46,7 @@ def test_every_count_in_its_line(checked):
 
 def test_every_finding_with_its_consequence_and_examples(checked):
     text = printed(print_check, checked)
+    assert cells(text, "few speakers") == ["few speakers", "1", "SPOILS A RESULT", "add some"]
     assert cells(text, "silent") == ["silent", "1", "leave out", "no sound"]
     assert cells(text, "unusual rate") == ["unusual rate", "6", "remark", "not that of most"]
     assert "u0: 8000 Hz; u1: 8000 Hz; u2: 8000 Hz; ..." in text and "u3" not in text

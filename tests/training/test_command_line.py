@@ -25,7 +25,7 @@ def train(recipe_file, output):
         (["stages.emotion.epochs=soon"], ["stages.emotion.epochs", "soon"]),
         (["model.labels.emotion=[angry,sad]"], ["anna-neutral-improvised.wav", "'neutral'", "angry, sad"]),
         (["model.labels.emotion=[angry,neutral,sad,happy]"], ["the train side has no utterance of happy"]),
-        (["model.target_task=intensity"], ["stages.emotion.loss_weights='emotion'", "intensity, gender"]),
+        (["model.target_task=intensity"], ["has a intensity", "choose another model.target_task"]),
         (["model.auxiliary_tasks=[gender,speaker,style,transcript,intensity]"], ["intensity", "auxiliary_tasks"]),
         (["model.auxiliary_tasks=[gender,speaker,style,transcript,mood]"], ["no mood", "columns", "emotion"]),
         (["model.encoder=/nowhere/encoder"], ["model.encoder=/nowhere/encoder", "folder"]),

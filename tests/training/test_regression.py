@@ -19,9 +19,10 @@ from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.hub_cards.summary import print_report
 from ser_meta.modeling_ser_meta.losses_ser_meta import concordance_loss
 from ser_meta.training.arguments import training_arguments
+from ser_meta.training.asked import find_evaluation
 from ser_meta.training.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
-from ser_meta.training.evaluation import evaluate_model, find_evaluation
+from ser_meta.training.evaluation import evaluate_model
 from ser_meta.training.labels import check_labels
 from ser_meta.training.metrics import evaluate_predictions, flatten, regression_metrics
 from ser_meta.training.preparation import prepare

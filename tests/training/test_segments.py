@@ -11,7 +11,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
 from ser_meta.training.baseline import logistic_regression_yardstick
-from ser_meta.training.checking.check import check_dataset
+from ser_meta.training.checking.check import check_rows
 from ser_meta.training.checking.duplicates import overlap, refuse_shared_recordings
 from ser_meta.training.checking.recordings import digests, likeness, measure
 from ser_meta.training.corpora import load_corpus
@@ -143,7 +143,7 @@ def test_half_a_segment_on_another_side_is_the_same_recording(segments, end, sha
 
 def test_what_is_refused_on_two_sides_is_what_check_leaves_out(segments):
     rows = segments((0.0, 1.5), (1.0, 2.0), (2.0, 3.0), (2.0, 3.0), emotion=["sad", "sad", "sad", "glad"])
-    report = check_dataset(rows.dataset(), workers=1)
+    report = check_rows(rows, workers=1)
     assert report["leave_out"] == {
         "u1": "same segment: as u0",
         "u2": "same bytes: as u3, with another emotion",
@@ -156,7 +156,7 @@ def test_a_segment_that_is_not_in_its_recording_is_refused_with_what_may_be_mean
     told = r"^table: u1: .*1\.0 s to 4\.5 s.* lasts 4\.000 s.*\(2 of 3 segments\).* time_unit=ms"
     with pytest.raises(UserError, match=told):
         require_recordings(rows, "table")
-    assert set(details(check_dataset(rows.dataset(), workers=1), "unreadable")) == {"u1", "u2"}
+    assert set(details(check_rows(rows, workers=1), "unreadable")) == {"u1", "u2"}
 
 
 def details(report, finding):

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from omegaconf import OmegaConf
 
-from ...configuration.errors import UserError
-from ...configuration.recipe_files import read_settings
 from ...configuration.run_folder import write_json
-from ..corpora import load_corpus
+from ..beforehand import read_corpus
 from ..corpora.quarantine import write_quarantine
-from ..corpora.recordings import recording_columns, recordings
+from ..corpora.recordings import ABSENT, find_absent, recording_columns, recordings
+from ..corpora.remarks import REMARKS as READING
+from ..corpora.rows import Rows
 from .duplicates import same_bytes, same_segments, same_speech
 from .findings import (
     LEFT_OUT,
@@ -26,10 +25,21 @@ from .findings import (
     find_fault,
     utterance_findings,
 )
-from .recordings import FACTS, measure
+from .recordings import BANDS, FACTS, NO_FACTS, measure
+from .spoils import SPOILS, spoiling_findings
+
+HARMS = {
+    **dict.fromkeys(SPOILS, "spoils"),
+    **dict.fromkeys([*ABSENT, *LEFT_OUT], "left_out"),
+    **{name: "remark" for name in (*READING, *REMARKS) if name not in SPOILS},
+}
+"""By finding, the worst first, what it does: it spoils a result, its utterances are left out, or it is a remark."""
+MEANINGS = READING | REMARKS | ABSENT | LEFT_OUT | SPOILS
 
 
-def check_corpus(corpus: str, root: str, options: Sequence[str] = (), workers: int | None = None) -> dict[str, Any]:
+def check_corpus(
+    corpus: str, root: str, options: Sequence[str] = (), workers: int | None = None, rows: Rows | None = None
+) -> dict[str, Any]:
     """Reads every recording of a corpus and looks at its metadata.
 
     Args:
@@ -37,50 +47,78 @@ def check_corpus(corpus: str, root: str, options: Sequence[str] = (), workers: i
         root: the corpus's folder or table.
         options: of the corpus's loader, as `key=value`.
         workers: processes that read (default: one a core).
+        rows: the corpus's, if they are at hand.
 
     Returns:
         the report: `utterances` and `speakers` (numbers), `durations` in seconds and `rates` in Hz of the readable,
         `counts` (a mapping a fold and gender, in `folds_by`: the official split, session or speaker), and `findings`,
-        each with `finding`, `meaning`, `left_out` (whether a training should leave its utterances out) and `details`
-        by utterance, or by what else it is about; `leave_out` has those utterances with their reasons.
+        the worst first, each with `finding`, `meaning`, `harm` (`spoils` a result, `left_out` of a training, or
+        `remark`), `left_out` (whether a training should leave its utterances out) and `details` by utterance, or by
+        what else it is about; `leave_out` has those utterances with their reasons.
 
     Raises:
-        UserError: whatever of the corpus `load_corpus` refuses.
+        UserError: whatever of the corpus `load_rows` refuses.
     """
-    dataset = load_corpus(corpus, root, **OmegaConf.to_container(read_settings(list(options))))
-    return {"kind": "check", "corpus": corpus, "root": str(Path(root)), **check_dataset(dataset, workers)}
+    rows = read_corpus(corpus, root, options) if rows is None else rows
+    return {"kind": "check", "corpus": corpus, "root": str(Path(root)), **check_rows(rows, workers)}
 
 
-def check_dataset(dataset: Dataset, workers: int | None = None) -> dict[str, Any]:
-    """As `check_corpus`, of a loaded corpus."""
+def check_rows(rows: Rows, workers: int | None = None) -> dict[str, Any]:
+    """As `check_corpus`, of rows at hand."""
     workers = workers or os.cpu_count() or 1
+    absent = {row: finding for finding, these in find_absent(rows).items() for row in these}
+    present = [row for row in range(len(rows)) if row not in absent]
+    facts = [{**NO_FACTS, "absent": absent.get(row)} for row in range(len(rows))]
+    spectra = np.zeros((len(rows), BANDS), np.float32)
+    if present:
+        dataset = rows.select(present).dataset()
+        measured = measure_all(dataset, workers)
+        spectra[present] = measured.with_format("numpy")["spectrum"][:]
+        for row, fact in zip(present, measured.remove_columns("spectrum"), strict=True):
+            facts[row] |= fact
+    names = [name for name in rows.column_names if name != "audio"]
+    metadata = [dict(zip(names, values, strict=True)) for values in zip(*(rows[name] for name in names), strict=True)]
+    described = [one | other for one, other in zip(metadata, facts, strict=True)]
+    found = rows.remarks | spoiling_findings(rows) | utterance_findings(described) | corpus_findings(described)
+    if present:
+        found |= find_duplicates(dataset, [described[row] for row in present], spectra[present], workers)
+    findings = [
+        {
+            "finding": name,
+            "meaning": MEANINGS[name],
+            "harm": harm,
+            "left_out": harm == "left_out",
+            "details": dict(found[name]),
+        }
+        for name, harm in HARMS.items()
+        if found.get(name)
+    ]
+    return {
+        "utterances": len(rows),
+        "speakers": len(set(rows["speaker"]) - {None}),
+        "durations": durations(described),
+        "rates": dict(Counter(str(row["rate"]) for row in described if row["rate"]).most_common()),
+        **count_utterances(described),
+        "findings": findings,
+        "leave_out": to_leave_out(findings),
+    }
+
+
+def measure_all(dataset: Dataset, workers: int) -> Dataset:
+    """The `FACTS` of every recording."""
     columns = recording_columns(dataset)
-    facts = dataset.select_columns(columns).map(
+    return dataset.select_columns(columns).map(
         measure,
         remove_columns=columns,
         features=FACTS,
         num_proc=min(workers, len(dataset)),
         desc="reading",
     )
-    metadata = dataset.remove_columns("audio")
-    spectra = np.array(facts.with_format("numpy")["spectrum"][:])
-    rows = [one | other for one, other in zip(metadata, facts.remove_columns("spectrum"), strict=True)]
-    found = utterance_findings(rows) | corpus_findings(rows)
-    found |= find_duplicates(dataset, rows, spectra, workers)
-    findings = [
-        {"finding": name, "meaning": meaning, "left_out": name in LEFT_OUT, "details": dict(found[name])}
-        for name, meaning in (LEFT_OUT | REMARKS).items()
-        if found.get(name)
-    ]
-    return {
-        "utterances": len(rows),
-        "speakers": len({row["speaker"] for row in rows} - {None}),
-        "durations": durations(rows),
-        "rates": dict(Counter(str(row["rate"]) for row in rows if row["rate"]).most_common()),
-        **count_utterances(rows),
-        "findings": findings,
-        "leave_out": to_leave_out(findings),
-    }
+
+
+def spoils(report: Mapping[str, Any]) -> bool:
+    """Whether a check has found what would spoil a result."""
+    return any(finding["harm"] == "spoils" for finding in report["findings"])
 
 
 def find_duplicates(
@@ -116,13 +154,6 @@ def count_utterances(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for fold, gender in groups
         ],
     }
-
-
-def require_folder(*files: Path | None) -> None:
-    """Raise `UserError`, before hours of reading, for a file in a folder that is not there."""
-    for file in files:
-        if file is not None and not file.parent.is_dir():
-            raise UserError(f"{file} cannot be written: {file.parent} is no folder: make it first")
 
 
 def write_reports(report: Mapping[str, Any], output: Path | None, quarantine: Path | None) -> None:

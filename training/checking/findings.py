@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...modeling_ser_meta.processing_ser_meta import LATIN, normalize_transcript
+from ..corpora.recordings import ABSENT
 from ..corpora.rows import METADATA, RATINGS
 from ..lengths import far_longer, usual_length
 
@@ -66,6 +67,8 @@ def utterance_findings(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str,
 
 def find_fault(row: Mapping[str, Any]) -> tuple[str, str] | None:
     """Why no training can use a recording, if so: the finding and its detail."""
+    if row.get("absent"):
+        return row["absent"], ABSENT[row["absent"]]
     if row["error"]:
         return "unreadable", row["error"]
     if not row["samples"]:

@@ -48,9 +48,13 @@ FACTS = Features(
 share of all samples, `head` and `tail` as the seconds that are near-silent, `spectrum` as `band_shares` has it."""
 
 
+NO_FACTS = {**dict.fromkeys(name for name in FACTS if name != "spectrum"), "samples": 0}
+"""Those of a recording that was not read, without its spectrum."""
+
+
 def measure(row: dict[str, Any]) -> dict[str, Any]:
     """The `FACTS` of a row's recording. One that cannot be read has an `error` and no digest."""
-    facts: dict[str, Any] = dict.fromkeys(FACTS) | {"spectrum": np.zeros(BANDS, np.float32), "samples": 0}
+    facts: dict[str, Any] = NO_FACTS | {"spectrum": np.zeros(BANDS, np.float32)}
     try:
         source = recording(row)
         samples, rate = decode(source)

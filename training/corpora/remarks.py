@@ -9,12 +9,15 @@ from functools import cache
 
 logger = logging.getLogger(__name__)
 
+SPELLINGS = (
+    "labels that differ in case, spaces or accents alone count as several: same_spelling=true makes them one in a "
+    "table, label_map in any corpus"
+)
 REMARKS = {
     "columns left out": "what you need of them takes an entry in columns, as columns={mine: mine}",
     "marks of missing values": "they count as missing: to keep one as a value, give your own list as missing=[...]",
     "numbers that are none": "a column of numbers holds something else, and is read as text",
-    "spellings": "labels that differ in case, spaces or accents alone count as several: same_spelling=true makes them "
-    "one in a table, label_map in any corpus",
+    "spellings": SPELLINGS,
     "left out": "nothing is learned from these rows, and nothing judged on them",
 }
 """By finding what it means, and how to mend it."""

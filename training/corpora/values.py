@@ -73,9 +73,10 @@ def spellings(values: Iterable[str | None]) -> list[dict[str, int]]:
 
 
 def plain(label: str) -> str:
-    """A label without case, accents, and what is neither letter nor number; the label itself if nothing is left."""
+    """A label without case, accents and gaps; between numbers a gap counts, as in 1-1 and 11."""
     letters = unicodedata.normalize("NFKD", label.casefold())
-    return "".join(letter for letter in letters if letter.isalnum()) or label
+    words = "".join(" " if letter in "_-" else letter for letter in letters if not unicodedata.combining(letter))
+    return (" " if any(map(str.isdigit, words)) else "").join(words.split()) or label
 
 
 def spelling_remarks(rows: Rows, columns: Iterable[str]) -> dict[str, str]:
@@ -111,6 +112,7 @@ def holds_several(label: str) -> str | None:
     if (label[0], label[-1]) == ("{", "}"):
         return "a mapping"
     try:
-        return None if float(label).is_integer() else "a share or a rating"
-    except (OverflowError, ValueError):
+        number = float(label)
+    except ValueError:
         return None
+    return "a share or a rating" if math.isfinite(number) and not number.is_integer() else None

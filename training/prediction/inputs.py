@@ -13,7 +13,6 @@ import soundfile
 
 from ...configuration.errors import UserError
 from ...modeling_ser_meta.audio_ser_meta import AudioError, cannot_be_read, channel_number, recordings_in
-from ..progress import say
 
 STANDARD_INPUT = "-"
 RAW_BLOCK = 20_000  # bytes
@@ -30,10 +29,7 @@ def find_recordings(given: Sequence[str]) -> list[str]:
     found, passed_over = [], []
     for name in given:
         if Path(name).is_dir():
-            try:
-                readable, others = recordings_in(Path(name))
-            except AudioError as error:
-                raise UserError(str(error)) from error
+            readable, others = _in_folder(name)
             found += map(str, readable)
             passed_over += others
         elif name == STANDARD_INPUT or Path(name).exists():
@@ -41,6 +37,8 @@ def find_recordings(given: Sequence[str]) -> list[str]:
         else:
             found += sorted(glob(name, recursive=True)) or [name]
     if passed_over:
+        from ..progress import say  # torch's
+
         say(f"passed over: {cannot_be_read(passed_over)}")
     return found
 
@@ -64,6 +62,16 @@ def heard_channels(recording: Any, channels: str) -> list[int | None]:
         raise UserError(f"--channels {channels} is none of mix, separate, left, right, 0, 1, ...") from error
 
 
+def require_some(given: Sequence[str]) -> None:
+    """Raise `UserError` where nothing that was given is there; what is missing beside others is told at the end."""
+    there = [name for name in given if name == STANDARD_INPUT or Path(name).exists() or glob(name, recursive=True)]
+    if not there:
+        raise UserError(f"no such file: {given[0]}{f' ({len(given)} are missing)' if len(given) > 1 else ''}")
+    for name in there:
+        if Path(name).is_dir():
+            _in_folder(name)
+
+
 def open_recording(name: str, raw_rate: int | None = None) -> Any:
     """What the pipeline takes for a recording: its path, or the stream on standard input.
 
@@ -85,6 +93,14 @@ def seconds_of(recording: Any) -> float | None:
     """A recording's length by its header; None where it has none that can be read."""
     header = _header(recording)
     return header.duration if header else None
+
+
+def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
+    """The recordings of a folder, and the sound files that are none; `UserError` for a folder without any."""
+    try:
+        return recordings_in(Path(name))
+    except AudioError as error:
+        raise UserError(str(error)) from error
 
 
 def _header(recording: Any) -> Any:

@@ -183,7 +183,7 @@ def test_the_command_prints_and_writes(command_line, folder, report, tmp_path):
     output, quarantine = tmp_path / "report.json", tmp_path / "quarantine.json"
     arguments = ["check", "table", folder / "corpus.csv", "--output", output, "--quarantine", quarantine]
     code, printed, errors = command_line(*arguments, "--workers", "2")
-    assert code == 0 and "leave out 12 of 18 utterances" in printed and "reading" in "\n".join(errors)
+    assert code == 1 and "leave out 12 of 18 utterances" in printed and "reading" in "\n".join(errors)
     assert json.loads(output.read_text()) == report
     content = json.loads(quarantine.read_text())
     assert content == {"kind": "quarantine", "corpus": "table", "utterances": report["leave_out"]}
