@@ -86,7 +86,9 @@ def test_a_training_hears_segments_alone(recipe_file, long_table, speech_table, 
 
 
 def test_the_yardstick_hears_segments_alone(both):
-    cut, long = (logistic_regression_yardstick(rows.select(range(18)), rows.select(range(18, 36))) for rows in both)
+    cut, long = (
+        logistic_regression_yardstick(rows.select(range(18)), rows.select(range(18, 36)), "emotion") for rows in both
+    )
     assert cut == long
 
 
