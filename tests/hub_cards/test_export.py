@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -140,6 +141,33 @@ def test_results_are_the_pipelines_short_and_long(exported, monkeypatch):
     assert_same_result(runner(short, window_seconds=0.3), recognise(short, window_seconds=0.3))
 
 
+@pytest.mark.parametrize("exported", ["wav2vec2"], indirect=True)
+def test_what_is_asked_of_a_recording_is_the_pipelines(exported, monkeypatch, tmp_path):
+    model, processor, folder = exported
+    runner, recognise = load_runner(folder, monkeypatch), SpeechEmotionPipeline(model=model, processor=processor)
+    array = speech(18.0)
+    soundfile.write(tmp_path / "call.wav", np.stack([array, array[::-1]], axis=1), 16_000)
+    sources = [
+        {"raw": np.round(array * 32_767).astype(np.int16), "sampling_rate": 16_000},
+        {"array": np.stack([array, array[::-1]], axis=1), "sampling_rate": 16_000},
+        {"path": str(tmp_path / "call.wav"), "channel": "right", "start": 1.5, "end": 7},
+        {"array": np.full(64_000, 0.001, np.float32), "sampling_rate": 16_000},
+        {"array": np.full(320_000, 0.001, np.float32), "sampling_rate": 16_000},
+    ]
+    for source in sources:
+        assert_same_result(runner(source), recognise(source))
+    labels = list(model.config.tasks["emotion"]["labels"])[:2]
+    for options in (
+        {"threshold": 0.9, "tasks": ["valence", "emotion"]},
+        {"labels": labels, "smoothing": 0.0},
+        {"top_k": 1, "function_to_apply": "sigmoid"},
+    ):
+        assert_same_result(runner(sources[1], **options), recognise(sources[1], **options))
+    for wrong in ({"top_k": 0}, {"tasks": ["mood"]}, {"window_seconds": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            runner(sources[1], **wrong)
+
+
 def test_the_command_and_the_runner_without_torch(finished_run, command_line, speech_table, tmp_path):
     folder = tmp_path / "exported"
     code, printed, errors = command_line("export", finished_run / "model", "--onnx", "--output", folder, "--json")
@@ -156,6 +184,18 @@ def test_the_command_and_the_runner_without_torch(finished_run, command_line, sp
     assert done.stderr.splitlines() == [
         f"runner.py: {tmp_path / 'silent.wav'} holds no samples: leave it out or record it again"
     ]
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "python runner.py calls/" in text and "`emotion`, `gender`" in text and "`speaker`" not in text
+    files = {path.name for path in folder.iterdir()} - {"README.md", "requirements.txt"}
+    assert all(name in text or name.endswith("_ser_meta.py") for name in files)
+    (tmp_path / "calls").mkdir()
+    for name in ("one.wav", "._one.wav", "two.m4a"):
+        (tmp_path / "calls" / name).write_bytes(Path(recordings[0]).read_bytes())
+    program = [*program[:2], str(tmp_path / "calls"), "--threshold", "1"]
+    of_folder = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    (line,) = of_folder.stdout.splitlines()
+    assert json.loads(line)["file"] == str(tmp_path / "calls" / "one.wav") and json.loads(line)["abstained"] is True
+    assert of_folder.returncode == 0 and "passed over" in of_folder.stderr and "two.m4a" in of_folder.stderr
     processor = SerMetaProcessor.from_pretrained(finished_run / "model")
     recognise = SpeechEmotionPipeline(SerMetaModel.from_pretrained(finished_run / "model").eval(), processor=processor)
     for line, path in zip(done.stdout.splitlines(), recordings, strict=True):

@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from shutil import which
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.hub_cards.space import write_space
-from ser_meta.hub_cards.space_app import DEFAULT_LIMITS
+from ser_meta.hub_cards.space_app import DEFAULT_LIMITS, Limits, build_page, check_recording
 
 
 def ask(url, path):
@@ -54,6 +55,34 @@ def test_eight_visitors_at_once_get_their_own_answers(url, recognise, write_nois
     with ThreadPoolExecutor(8) as visitors:
         answers = list(visitors.map(lambda path: ask(url, path), paths))
     assert [answer[0]["confidences"][0]["confidence"] for answer in answers] == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_is_silent_is_shown_as_no_emotion(url, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.full(320_000, 0.01), 16_000)
+    emotion, gender, transcript, valence, _, everything = ask(url, tmp_path / "silent.wav")
+    assert emotion["label"] == "silent" and not emotion["confidences"]
+    assert not (gender or {}).get("label") and not transcript and not valence
+    assert everything["abstained"] is True and everything["silent"] is True and everything["segments"] == []
+
+
+def test_a_program_reads_what_each_result_is(url):
+    client = Client(url, verbose=False, analytics_enabled=False)
+    returned = client.view_api(print_info=False, return_format="dict")["named_endpoints"]["/recognise"]["returns"]
+    assert [each["label"] for each in returned] == [
+        *("emotion, as perceived", "gender", "transcript", "valence, from 1 to 5", "timeline", "result")
+    ]
+
+
+def test_the_limits_are_the_servers_own(recognise, write_noise, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # which a page sets for itself: the running one's comes back
+    assert check_recording(str(write_noise(1, seconds=3)), Limits()) is None
+    for limits, message in ((Limits(minutes=0.02), "the 0.02 taken here"), (Limits(megabytes=0.01), "the 0.01 MB")):
+        with pytest.raises(gr.Error, match=message):
+            check_recording(str(write_noise(1, seconds=3)), limits)
+    page = build_page(recognise, "tiny", limits=Limits(minutes=90, megabytes=700))
+    told = " ".join(str(component["props"].get("value")) for component in page.config["components"])
+    assert "may last 90 minutes and take 700 MB" in told
+    page.kept.cleanup()
 
 
 @pytest.fixture(scope="module")
