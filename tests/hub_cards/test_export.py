@@ -87,20 +87,20 @@ def load_runner(folder, monkeypatch):
     return importlib.import_module("runner").Recognizer()
 
 
-def assert_same_result(found, expected):
+def assert_same_result(found, expected, tolerance=1e-4):
     if isinstance(expected, dict):
         assert list(found) == list(expected)
         for name in expected:
-            assert_same_result(found[name], expected[name])
+            assert_same_result(found[name], expected[name], tolerance)
     elif isinstance(expected, list) and expected and "label" in expected[0]:
         scores = {entry["label"]: entry["score"] for entry in expected}
-        assert {entry["label"]: entry["score"] for entry in found} == pytest.approx(scores, abs=1e-4)
+        assert {entry["label"]: entry["score"] for entry in found} == pytest.approx(scores, abs=tolerance)
     elif isinstance(expected, list):
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
-            assert_same_result(one, other)
+            assert_same_result(one, other, tolerance)
     else:
-        assert found == (expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-4))
+        assert found == (expected if isinstance(expected, str) else pytest.approx(expected, abs=tolerance))
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -155,14 +155,14 @@ def test_what_is_asked_of_a_recording_is_the_pipelines(exported, monkeypatch, tm
         {"array": np.full(320_000, 0.001, np.float32), "sampling_rate": 16_000},
     ]
     for source in sources:
-        assert_same_result(runner(source), recognise(source))
+        assert_same_result(runner(source), recognise(source), tolerance=1e-3)
     labels = list(model.config.tasks["emotion"]["labels"])[:2]
     for options in (
         {"threshold": 0.9, "tasks": ["valence", "emotion"]},
         {"labels": labels, "smoothing": 0.0},
         {"top_k": 1, "function_to_apply": "sigmoid"},
     ):
-        assert_same_result(runner(sources[1], **options), recognise(sources[1], **options))
+        assert_same_result(runner(sources[1], **options), recognise(sources[1], **options), tolerance=1e-3)
     for wrong in ({"top_k": 0}, {"tasks": ["mood"]}, {"window_seconds": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             runner(sources[1], **wrong)
