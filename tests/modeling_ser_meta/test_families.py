@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-import transformers
+from draws import DRAWS_ALIKE
 
 from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel
 
@@ -147,10 +147,7 @@ def test_training_on_kept_convolutions_changes_nothing(family, make_model, make_
     assert_trains_equally(model, batch, kept)
 
 
-@pytest.mark.skipif(
-    transformers.__version__.startswith("4."),
-    reason="draws LayerDrop's number for every layer that it runs, so that the dropouts behind them are others",
-)
+@DRAWS_ALIKE
 @pytest.mark.parametrize("count", [1, 2])
 def test_training_on_kept_layers_changes_nothing(family, count, make_model, make_batch):
     model = make_model(family)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas
 import pytest
 import torch
-import transformers
 from datasets.arrow_writer import ArrowWriter
+from draws import DRAWS_ALIKE
 from safetensors.torch import load_file
 
 from ser_meta.configuration.errors import UserError
@@ -25,10 +25,6 @@ from ser_meta.training.trainer import SerMetaTrainer
 
 FROZEN = ["stages.metadata.freeze_layers=all", "stages.emotion.freeze_layers=all"]
 ONE_EPOCH = ["stages.metadata.epochs=1", "stages.emotion.epochs=1"]
-DRAWS_ALIKE = pytest.mark.skipif(
-    transformers.__version__.startswith("4."),
-    reason="draws LayerDrop's number for every layer that it runs, so that the dropouts behind them are others",
-)
 LAST_HIDDEN = ["model.layer_fusion=last_hidden", "model.coattention=false", "model.auxiliary_tasks=[]"]
 
 

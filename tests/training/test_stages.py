@@ -17,8 +17,15 @@ from ser_meta.training.stages import run_stages
 BELOW_THE_LAYERS = ("feature_extractor.", "feature_projection.", "pos_conv_embed.", "encoder.encoder.layer_norm.")
 
 
+def _new_name(name: str) -> str:
+    for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+        name = name.replace(f"conv.{old}", f"conv.parametrizations.weight.{new}")
+    return name
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
+    found = load_file(folder / "model.safetensors")
+    return {_new_name(name): tensor for name, tensor in found.items()}  # 5.4 writes some as of old
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
