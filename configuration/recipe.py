@@ -77,7 +77,8 @@ class DataRecipe:
         allow_speaker_overlap: let a speaker stand on two sides.
         speed_factors: of the time domain spectral augmentation, one drawn an utterance and epoch; [1.0] for none.
         trim_decibels: cut off both ends of a recording what is so much softer than its loudest part; null for none.
-        longest: seconds; longer recordings are not trained on, since memory grows with the longest; null for none.
+        longest: seconds; longer recordings are not trained on, and shorter ones are, whatever memory they take. Null
+            trains on all, but refuses one that would take far more memory than a batch of the others.
     """
 
     corpus: str | None = None
@@ -167,7 +168,8 @@ class StageRecipe:
         epochs: over the training side.
         encoder_learning_rate: of the speech encoder.
         head_learning_rate: of layer fusion, heads, co-attention and classifier.
-        batch_size: utterances a device and step (default: 4).
+        batch_size: utterances a device and step (default: 4). One that is padded far beyond the usual length, three
+            times that of nine in ten, is computed in parts, with the same gradient.
         batch_duration: instead, the longest that a batch may last with its padding, in seconds at the recordings' own
             speed: then short utterances come in larger batches than long ones.
         gradient_accumulation_steps: batches before the weights move.

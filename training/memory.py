@@ -21,6 +21,7 @@ from .micro_batches import PaddedBound
 
 PROBED = (1.0, 2.0, 4.0)  # seconds of noise
 BACKWARD = 1.4  # times what is kept for the backward pass, which makes tensors of its own (ours, measured)
+BESIDE = 150e6  # bytes that a process on a CPU takes later for its libraries' own buffers (ours, measured)
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # what a container may take
 
 
@@ -142,7 +143,8 @@ def measure(model: SerMetaModel, processor: SerMetaProcessor, precision: str = "
     """Counts the bytes that a few seconds of noise need; nothing is drawn from the global generators."""
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     device = model.device
-    process = torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+    on_gpu = device.type == "cuda"
+    process = torch.cuda.memory_allocated(device) if on_gpu else psutil.Process().memory_info().rss + BESIDE
     seconds = np.array(PROBED)
     with _unchanged(model):
         needed = np.array([_needed(model, processor, length, precision) for length in PROBED])
