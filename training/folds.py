@@ -77,7 +77,7 @@ class Folds:
         if re.fullmatch("0" if numbered else "0|[1-9][0-9]*", name) and int(name) < len(names) and not close:
             return names[int(name)]
         hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UserError(f"there is no fold {name!r}: {hint}{_choices(names)}")
+        raise UserError(f"there is no fold {asked!r}: {hint}{_choices(names)}")
 
 
 def recipe_folds(dataset: Dataset | Rows, recipe: Recipe) -> Folds:
