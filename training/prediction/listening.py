@@ -1,6 +1,7 @@
 """What a person sees while recordings are heard: how far it is, and nothing of the decoders' own messages."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+# "[src/libmpg123/layer3.c:1774] error: ...", "Note: Trying to resync...", "Warning: ...", with empty lines between
+OF_LIBMPG123 = re.compile(rb".*libmpg123|Note: |Warning: |\s*$")
 LINE_SECONDS = 60  # from one line to the next, where nobody looks at a terminal
 
 
@@ -74,5 +77,5 @@ def _is_the_process_own(stream: Any) -> bool:
 def _pass_on(read: int, screen: int) -> None:
     with os.fdopen(read, "rb") as lines:
         for line in lines:
-            if b"libmpg123" not in line:
+            if not OF_LIBMPG123.match(line):
                 os.write(screen, line)

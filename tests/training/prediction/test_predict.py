@@ -489,7 +489,7 @@ def test_how_far_it_is_where_nobody_looks_at_a_terminal(command_line, model, lon
 
 def test_a_decoders_own_messages_stay_off_the_screen(capfd):
     with without_decoder_messages():
-        os.write(2, b"[src/libmpg123/layer3.c] error: of a frame\n")
+        os.write(2, b"[src/libmpg123/layer3.c] error: of a frame\nNote: Trying to resync...\n\nWarning: of a header\n")
         os.write(2, b"something else\n")
         sys.stderr.write("from Python\n")
     os.write(2, b"and afterwards\n")
