@@ -116,10 +116,11 @@ def not_judged_itself(report: Mapping[str, Any]) -> list[str]:
     measures, seeds = study["metrics"], words(study["seeds"])
     figures = ", ".join(f"{name} {percent(measures[key])}" for name, key in MEASURES.items() if key in measures)
     bounds = f" ({interval_words(measures['interval'], 'ua')})" if "interval" in measures else ""
-    line = speakers_line(study)
+    line, untrained = speakers_line(study), study["folds_left_out"]
+    left_out = f" (without {words(untrained)}, which could not be trained)" if untrained else ""
     return [
         *sentences,
-        f"Its recipe was judged by the cross-validation {study['study']}: {study['folds']} folds, "
+        f"Its recipe was judged by the cross-validation {study['study']}: {study['folds']} folds{left_out}, "
         f"seed{'s' if len(study['seeds']) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}{bounds}.",
         *([f"{line[0].upper()}{line[1:]}."] if line else []),
     ]

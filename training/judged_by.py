@@ -22,8 +22,9 @@ def judged_by(recipe: Recipe, utterances: int) -> dict[str, Any] | None:
         utterances: of the corpus.
 
     Returns:
-        `{"study", "folds", "seeds", "speakers", "protocol", "metrics"}`: the study's name, how many folds it has, its
-        seeds, what it says of its speakers, its protocol, and the target's figures over all folds together.
+        `{"study", "folds", "folds_left_out", "seeds", "speakers", "protocol", "metrics"}`: the study's name, how many
+        folds it has, the names of those that could not be trained, its seeds, what it says of its speakers, its
+        protocol, and the target's figures over all folds together.
 
     Raises:
         UserError: no finished cross-validation, one of another recipe, or of a corpus of another size.
@@ -39,7 +40,8 @@ def judged_by(recipe: Recipe, utterances: int) -> dict[str, Any] | None:
     _refuse_another_recipe(recipe, load_recipe(str(study.recipes / "crossval.yaml")))
     runs, (seed, *_) = report["runs"], report["protocol"]["seeds"]
     tested = [run["sides"]["test"] for run in runs if run["seed"] == seed]
-    if sum(tested) != utterances:
+    left_out = list(report["protocol"].get("folds_left_out") or [])
+    if sum(tested) != utterances and not (left_out and sum(tested) < utterances):
         raise UserError(
             f"judged_by={recipe.judged_by} tested {sum(tested)} utterances, and the corpus has {utterances}: run the "
             "cross-validation again, into another --output"
@@ -48,6 +50,7 @@ def judged_by(recipe: Recipe, utterances: int) -> dict[str, Any] | None:
     return {
         "study": study.path.resolve().name,
         "folds": len(tested),
+        "folds_left_out": left_out,
         "seeds": report["protocol"]["seeds"],
         "speakers": report.get("speakers"),
         "protocol": report["protocol"],

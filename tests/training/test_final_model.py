@@ -10,6 +10,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder, read_json
 from ser_meta.hub_cards.push import results_file
+from ser_meta.hub_cards.wording import not_judged_itself
 from ser_meta.training.crossval import cross_validate
 from ser_meta.training.judged_by import judged_by
 from ser_meta.training.plan import plan_run
@@ -97,3 +98,16 @@ def test_a_study_takes_the_recipe_of_a_final_model(study, recipe, tmp_path):
     again = shutil.copytree(study, tmp_path / "again")
     report = cross_validate(recipe("data.test_fold=none", f"judged_by={study}"), again)
     assert report["pooled"] == json.loads(json.dumps(read_json(study / "report.json")["pooled"]))
+
+
+def test_folds_that_a_study_left_out_are_named(study, recipe, tmp_path):
+    folder = shutil.copytree(study, tmp_path / "fewer")
+    report = read_json(study / "report.json")
+    report["runs"] = report["runs"][:2]
+    report["protocol"]["folds_left_out"] = {"emil+finn": "the train side has no utterance of sad"}
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    final = judged_by(recipe("data.test_fold=none", f"judged_by={folder}"), 36)
+    assert final["folds_left_out"] == ["emil+finn"]
+    assert (
+        "2 folds (without emil+finn, which could not be trained), seed 1" in not_judged_itself({"judged_by": final})[1]
+    )
