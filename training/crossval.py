@@ -274,7 +274,7 @@ def _validation_sides(predictions: pandas.DataFrame) -> str:
     """Whom the validation sides hold: a speaker may be drawn in several folds, and count there, or in none."""
     folds = predictions.groupby(["seed", "speaker"])["fold"].nunique().groupby("speaker").max()
     several = int((folds > 1).sum())
-    known = f"the validation sides, {len(folds)} speakers in all" if len(folds) else "the validation sides"
+    known = f"the validation sides of {len(folds)} speakers in all" if len(folds) else "the validation sides"
     return f"{known}, {several} of them in several folds" if several else known
 
 
