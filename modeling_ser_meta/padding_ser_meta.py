@@ -76,28 +76,23 @@ def _masked_group_norm(norm: nn.GroupNorm, features: torch.Tensor, lengths: torc
     return (normed * norm.weight[:, None] + norm.bias[:, None]).to(features.dtype)
 
 
-class RotaryPositions(nn.Module):
-    """The conformers' rotary position embeddings, computed in each call.
+def forget_rotary_positions(encoder: nn.Module) -> None:
+    """Has a conformer encoder's rotary position embeddings, if it has such, computed in each call.
 
     The stock module keeps those of the last length, in two attributes one after the other: of two threads that share
     a model, one can be given the other's.
     """
-
-    def __init__(self, stock: nn.Module):
-        super().__init__()
-        self.register_buffer("inv_freq", stock.inv_freq, persistent="inv_freq" in stock.state_dict())
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Cosines and sines `(2, frames, 1, 1, head width)` for `(batch, frames, width)`."""
-        frames = torch.arange(hidden_states.shape[1], device=self.inv_freq.device, dtype=self.inv_freq.dtype)
-        angles = torch.cat([frames[:, None] * self.inv_freq] * 2, dim=-1)[:, None, None]
-        return torch.stack([angles.cos(), angles.sin()]).to(hidden_states.dtype)
-
-
-def forget_rotary_positions(encoder: nn.Module) -> None:
-    """Takes the memory out of a conformer encoder's rotary position embeddings, if it has such."""
     if hasattr(encoder.embed_positions, "cached_sequence_length"):
-        encoder.embed_positions = RotaryPositions(encoder.embed_positions)
+        encoder.embed_positions.register_forward_hook(_rotary_positions)
+
+
+def _rotary_positions(positions: nn.Module, args: tuple, kept: torch.Tensor) -> torch.Tensor:
+    """Cosines and sines `(2, frames, 1, 1, head width)` for `(batch, frames, width)`, in the place of what is kept."""
+    (hidden_states,) = args
+    frequencies = positions.inv_freq
+    frames = torch.arange(hidden_states.shape[1], device=frequencies.device, dtype=frequencies.dtype)
+    angles = torch.cat([frames[:, None] * frequencies] * 2, dim=-1)[:, None, None]
+    return torch.stack([angles.cos(), angles.sin()]).to(hidden_states.dtype)
 
 
 _call = threading.local()  # threads may share a model, and each has a mask of its own

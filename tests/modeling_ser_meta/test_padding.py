@@ -56,6 +56,7 @@ def test_a_call_leaves_nothing_on_the_modules(family, make_model, make_inputs, j
             (name, key): value
             for name, module in model.named_modules()
             for key, value in {**vars(module), **module._buffers}.items()
+            if not key.startswith("cached_")  # of rotary positions: kept, and not looked at
         }
 
     first, *others = (lengths_for(model)[2:4], lengths_for(model)[3:], lengths_for(model)[:3])
@@ -95,8 +96,9 @@ def test_rotary_positions_are_the_stock_ones(family, make_model, make_speech_con
     positions = make_model(family).encoder.backbone.encoder.embed_positions
     config = make_speech_config(family)
     stock = AutoModel.from_config(config).encoder.embed_positions
-    assert positions.state_dict().keys() == stock.state_dict().keys()
     for frames in (5, 9):
+        positions.cached_sequence_length = frames  # as another thread leaves it between the stock module's two steps
+        positions.cached_rotary_positional_embedding = torch.zeros(2, 3, 1, 1, 8)
         hidden_states = torch.zeros(2, frames, config.hidden_size)
         assert torch.equal(positions(hidden_states), stock(hidden_states))
 
