@@ -223,9 +223,9 @@ def _refuse_foreign_labels(name: str, reference: Sequence[str], labels: Sequence
 
 
 def _groups(predictions: pandas.DataFrame, column: str) -> dict[str, pandas.DataFrame]:
-    """Value, or band in ascending order, -> its rows."""
+    """Value, or band in ascending order, -> its rows; ages that a corpus has as text, such as 25-34, are values."""
     values = predictions[column]
-    if column in BANDS:
+    if column in BANDS and not any(isinstance(value, str) for value in values):
         bounds = [-np.inf, *BANDS[column].values()]
         values = pandas.cut(values.astype(float), bounds, right=False, labels=list(BANDS[column]))
     return dict(iter(predictions.groupby(values, observed=True)))

@@ -184,6 +184,11 @@ def test_ages_and_durations_are_sliced_in_ascending_bands(predictions):
     assert list(found) == ["gender", "age", "duration"]
 
 
+def test_ages_that_a_corpus_has_as_text_are_sliced_as_they_are(predictions):
+    ages = ["25-34", "35-44"] * (len(predictions) // 2) + ["25-34"] * (len(predictions) % 2)
+    assert list(slices(predictions.assign(age=ages), TASKS, target="emotion")["age"]) == ["25-34", "35-44"]
+
+
 def test_a_column_without_any_value_is_no_slice(predictions):
     assert "age" not in slices(predictions.assign(age=None), TASKS, "emotion")
 
