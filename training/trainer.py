@@ -68,6 +68,8 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         self.label_names = ["labels"]
         # compute_loss below averages over the whole accumulation window itself
         self.model_accepts_loss_kwargs = True
+        # Transformers 5.4 lets Accelerate divide by them once more
+        self.accelerator.gradient_accumulation_steps = 1
         self.task_loss_sums: dict[str, torch.Tensor] = {}
         self.task_losses_logged_at = 0
         self.sampler: LengthGroupedUtterances | DurationBoundedBatches | None = batches
