@@ -87,3 +87,30 @@ def test_help_comes_without_the_heavy_imports(command):
     assert done.returncode == 0 and "Usage" in done.stdout
     imported = {re.split(r"\|\s*", line)[-1].split(".")[0] for line in done.stderr.splitlines()}
     assert "typer" in imported and not imported & HEAVY
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [
+            "train",
+            "demo",
+            "data.root=/nowhere/x",
+            "data.corpus=ravdess",
+            "data.options=null",
+            "--output",
+            "/nowhere/run",
+        ],
+        ["crossval", "ravdess-whisper-base", "data.root=/nowhere", "--output", "/nowhere/study"],
+        ["ablate", "5", "ravdess-whisper-base", "--output", "/nowhere/study"],
+        ["evaluate", "/nowhere/model", "table", "my.csv"],
+        ["check", "table", "/nowhere/my.csv"],
+        ["predict", "/nowhere/model", "/nowhere/a.wav"],
+    ],
+)
+def test_a_mistake_is_told_without_the_heavy_imports(command):
+    program = [sys.executable, "-X", "importtime", "-m", "ser_meta.training", *command]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "ser-meta: " in done.stderr.splitlines()[-1]
+    imported = {re.split(r"\|\s*", line)[-1].split(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported and not imported & (HEAVY - {"numpy"})

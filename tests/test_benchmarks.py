@@ -138,3 +138,9 @@ def test_cost_of_one_device_and_of_four(script):
     bound = cost.stage_cost(rates, "stage 2", True, 1, given)
     assert bound["days"] - bound["days of it filling"] == pytest.approx(864 * 10 * 2.21184 / 86_400)
     assert bound["terabytes"] == pytest.approx(864 * 3 * 2.21184 / 1000)
+
+
+@pytest.mark.campaign
+def test_mistakes(script, capsys):
+    script("mistakes").main(rounds=1)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 10

@@ -32,6 +32,7 @@ CORPORA = {
     "emovo": ".emovo",
     "jl_corpus": ".jl_corpus",
     "emov_db": ".emov_db",
+    "folders": ".folders",
 }
 
 

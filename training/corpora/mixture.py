@@ -38,8 +38,8 @@ def load_corpora(
 
 
 def corpus_name(source: CorpusRecipe) -> str:
-    """What a corpus is called: as in the recipe, a table by its file."""
-    return source.corpus if source.corpus != "table" else Path(str(source.root)).stem
+    """What a corpus is called: as in the recipe, a table by its file, and folders by the one that holds them."""
+    return Path(str(source.root)).stem if source.corpus in ("table", "folders") else source.corpus
 
 
 def map_labels(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], target: str, corpus: str) -> Rows:

@@ -6,7 +6,8 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import CorpusRecipe
 from ser_meta.training.corpora.mixture import load_corpora, map_labels, scale_ratings
 from ser_meta.training.corpora.rows import gather
-from ser_meta.training.folds import assign_folds, split
+from ser_meta.training.folds import assign_folds
+from ser_meta.training.sides import split
 
 EAST = [
     {"audio": "1.wav", "emotion": "joy", "speaker": "01", "session": "a", "gender": "female", "valence": "4.5"},
@@ -97,10 +98,10 @@ def test_several_corpora_keep_their_names_and_their_missing_values_apart(corpora
 def test_one_corpus_is_left_out_and_speakers_are_folds_still(corpora):
     dataset = load_corpora(corpora)
     folds = assign_folds(dataset, by="corpus")
-    assert folds == column(dataset, "corpus")
+    assert folds.of_rows == column(dataset, "corpus")
     assert split(dataset, folds, "west") == {"train": [0, 1, 2, 3], "validation": [], "test": [4, 5]}
     known = dataset.select([0, 1, 2, 4, 5])
-    assert assign_folds(known) == ["east:01", "east:01", "east:02", "west:01", "west:03"]
+    assert assign_folds(known).of_rows == ["east:01", "east:01", "east:02", "west:01", "west:03"]
     with pytest.raises(UserError, match=r"folds by corpus need several: list them in data\.corpora"):
         assign_folds(load_corpora(corpora[:1]), by="corpus")
 
