@@ -177,7 +177,7 @@ def _needed(model: SerMetaModel, processor: SerMetaProcessor, seconds: float, pr
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output that kept itself would never be freed
 
     def look(module: torch.nn.Module, arguments: tuple, output: Any) -> None:
         outputs.append(output.nbytes if isinstance(output, torch.Tensor) else 0)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
@@ -55,7 +56,7 @@ def test_what_is_measured_is_what_autograd_keeps(recipe_file, steady_settings):
 
     def keep(tensor):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()
 
     sounds = np.random.default_rng(0).normal(0, 0.1, 16_000 * 3).astype(np.float32)
     inputs = processor([sounds, sounds[:40_000]], sampling_rate=16_000)
@@ -64,6 +65,20 @@ def test_what_is_measured_is_what_autograd_keeps(recipe_file, steady_settings):
     expected = 2 * (footprint.linear * 3 + footprint.quadratic * 9) / 1.4
     assert sum(kept.values()) - 4 * model.num_parameters() < expected < 1.1 * sum(kept.values())
     del output
+
+
+def test_measuring_leaves_nothing_behind(recipe_file, steady_settings):
+    prepared = prepare(load_recipe(str(recipe_file), steady_settings))
+    model, made = prepared.new_model(), []
+
+    def look(module, arguments, output):
+        if isinstance(output, torch.Tensor):
+            made.append(StorageWeakRef(output.untyped_storage()))
+
+    looking = torch.nn.modules.module.register_module_forward_hook(look)
+    measure(model, prepared.processor)
+    looking.remove()
+    assert made and all(storage.expired() for storage in made)
 
 
 def test_a_frozen_stage_takes_less_and_the_bound_follows_the_batch(recipe_file, steady_settings):
