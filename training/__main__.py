@@ -228,7 +228,14 @@ def check(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
-    audio: Annotated[list[str], typer.Argument(help="Sound files, folders, patterns, or - for standard input.")],
+    audio: Annotated[
+        list[str] | None,
+        typer.Argument(help="Sound files, folders, patterns, or - for standard input.", metavar="AUDIO..."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Instead, a table of recordings, or parts by start and end; AUDIO are settings."),
+    ] = None,
     window: Annotated[float | None, typer.Option(help="Seconds of a window (default: 4, from 15 s on).")] = None,
     hop: Annotated[float | None, typer.Option(help="Seconds between windows (default: half a window).")] = None,
     gate: Annotated[
@@ -261,12 +268,17 @@ def predict(
 
     Recordings that cannot be used are listed at the end; the exit code is then 1, or 2 if none could be used.
 
+    A table's rows keep their ids: ser-meta predict MODEL --table calls.tsv columns.audio=path --csv results.csv
+
     Very many: accelerate launch -m ser_meta.training predict MODEL FOLDER --parquet OUTPUT
     """
-    from .beforehand import require_model
+    from .beforehand import require_model, table_sources
     from .prediction.inputs import require_some
 
-    require_some(audio)
+    audio = audio or []
+    sources = table_sources(table, audio) if table else None
+    if sources is None:
+        require_some(audio)
     require_model(model)
     from .prediction.outputs import Outputs
     from .prediction.recognition import predict as predict_recordings
@@ -279,7 +291,9 @@ def predict(
         "tasks": tasks,
     }
     outputs = Outputs(as_json, csv, segments, parquet, srt, plot)
-    raise typer.Exit(predict_recordings(model, audio, options, outputs, batch_size, raw_rate, precision, channels))
+    raise typer.Exit(
+        predict_recordings(model, audio, options, outputs, batch_size, raw_rate, precision, channels, sources)
+    )
 
 
 @app.command()

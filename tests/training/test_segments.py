@@ -1,6 +1,7 @@
 """Rows that are segments of long recordings are heard everywhere as the same recordings cut apart are."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -163,3 +164,16 @@ def test_a_segment_that_is_not_in_its_recording_is_refused_with_what_may_be_mean
 
 def details(report, finding):
     return next((found["details"] for found in report["findings"] if found["finding"] == finding), {})
+
+
+def test_a_table_of_segments_is_recognised_by_its_ids(command_line, finished_run, speech_table, long_table):
+    results = []
+    for table in (speech_table, long_table):
+        code, printed, _ = command_line("predict", finished_run / "model", "--table", table, "--json")
+        assert code == 0
+        results.append([json.loads(line) for line in printed.splitlines()])
+    cut, long = results
+    assert [result["file"] for result in cut] == [result["file"] for result in long]
+    assert [result["file"] for result in cut[:2]] == ["anna-angry-improvised.wav", "anna-angry-scripted.wav"]
+    for one, other in zip(cut, long, strict=True):
+        assert one["emotion"][0]["score"] == pytest.approx(other["emotion"][0]["score"], abs=1e-5)

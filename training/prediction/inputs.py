@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from ...configuration.errors import UserError
-from ...modeling_ser_meta.audio_ser_meta import AudioError, cannot_be_read, channel_number, recordings_in
+from ...modeling_ser_meta.audio_ser_meta import AudioError, cannot_be_read, channel_number, part_seconds, recordings_in
 
 STANDARD_INPUT = "-"
 RAW_BLOCK = 20_000  # bytes
@@ -64,6 +64,8 @@ def heard_channels(recording: Any, channels: str) -> list[int | None]:
 
 def require_some(given: Sequence[str]) -> None:
     """Raise `UserError` where nothing that was given is there; what is missing beside others is told at the end."""
+    if not given:
+        raise UserError("nothing to recognise: give sound files, folders or patterns, or a table as --table")
     there = [name for name in given if name == STANDARD_INPUT or Path(name).exists() or glob(name, recursive=True)]
     if not there:
         raise UserError(f"no such file: {given[0]}{f' ({len(given)} are missing)' if len(given) > 1 else ''}")
@@ -92,7 +94,10 @@ def open_recording(name: str, raw_rate: int | None = None) -> Any:
 def seconds_of(recording: Any) -> float | None:
     """A recording's length by its header; None where it has none that can be read."""
     header = _header(recording)
-    return header.duration if header else None
+    try:
+        return part_seconds(recording, header) if header else None
+    except AudioError:  # told when it is read
+        return None
 
 
 def _in_folder(name: str) -> tuple[list[Path], list[Path]]:

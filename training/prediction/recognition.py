@@ -1,12 +1,13 @@
 """A trained model asked about recordings, one after the other or many at a time."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ def predict(
     raw_rate: int | None = None,
     precision: str = "fp32",
     channels: str = "mix",
+    sources: Mapping[str, Any] | None = None,
 ) -> int:
     """Recognises recordings and writes the results; on several processes, each its share.
 
@@ -69,6 +71,7 @@ def predict(
         raw_rate: of raw PCM on standard input, in Hz.
         precision: `fp32` or `bf16`.
         channels: see `heard_channels`.
+        sources: of a table's rows, by their ids, what is read of which recording; nothing is `given` then.
 
     Returns:
         the exit code: 0; 1 where some recordings could not be used; 2 where not one could. They are listed on stderr.
@@ -79,7 +82,7 @@ def predict(
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     state = PartialState(cpu=on_cpu, timeout=PATIENCE)
     heard_channels(None, channels)  # is refused before anything is loaded
-    names = find_recordings(given)
+    names = find_recordings(given) if sources is None else list(sources)
     if raw_rate is not None and STANDARD_INPUT not in names:
         raise UserError(f"--raw-rate {raw_rate} is of standard input: give - as the recording")
     if raw_rate is not None and outputs.plot:
@@ -94,7 +97,7 @@ def predict(
     with open_outputs(outputs, names, recognise.model.config, settings, state) as writers, without_decoder_messages():
         # every process first takes its share of all, so that what is done already changes no share
         share = names[state.process_index :: state.num_processes]
-        failures = _predict_share(recognise, share, raw_rate, channels, writers)
+        failures = _predict_share(recognise, share, raw_rate, channels, writers, sources or {})
     for message in failures:
         print(f"ser-meta: {message}", file=sys.stderr)
     state.wait_for_everyone()
@@ -121,7 +124,11 @@ def load_pipeline(
 
 
 def recognise_all(
-    recognise: SpeechEmotionPipeline, names: Sequence[str], raw_rate: int | None = None, channels: str = "mix"
+    recognise: SpeechEmotionPipeline,
+    names: Sequence[str],
+    raw_rate: int | None = None,
+    channels: str = "mix",
+    sources: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[tuple[str, Recording, dict[str, Any] | ValueError]]:
     """Recordings in their order: name, what was opened, and the result or what is wrong with it.
 
@@ -132,7 +139,7 @@ def recognise_all(
     size = GROUP * recognise._batch_size
     groups = [names[start : start + size] for start in range(0, len(names), size)]
     rate = recognise.processor.sampling_rate
-    for group in _read_ahead(groups, lambda name: _open(name, raw_rate, channels, rate)):
+    for group in _read_ahead(groups, lambda name: _open(name, sources.get(name), raw_rate, channels, rate)):
         short = [number for number, recording in enumerate(group) if recording.samples is not None]
         # the longest first, so that no core is left with a long one at the end
         short.sort(key=lambda number: group[number].seconds, reverse=True)
@@ -151,9 +158,9 @@ def _read_ahead(groups: Sequence[Sequence[str]], read: Callable[[str], list[Reco
                 yield [recording for opened in reading for recording in opened.result()]
 
 
-def _open(name: str, raw_rate: int | None, channels: str, sampling_rate: int) -> list[Recording]:
+def _open(name: str, source: Any, raw_rate: int | None, channels: str, sampling_rate: int) -> list[Recording]:
     """Opens a recording, or each channel of it, and reads it if it is short and can be read."""
-    source = open_recording(name, raw_rate)
+    source = source or open_recording(name, raw_rate)
     seconds, opened = seconds_of(source), []
     for channel in heard_channels(source, channels):
         of_channel = source
@@ -173,11 +180,16 @@ def _short(source: Any, name: str, seconds: float | None, sampling_rate: int) ->
 
 
 def _predict_share(
-    recognise: SpeechEmotionPipeline, share: Sequence[str], raw_rate: int | None, channels: str, writers: Any
+    recognise: SpeechEmotionPipeline,
+    share: Sequence[str],
+    raw_rate: int | None,
+    channels: str,
+    writers: Any,
+    sources: Mapping[str, Any],
 ) -> list[ValueError]:
     failures = []
     names = [name for name in share if not _is_done(name, channels, writers.done)]
-    results = recognise_all(recognise, names, raw_rate, channels)
+    results = recognise_all(recognise, names, raw_rate, channels, sources)
     for name, recording, result in counted(results, len(names), "recognising", "recordings"):
         of_channel = {} if recording.channel is None else {"channel": recording.channel}
         if isinstance(result, ValueError):
