@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 UNCERTAIN, SILENT = "uncertain", "silent"
+OF_A_ROW = ("utterance_id", "file", "channel", "start", "end")  # what a result is of; everything else is said of it
 TIMES = 19  # characters of a segment's times within an hour
 
 
@@ -16,16 +17,16 @@ def print_predictions(results: Sequence[Mapping[str, Any]], console: Console | N
     """Prints one row a recording: each task's best label with its score; segments stand below their recording.
 
     Args:
-        results: the pipeline's, with `file` and perhaps `channel` in front.
+        results: the pipeline's, with `file` and perhaps `channel` in front, or with what a table says of the row.
         console: where to print (default: standard output).
     """
     tasks = list(dict.fromkeys(name for result in results for name in result))
-    shown = [name for name in tasks if name not in ("file", "channel", "segments", "abstained", "silent")]
+    shown = [name for name in tasks if name not in (*OF_A_ROW, "segments", "abstained", "silent")]
     table = Table(box=SIMPLE_HEAD)
     for name in ("recording", *shown):
         table.add_column(Text(name), overflow="fold", min_width=TIMES if name == "recording" else None)
     for result in results:
-        table.add_row(Text(result["file"] + channel_words(result)), *_cells(result, shown))
+        table.add_row(Text(result_name(result) + channel_words(result)), *_cells(result, shown))
         for segment in result.get("segments", ()):
             time = f"  {clock(segment['start'])} - {clock(segment['end'])}"
             table.add_row(Text(time), *_cells(segment, shown), style="dim")
@@ -55,6 +56,11 @@ def segment_rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 def is_ranking(value: Any) -> bool:
     """Whether it is a classification's `[{"label", "score"}, ...]`."""
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping) and "label" in value[0]
+
+
+def result_name(result: Mapping[str, Any]) -> str:
+    """What a recording is called: the utterance's id where it is a table's row, or else its file."""
+    return result.get("utterance_id") or result["file"]
 
 
 def channel_words(result: Mapping[str, Any]) -> str:

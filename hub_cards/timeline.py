@@ -23,6 +23,7 @@ def plot_timeline(
     labels: Sequence[str],
     path: str | Path,
     title: str,
+    start: float = 0.0,
 ) -> Path:
     """Draws the waveform, and beneath it a lane for each label with its segments; a paler bar is a lower score.
 
@@ -35,11 +36,13 @@ def plot_timeline(
         labels: the lanes, from top to bottom.
         path: of the PNG; its folder is made.
         title: above the picture.
+        start: where in its recording the first block begins, in seconds: the segments' times are of the recording.
 
     Returns:
         The path.
     """
     times, low, high, level = _envelope(blocks, sampling_rate)
+    times = times + start
     rows = [*labels, *([None] if any(segment["label"] is None for segment in segments) else [])]
     figure = Figure(figsize=(10, 2.2 + 0.32 * len(rows)), layout="constrained")
     wave, lanes = figure.subplots(2, sharex=True, height_ratios=[1.6, 0.4 * len(rows)])
@@ -48,7 +51,7 @@ def plot_timeline(
     wave.set_title(plain(title), color=INK, fontsize=11)
     wave.set_yticks([])
     _draw_lanes(lanes, segments, rows)
-    lanes.set_xlim(0, times[-1])
+    lanes.set_xlim(start, times[-1])
     lanes.set_xlabel("time", color=INK)
     lanes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 1.5, 2, 3, 6, 10]))
     lanes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds).removesuffix(".0")))

@@ -24,6 +24,7 @@ app = typer.Typer(
 SECONDS_TO_FOLLOW = 10  # after which a process's error is taken for its own
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")]
 ModelLicense = Annotated[
     str | None,
     typer.Option("--license", help="The model's, as the Hub names it (default: what the corpus's leaves, if one)."),
@@ -62,9 +63,7 @@ def demo(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")
-    ] = None,
+    overrides: Overrides = None,
     output: Annotated[Path, typer.Option(help="The run folder to write.")] = ...,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     as_json: AsJson = False,
@@ -96,9 +95,7 @@ def train(
 @app.command()
 def crossval(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")
-    ] = None,
+    overrides: Overrides = None,
     output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")] = None,
     at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
@@ -230,11 +227,13 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
     audio: Annotated[
         list[str] | None,
-        typer.Argument(help="Sound files, folders, patterns, or - for standard input.", metavar="AUDIO..."),
+        typer.Argument(
+            help="Sound files, folders, patterns, or - for standard input; behind --table its settings.",
+            metavar="[AUDIO]... | [KEY=VALUE]...",
+        ),
     ] = None,
     table: Annotated[
-        Path | None,
-        typer.Option(help="Instead, a table of recordings, or parts by start and end; AUDIO are settings."),
+        str | None, typer.Option(help="A table whose rows are recordings, or segments of them by start and end.")
     ] = None,
     window: Annotated[float | None, typer.Option(help="Seconds of a window (default: 4, from 15 s on).")] = None,
     hop: Annotated[float | None, typer.Option(help="Seconds between windows (default: half a window).")] = None,
@@ -266,19 +265,20 @@ def predict(
 
     Example: ser-meta predict runs/ravdess/model recording.wav --json
 
-    Recordings that cannot be used are listed at the end; the exit code is then 1, or 2 if none could be used.
+    A table is read as the corpus of that name is, with its settings. Results keep the rows' utterance ids, and their
+    segments have the times of the whole recording.
 
-    A table's rows keep their ids: ser-meta predict MODEL --table calls.tsv columns.audio=path --csv results.csv
+    Example: ser-meta predict runs/ravdess/model --table calls.tsv "columns={audio: path, start: begin, end: stop}"
+    time_unit=ms audio_root=/data/calls --csv emotions.csv
+
+    Recordings that cannot be used are listed at the end; the exit code is then 1, or 2 if none could be used.
 
     Very many: accelerate launch -m ser_meta.training predict MODEL FOLDER --parquet OUTPUT
     """
-    from .beforehand import require_model, table_sources
-    from .prediction.inputs import require_some
+    from .beforehand import require_model
+    from .prediction.inputs import find_inputs
 
-    audio = audio or []
-    sources = table_sources(table, audio) if table else None
-    if sources is None:
-        require_some(audio)
+    inputs = find_inputs(audio or [], table, raw_rate)
     require_model(model)
     from .prediction.outputs import Outputs
     from .prediction.recognition import predict as predict_recordings
@@ -291,9 +291,7 @@ def predict(
         "tasks": tasks,
     }
     outputs = Outputs(as_json, csv, segments, parquet, srt, plot)
-    raise typer.Exit(
-        predict_recordings(model, audio, options, outputs, batch_size, raw_rate, precision, channels, sources)
-    )
+    raise typer.Exit(predict_recordings(model, inputs, options, outputs, batch_size, precision, channels))
 
 
 @app.command()

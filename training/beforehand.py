@@ -13,9 +13,7 @@ from ..configuration.recipe_files import load_recipe, load_recipes, read_setting
 from ..configuration.run_folder import RunFolder, StudyFolder, read_json
 from .ablation_tables import find_table
 from .corpora import load_rows
-from .corpora.recordings import recordings
-from .corpora.remarks import tell
-from .corpora.rows import SEGMENT, Rows
+from .corpora.rows import Rows
 from .plan import Plan, plan_run
 from .study_folds import StudyFolds, plan_study
 
@@ -50,21 +48,6 @@ def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequen
 def read_corpus(corpus: str, root: str, options: Sequence[str]) -> Rows:
     """A corpus's rows; `options` are of its loader, as `key=value`."""
     return load_rows(corpus, root, **OmegaConf.to_container(read_settings(list(options))))
-
-
-def table_sources(table: Path, settings: Sequence[str]) -> dict[str, Any]:
-    """What `predict` reads for each row of a table, by its id; `settings` are the table's, as `key=value`."""
-    rows = read_corpus("table", str(table), settings)
-    tell(rows.remarks)
-    names = [name for name in SEGMENT if name in rows.column_names]
-    if any(not isinstance(recording, str) for recording in rows["audio"]):
-        return dict(zip(rows["utterance_id"], recordings(rows.dataset()), strict=True))
-    times = [dict(zip(names, values, strict=True)) for values in zip(*(rows[name] for name in names), strict=True)]
-    sources = [
-        {"path": path, "bytes": None, **part}
-        for path, part in zip(rows["audio"], times or [{}] * len(rows), strict=True)
-    ]
-    return dict(zip(rows["utterance_id"], sources, strict=True))
 
 
 def require_model(folder: Path) -> None:

@@ -173,7 +173,7 @@ def test_a_table_of_segments_is_recognised_by_its_ids(command_line, finished_run
         assert code == 0
         results.append([json.loads(line) for line in printed.splitlines()])
     cut, long = results
-    assert [result["file"] for result in cut] == [result["file"] for result in long]
-    assert [result["file"] for result in cut[:2]] == ["anna-angry-improvised.wav", "anna-angry-scripted.wav"]
+    assert [result["utterance_id"] for result in cut] == [result["utterance_id"] for result in long]
+    assert [result["utterance_id"] for result in cut[:2]] == ["anna-angry-improvised.wav", "anna-angry-scripted.wav"]
     for one, other in zip(cut, long, strict=True):
         assert one["emotion"][0]["score"] == pytest.approx(other["emotion"][0]["score"], abs=1e-5)

@@ -1,21 +1,119 @@
 """Which recordings a prediction is asked about: files, folders, patterns, or what comes in on standard input."""
 
+import io
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from glob import glob
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 
 from ...configuration.errors import UserError
-from ...modeling_ser_meta.audio_ser_meta import AudioError, cannot_be_read, channel_number, part_seconds, recordings_in
+from ...modeling_ser_meta.audio_ser_meta import (
+    AudioError,
+    cannot_be_read,
+    channel_number,
+    part_seconds,
+    recordings_in,
+)
 
 STANDARD_INPUT = "-"
 RAW_BLOCK = 20_000  # bytes
+
+
+class Inputs(Protocol):
+    """The recordings of one call, by name.
+
+    Args:
+        names: by which each is opened, and its results are found again.
+        left_out: how many were asked about and are not there.
+        read_once: whether one of them can be read only once.
+        settings: what else its predictions depend on.
+    """
+
+    names: Sequence[str]
+    left_out: int
+    read_once: bool
+    settings: Mapping[str, Any]
+
+    def open(self, name: str) -> Any:
+        """What the pipeline takes for a recording."""
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """What a recording's result begins with: of `OF_A_ROW` all but the channel."""
+
+    def paths(self, folder: Path, ending: str) -> dict[str, Path]:
+        """By name, the file that an output makes of each; `folder` is that file itself where it has the ending."""
+
+
+class Files:
+    """Recordings that were given as files, folders, patterns, or as standard input; see `Inputs`.
+
+    Args:
+        given: these words.
+        raw_rate: of standard input, see `open_recording`.
+
+    Raises:
+        UserError: nothing of it is there, or a rate without standard input.
+    """
+
+    left_out = 0
+    settings: Mapping[str, Any] = {}
+
+    def __init__(self, given: Sequence[str], raw_rate: int | None = None):
+        require_some(given)
+        if raw_rate is not None and STANDARD_INPUT not in given:
+            raise UserError(f"--raw-rate {raw_rate} is of standard input: give - as the recording")
+        self.given, self.raw_rate, self.read_once = given, raw_rate, raw_rate is not None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Paths of the recordings, see `find_recordings`."""
+        return find_recordings(self.given)
+
+    def open(self, name: str) -> Any:
+        """The path, or the stream."""
+        return open_recording(name, self.raw_rate)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """The path as it was given."""
+        return {"file": name}
+
+    def paths(self, folder: Path, ending: str) -> dict[str, Path]:
+        """See `output_paths`."""
+        return output_paths(folder, self.names, ending)
+
+
+def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | None = None) -> Inputs:
+    """What `ser-meta predict` is asked about.
+
+    Args:
+        words: files, folders, patterns and `-`; or behind a table its settings, as `key=value`.
+        table: of recordings; None for files.
+        raw_rate: of standard input, in Hz.
+
+    Raises:
+        UserError: no recording, or files beside a table; what of the table cannot be read.
+    """
+    if table is None:
+        return Files(words, raw_rate)
+    if raw_rate is not None:
+        raise UserError(f"--raw-rate {raw_rate} is of standard input, not of --table {table}: leave one of them out")
+    if others := [word for word in words if "=" not in word]:
+        raise UserError(
+            f"{others[0]} stands beside --table {table}: ask about files in another call; a table's settings are "
+            "written as key=value"
+        )
+    from .table_rows import TableRows
+
+    return TableRows(table, words)
 
 
 def find_recordings(given: Sequence[str]) -> list[str]:
@@ -92,12 +190,28 @@ def open_recording(name: str, raw_rate: int | None = None) -> Any:
 
 
 def seconds_of(recording: Any) -> float | None:
-    """A recording's length by its header; None where it has none that can be read."""
+    """The length of a recording, or of the part that is asked for, by its header; None where that does not tell."""
     header = _header(recording)
     try:
         return part_seconds(recording, header) if header else None
     except AudioError:  # told when it is read
         return None
+
+
+def output_paths(folder: Path, names: Sequence[str], ending: str) -> dict[str, Path]:
+    """A file for each recording, in a folder with the recordings' own sub-folders; a path of that ending is a file.
+
+    The recording's ending gives way to the new one, unless two recordings differ in it only.
+    """
+    if folder.suffix == ending:
+        return {names[0]: folder}
+    files = {name: Path(name).absolute() for name in names if name != STANDARD_INPUT}
+    root = os.path.commonpath([file.parent for file in files.values()]) if files else ""
+    whole = {name: file.relative_to(root) for name, file in files.items()}
+    short = {name: path.with_suffix("") for name, path in whole.items()}
+    taken = Counter([*short.values(), *whole.values()])
+    below = {name: short[name] if taken[short[name]] == 1 else whole[name] for name in files}
+    return {name: folder / f"{below.get(name, 'standard-input')}{ending}" for name in names}
 
 
 def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
@@ -111,6 +225,8 @@ def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
 def _header(recording: Any) -> Any:
     if isinstance(recording, dict):
         recording = recording.get("bytes") or recording.get("path")
+    if isinstance(recording, bytes):
+        recording = io.BytesIO(recording)
     if hasattr(recording, "seek"):
         recording.seek(0)
     try:

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +11,18 @@ from typing import Any
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
-from ...hub_cards.predictions_table import UNCERTAIN, channel_words, print_predictions, segment_rows
+from ...hub_cards.predictions_table import (
+    OF_A_ROW,
+    UNCERTAIN,
+    channel_words,
+    print_predictions,
+    result_name,
+    segment_rows,
+)
 from ...modeling_ser_meta.audio_ser_meta import stream_audio
 from ...modeling_ser_meta.segments_ser_meta import told_tasks
 from ...modeling_ser_meta.windows_ser_meta import WINDOW_SECONDS
-from .inputs import STANDARD_INPUT
+from .inputs import Inputs
 from .rows import flat_row, rounded
 
 
@@ -64,7 +69,7 @@ class Writers:
         """Writes one recording's result to every output.
 
         Args:
-            result: with `file` in front, and `channel` where one of several was heard.
+            result: with what it is of in front, and `channel` where one of several was heard.
             recording: what is known of it: its `source`, and its `seconds` or None.
 
         Raises:
@@ -79,13 +84,13 @@ class Writers:
 
 @contextmanager
 def open_outputs(
-    outputs: Outputs, names: Sequence[str], config: Any, settings: dict[str, Any], state: PartialState
+    outputs: Outputs, inputs: Inputs, config: Any, settings: dict[str, Any], state: PartialState
 ) -> Iterator[Writers]:
     """Opens the outputs and completes them at the end.
 
     Args:
         outputs: which.
-        names: of the recordings.
+        inputs: the recordings.
         config: the model's.
         settings: what the predictions depend on: the options, and the `channels`.
         state: of the processes.
@@ -94,7 +99,7 @@ def open_outputs(
         UserError: outputs that do not fit the recordings, the options or the number of processes.
     """
     leading = _leading_task(config, settings.get("tasks"))
-    _check(outputs, names, state, leading, settings.get("channels", "mix"))
+    _check(outputs, inputs.names, state, leading, settings.get("channels", "mix"))
     with ExitStack() as stack:
         opened, done = [], set()
         if outputs.parquet:
@@ -102,15 +107,15 @@ def open_outputs(
 
             parts = stack.enter_context(ParquetParts(outputs.parquet, state.process_index, settings))
             opened.append(parts)
-            done = parts.done()
+            done = parts.done(inputs.describe(name) for name in inputs.names)
         if outputs.csv:
             opened.append(CsvTable(stack.enter_context(_create(outputs.csv))))
         if outputs.segments:
             opened.append(SegmentTable(stack.enter_context(_create(outputs.segments))))
         if outputs.srt:
-            opened.append(Subtitles(outputs.srt, names))
+            opened.append(Subtitles(inputs.paths(outputs.srt, ".srt")))
         if outputs.plot:
-            opened.append(Timelines(outputs.plot, names, config.tasks[leading]["labels"]))
+            opened.append(Timelines(inputs.paths(outputs.plot, ".png"), config.tasks[leading]["labels"]))
         if outputs.as_json:
             opened.append(JsonLines())
         elif not (outputs.parquet or outputs.csv or outputs.segments):
@@ -134,7 +139,7 @@ class CsvTable:
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes one row."""
-        self.write_row(flat_row(result, recording.seconds))
+        self.write_row(flat_row(result, duration=recording.seconds))
 
     def write_row(self, row: dict[str, Any]) -> None:
         """Writes one row, the first time below the columns' names."""
@@ -150,7 +155,7 @@ class SegmentTable(CsvTable):
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes the rows of one recording."""
-        of = {name: result[name] for name in ("file", "channel") if name in result}
+        of = {name: result[name] for name in OF_A_ROW if name in result}
         for segment in result["segments"]:
             self.write_row(flat_row({**of, **segment}))
 
@@ -176,8 +181,8 @@ class ScreenTable:
 class Subtitles:
     """A recording's segments as SubRip subtitles."""
 
-    def __init__(self, path: Path, names: Sequence[str]):
-        self.paths = output_paths(path, names, ".srt")
+    def __init__(self, paths: dict[str, Path]):
+        self.paths = paths
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes one recording's file."""
@@ -193,36 +198,21 @@ class Subtitles:
 class Timelines:
     """A picture of each recording: the waveform with its segments beneath, in lanes by label."""
 
-    def __init__(self, folder: Path, names: Sequence[str], labels: Sequence[str]):
-        self.paths, self.labels = output_paths(folder, names, ".png"), labels
+    def __init__(self, paths: dict[str, Path], labels: Sequence[str]):
+        self.paths, self.labels = paths, labels
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Draws one recording's picture; reads it once more for the waveform."""
         from ...hub_cards.timeline import plot_timeline
 
-        path, title = path_of(result, self.paths), Path(result["file"]).name + channel_words(result)
-        plot_timeline(stream_audio(recording.source), 16_000, segment_rows(result), self.labels, path, title)
-
-
-def output_paths(folder: Path, names: Sequence[str], ending: str) -> dict[str, Path]:
-    """A file for each recording, in a folder with the recordings' own sub-folders; a path of that ending is a file.
-
-    The recording's ending gives way to the new one, unless two recordings differ in it only.
-    """
-    if folder.suffix == ending:
-        return {names[0]: folder}
-    files = {name: Path(name).absolute() for name in names if name != STANDARD_INPUT}
-    root = os.path.commonpath([file.parent for file in files.values()]) if files else ""
-    whole = {name: file.relative_to(root) for name, file in files.items()}
-    short = {name: path.with_suffix("") for name, path in whole.items()}
-    taken = Counter([*short.values(), *whole.values()])
-    below = {name: short[name] if taken[short[name]] == 1 else whole[name] for name in files}
-    return {name: folder / f"{below.get(name, 'standard-input')}{ending}" for name in names}
+        path, title = path_of(result, self.paths), Path(result_name(result)).name + channel_words(result)
+        blocks, start = stream_audio(recording.source), result.get("start") or 0.0
+        plot_timeline(blocks, 16_000, segment_rows(result), self.labels, path, title, start)
 
 
 def path_of(result: dict[str, Any], paths: dict[str, Path]) -> Path:
     """The file of one result, with the number of its channel where it is of one."""
-    path = paths[result["file"]]
+    path = paths[result_name(result)]
     return path.with_stem(f"{path.stem}-channel-{result['channel']}") if "channel" in result else path
 
 

@@ -1,6 +1,7 @@
 """Predictions over many recordings as Parquet parts, each whole on disk or not there."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow
 from pyarrow import dataset, parquet
 
 from ...configuration.errors import UserError
-from ...hub_cards.predictions_table import segment_rows
+from ...hub_cards.predictions_table import OF_A_ROW, result_name, segment_rows
 from .rows import column_types, flat_row
 
 ROWS = 1_000  # of a part
@@ -55,18 +56,33 @@ class ParquetParts:
         # also after an interruption: what is computed is not lost
         self._flush()
 
-    def done(self) -> set[tuple[str, int | None]]:
-        """Names of the recordings that have a row, each with its channel; None for all channels mixed."""
+    def done(self, described: Iterable[Mapping[str, Any]]) -> set[tuple[str, int | None]]:
+        """Names of the recordings that have a row, each with its channel; None for all channels mixed.
+
+        Args:
+            described: what the results of the recordings that are asked about begin with.
+
+        Raises:
+            UserError: the row of an utterance is of another recording, or of another part of it.
+        """
         parts = dataset.dataset(self.folder, format="parquet")
         if not parts.files:
             return set()
-        rows = parts.to_table(columns=[name for name in ("file", "channel") if name in parts.schema.names])
-        return {(row["file"], row.get("channel")) for row in rows.to_pylist()}
+        rows = parts.to_table(columns=[name for name in OF_A_ROW if name in parts.schema.names]).to_pylist()
+        asked = {result_name(facts): facts for facts in described}
+        for row in rows:
+            facts = asked.get(result_name(row), {})
+            if any(row.get(name) != value for name, value in facts.items()):
+                raise UserError(
+                    f"{self.folder} holds {result_name(row)} as another recording, or as another part of it: choose "
+                    "another --parquet folder"
+                )
+        return {(result_name(row), row.get("channel")) for row in rows}
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Adds one row, and writes a part when it is full."""
         self.types = column_types(result)
-        self.rows.append({**flat_row(result, recording.seconds), "segments": segment_rows(result)})
+        self.rows.append({**flat_row(result, duration=recording.seconds), "segments": segment_rows(result)})
         if len(self.rows) >= ROWS:
             self._flush()
 

@@ -1,13 +1,12 @@
 """A trained model asked about recordings, one after the other or many at a time."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,11 +14,11 @@ from accelerate import PartialState
 
 from ...configuration.errors import UserError
 from ...modeling_ser_meta import SpeechEmotionPipeline
-from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, stream_audio
+from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, recording_name, stream_audio
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..loading import load_model
 from ..progress import say
-from .inputs import STANDARD_INPUT, find_recordings, heard_channels, open_recording, seconds_of
+from .inputs import STANDARD_INPUT, Inputs, heard_channels, open_recording, seconds_of
 from .listening import counted, without_decoder_messages
 from .outputs import Outputs, open_outputs
 
@@ -35,7 +34,7 @@ class Recording:
     """A recording that was opened, or one channel of it.
 
     Args:
-        name: as it was given.
+        name: as it was given, or the id of a table's row.
         source: what the pipeline takes.
         seconds: its length by its header; None where it has none that can be read.
         samples: of a short one, with their sampling rate, as the pipeline takes them; None for any other.
@@ -51,27 +50,23 @@ class Recording:
 
 def predict(
     model: Path,
-    given: Sequence[str],
+    inputs: Inputs,
     options: dict[str, Any],
     outputs: Outputs,
     batch_size: int = 8,
-    raw_rate: int | None = None,
     precision: str = "fp32",
     channels: str = "mix",
-    sources: Mapping[str, Any] | None = None,
 ) -> int:
     """Recognises recordings and writes the results; on several processes, each its share.
 
     Args:
         model: a model folder.
-        given: files, folders, patterns, or `-` for standard input.
+        inputs: the recordings.
         options: of the pipeline; None where not given.
         outputs: what is printed and written.
         batch_size: recordings or windows that go to the model together.
-        raw_rate: of raw PCM on standard input, in Hz.
         precision: `fp32` or `bf16`.
         channels: see `heard_channels`.
-        sources: of a table's rows, by their ids, what is read of which recording; nothing is `given` then.
 
     Returns:
         the exit code: 0; 1 where some recordings could not be used; 2 where not one could. They are listed on stderr.
@@ -82,26 +77,26 @@ def predict(
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     state = PartialState(cpu=on_cpu, timeout=PATIENCE)
     heard_channels(None, channels)  # is refused before anything is loaded
-    names = find_recordings(given) if sources is None else list(sources)
-    if raw_rate is not None and STANDARD_INPUT not in names:
-        raise UserError(f"--raw-rate {raw_rate} is of standard input: give - as the recording")
-    if raw_rate is not None and outputs.plot:
+    names = inputs.names
+    if inputs.read_once and outputs.plot:
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
     options = {**options, **outputs.needed_options(options)}
     recognise = load_pipeline(model, options, batch_size, state.device, precision)
     if groups := " and ".join(recognise.model.config.center_by):
         say(f"{model} compares a recording with others of the same {groups}: first make it ready by ser-meta adapt")
-    settings = {"model": str(model.resolve()), **options}
+    settings = {"model": str(model.resolve()), **inputs.settings, **options}
     settings |= {} if precision == "fp32" else {"precision": precision}
     settings |= {} if channels == "mix" else {"channels": channels}
-    with open_outputs(outputs, names, recognise.model.config, settings, state) as writers, without_decoder_messages():
+    with open_outputs(outputs, inputs, recognise.model.config, settings, state) as writers, without_decoder_messages():
         # every process first takes its share of all, so that what is done already changes no share
         share = names[state.process_index :: state.num_processes]
-        failures = _predict_share(recognise, share, raw_rate, channels, writers, sources or {})
+        failures = _predict_share(recognise, share, inputs, channels, writers)
     for message in failures:
         print(f"ser-meta: {message}", file=sys.stderr)
     state.wait_for_everyone()
-    return (2 if len(failures) == len(share) else 1) if failures else 0
+    if not failures:
+        return int(inputs.left_out > 0)
+    return 2 if len(failures) == len(share) else 1
 
 
 def load_pipeline(
@@ -126,9 +121,8 @@ def load_pipeline(
 def recognise_all(
     recognise: SpeechEmotionPipeline,
     names: Sequence[str],
-    raw_rate: int | None = None,
+    open_named: Callable[[str], Any] = open_recording,
     channels: str = "mix",
-    sources: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[tuple[str, Recording, dict[str, Any] | ValueError]]:
     """Recordings in their order: name, what was opened, and the result or what is wrong with it.
 
@@ -139,7 +133,7 @@ def recognise_all(
     size = GROUP * recognise._batch_size
     groups = [names[start : start + size] for start in range(0, len(names), size)]
     rate = recognise.processor.sampling_rate
-    for group in _read_ahead(groups, lambda name: _open(name, sources.get(name), raw_rate, channels, rate)):
+    for group in _read_ahead(groups, lambda name: _open(name, open_named(name), channels, rate)):
         short = [number for number, recording in enumerate(group) if recording.samples is not None]
         # the longest first, so that no core is left with a long one at the end
         short.sort(key=lambda number: group[number].seconds, reverse=True)
@@ -158,9 +152,8 @@ def _read_ahead(groups: Sequence[Sequence[str]], read: Callable[[str], list[Reco
                 yield [recording for opened in reading for recording in opened.result()]
 
 
-def _open(name: str, source: Any, raw_rate: int | None, channels: str, sampling_rate: int) -> list[Recording]:
-    """Opens a recording, or each channel of it, and reads it if it is short and can be read."""
-    source = source or open_recording(name, raw_rate)
+def _open(name: str, source: Any, channels: str, sampling_rate: int) -> list[Recording]:
+    """A recording, or each channel of it, read if it is short and can be read."""
     seconds, opened = seconds_of(source), []
     for channel in heard_channels(source, channels):
         of_channel = source
@@ -180,28 +173,36 @@ def _short(source: Any, name: str, seconds: float | None, sampling_rate: int) ->
 
 
 def _predict_share(
-    recognise: SpeechEmotionPipeline,
-    share: Sequence[str],
-    raw_rate: int | None,
-    channels: str,
-    writers: Any,
-    sources: Mapping[str, Any],
-) -> list[ValueError]:
+    recognise: SpeechEmotionPipeline, share: Sequence[str], inputs: Inputs, channels: str, writers: Any
+) -> list[str]:
+    """Recognises and writes; what could not be used is told in one line each."""
     failures = []
-    names = [name for name in share if not _is_done(name, channels, writers.done)]
-    results = recognise_all(recognise, names, raw_rate, channels, sources)
+    names = [name for name in share if not _is_done(name, inputs, channels, writers.done)]
+    results = recognise_all(recognise, names, inputs.open, channels)
     for name, recording, result in counted(results, len(names), "recognising", "recordings"):
+        facts = inputs.describe(name)
         of_channel = {} if recording.channel is None else {"channel": recording.channel}
         if isinstance(result, ValueError):
-            failures.append(result)
+            failures.append(f"{name}: {result}" if "utterance_id" in facts else str(result))
         elif (name, recording.channel) not in writers.done:
-            writers.write({"file": name, **of_channel, **result}, recording)
+            writers.write({**facts, **of_channel, **_placed(result, facts.get("start"))}, recording)
     return failures
 
 
-def _is_done(name: str, channels: str, done: set[tuple[str, int | None]]) -> bool:
+def _placed(result: dict[str, Any], start: float | None) -> dict[str, Any]:
+    """The result of a part that begins at `start`, in seconds, with the times of its whole recording."""
+    if not start or "segments" not in result:
+        return result
+    times = [{time: round(start + segment[time], 6) for time in ("start", "end")} for segment in result["segments"]]
+    return {**result, "segments": [one | moved for one, moved in zip(result["segments"], times, strict=True)]}
+
+
+def _is_done(name: str, inputs: Inputs, channels: str, done: set[tuple[str, int | None]]) -> bool:
     """Whether every channel of a recording that is to be heard has its result already."""
-    return bool(done) and all((name, channel) in done for channel in heard_channels(name, channels))
+    if not done:
+        return False
+    source = inputs.open(name) if channels == "separate" and name != STANDARD_INPUT else None
+    return all((name, channel) in done for channel in heard_channels(source, channels))
 
 
 def _recognise_together(
@@ -246,7 +247,7 @@ def _recognise_alone(recognise: SpeechEmotionPipeline, recording: Recording) -> 
     except AudioError as error:
         return error
     except ValueError as error:  # the encoder's, which does not know the file
-        return ValueError(f"{recording.name}: {error}")
+        return ValueError(f"{recording_name(recording.source)}: {error}")
 
 
 def _shown(recording: Recording, rate: int) -> Any:
@@ -255,4 +256,4 @@ def _shown(recording: Recording, rate: int) -> Any:
         return recording.source
     blocks = stream_audio(recording.source, rate)
     heard = counted(blocks, round(recording.seconds), recording.name, "s", lambda block: len(block) / rate)
-    return {"path": recording.name, "blocks": heard, "sampling_rate": rate}
+    return {"path": recording_name(recording.source), "blocks": heard, "sampling_rate": rate}

@@ -2,23 +2,19 @@
 
 from typing import Any
 
-from ...hub_cards.predictions_table import leading_task
-
-OF_A_ROW = ("file", "channel", "start", "end")  # what a row is of; everything else are tasks, and whether they count
+from ...hub_cards.predictions_table import OF_A_ROW, leading_task
 
 
-def flat_row(result: dict[str, Any], seconds: float | None = None) -> dict[str, Any]:
+def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
     """A result, or a segment, as one row: a classification T as T, `T_score`, and `T_<label>` for every label's score.
 
     Of what is silent nothing is told, and of a result that is abstained from no label: no count takes it for one.
 
     Args:
-        result: as a prediction has it, with `file` and perhaps `channel` in front.
-        seconds: its `duration`; None for a segment.
+        result: as a prediction has it, with what it is of in front.
+        facts: more of what it is of, such as the `duration` of a recording.
     """
-    row = {name: result[name] for name in OF_A_ROW if name in result}
-    if "segments" in result or "start" not in result:
-        row["duration"] = seconds
+    row = {name: result[name] for name in OF_A_ROW if name in result} | facts
     silent, leading = result.get("silent", False), leading_task(result)
     for name, value in _tasks(result).items():
         if isinstance(value, list):
@@ -32,10 +28,10 @@ def flat_row(result: dict[str, Any], seconds: float | None = None) -> dict[str, 
 
 
 def column_types(result: dict[str, Any]) -> dict[str, type]:
-    """The type of each column of `flat_row`, also of those that are empty in this row."""
-    types = {"file": str, "channel": int, "start": float, "end": float, "duration": float, "abstained": bool}
+    """The type of each column of a recording's `flat_row`, also of those that are empty in this row."""
+    types = {"utterance_id": str, "file": str, "channel": int, "abstained": bool}
     texts = [name for name, value in _tasks(result).items() if isinstance(value, (list, str))]
-    return {name: str if name in texts else types.get(name, float) for name in flat_row(result)}
+    return {name: str if name in texts else types.get(name, float) for name in flat_row(result, duration=None)}
 
 
 def rounded(row: dict[str, Any]) -> dict[str, Any]:

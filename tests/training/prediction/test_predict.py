@@ -21,9 +21,8 @@ from PIL import Image
 from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
 from ser_meta.training.loading import load_model
-from ser_meta.training.prediction.inputs import find_recordings
+from ser_meta.training.prediction.inputs import find_recordings, output_paths
 from ser_meta.training.prediction.listening import without_decoder_messages
-from ser_meta.training.prediction.outputs import output_paths
 from ser_meta.training.prediction.recognition import load_pipeline, recognise_all
 
 TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"

@@ -1,0 +1,96 @@
+"""The rows of a table as recordings to recognise: whole ones, or segments by their start and end."""
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ...configuration.errors import UserError
+from ..beforehand import read_corpus
+from ..corpora.recordings import ABSENT, find_absent, find_outside, recording, recording_columns, require_segments
+from ..corpora.rows import Rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+UNFIT = re.compile(r"[^\w .,+=@()\[\]-]")  # for a file's name
+
+
+class TableRows:
+    """The recordings of a table, by their utterance ids; see `inputs.Inputs`. Labels are neither needed nor looked at.
+
+    Rows whose recording is not there are left out and told at once. Whatever else is wrong with one is told when it is
+    heard, and does not stop the others.
+
+    Args:
+        table: as `corpora.table.load` takes it.
+        settings: its options, as `key=value`.
+
+    Raises:
+        UserError: the table cannot be read, or not one of its recordings, or segments of them, is there.
+    """
+
+    read_once = False
+    settings: Mapping[str, Any] = {"table": True}
+
+    def __init__(self, table: str, settings: Sequence[str]):
+        rows = read_corpus("table", table, settings)
+        self._rows = _present(rows, table)
+        self.left_out = len(rows) - len(self._rows)
+        self.names: list[str] = self._rows["utterance_id"]
+        self._row_of = {name: row for row, name in enumerate(self.names)}
+        if len(list(find_outside(self._rows))) == len(self.names):
+            require_segments(self._rows, table)
+
+    def open(self, name: str) -> dict[str, Any]:
+        """What `read_audio` reads of the row."""
+        return recording(self._dataset[self._row_of[name]])
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """The row's id, file, start and end; None where the table has no such thing."""
+        row, times = self._row_of[name], {}
+        for time in ("start", "end"):
+            times[time] = self._rows[time][row] if time in self._rows.column_names else None
+        path = self._rows["audio"][row]
+        return {"utterance_id": name, "file": path if isinstance(path, str) else None, **times}
+
+    def paths(self, folder: Path, ending: str) -> dict[str, Path]:
+        """Files named after the ids, in which `%2F` stands for a stroke and so on, as in an address."""
+        if folder.suffix == ending:
+            return {self.names[0]: folder}
+        return {
+            name: folder / f"{UNFIT.sub(lambda found: quote(found[0], safe=''), name)}{ending}" for name in self.names
+        }
+
+    @cached_property
+    def _dataset(self) -> "Dataset":
+        dataset = self._rows.dataset()
+        return dataset.select_columns(recording_columns(dataset))
+
+
+def _file_name(utterance: str) -> str:
+    return UNFIT.sub(lambda found: quote(found[0], safe=""), utterance)
+
+
+def _present(rows: Rows, table: str) -> Rows:
+    """The rows that have a recording; the others are told."""
+    found = find_absent(rows)
+    absent = {row: path for these in found.values() for row, path in these.items()}
+    if len(absent) == len(rows):
+        raise UserError(
+            f"--table {table}: not one of {len(rows)} recordings is there, such as {absent[0]}: say with "
+            "audio_root=FOLDER what its paths are relative to"
+        )
+    for finding, these in found.items() if os.environ.get("RANK", "0") == "0" else ():
+        row, path = next(iter(these.items()))
+        logger.warning(
+            "%s: left out: %s: %d of %d rows, such as %s: %s (%s)",
+            *(table, finding, len(these), len(rows), rows["utterance_id"][row], path, ABSENT[finding]),
+        )
+    return rows.select(row for row in range(len(rows)) if row not in absent)
