@@ -51,8 +51,9 @@ def print_check(report: Mapping[str, Any], console: Console | None = None) -> No
 def _headline(report: Mapping[str, Any]) -> str:
     seconds = report["durations"]
     rates = ", ".join(f"{int(rate):,} Hz ({n:,})" for rate, n in report["rates"].items()) or NOTHING
+    name = f"{report['recipe']}, {report['corpus']}" if "recipe" in report else report["corpus"]
     return (
-        f"{report['corpus']}: {report['utterances']:,} utterances, {report['speakers']:,} speakers, "
+        f"{name}: {report['utterances']:,} utterances, {report['speakers']:,} speakers, "
         f"{seconds['total'] / 3600:.2f} h; {seconds['shortest']:.2f} to {seconds['longest']:.2f} s, "
         f"median {seconds['median']:.2f} s; {rates}"
     )

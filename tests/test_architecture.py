@@ -105,6 +105,7 @@ def test_help_comes_without_the_heavy_imports(command):
         ["ablate", "5", "ravdess-whisper-base", "--output", "/nowhere/study"],
         ["evaluate", "/nowhere/model", "table", "my.csv"],
         ["check", "table", "/nowhere/my.csv"],
+        ["check", "ravdess-whisper-base", "data.root=/nowhere"],
         ["predict", "/nowhere/model", "/nowhere/a.wav"],
     ],
 )

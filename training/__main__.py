@@ -47,7 +47,7 @@ def demo(
     Example: ser-meta demo --output /tmp/demo
     """
     from ..hub_cards.summary import print_report
-    from .demo import read_back, run_demo, unseen_recording
+    from .demo import read_back, run_demo, sentence, unseen_recording
     from .progress import is_main_process
 
     report = run_demo(output, seed, resume)
@@ -56,7 +56,7 @@ def demo(
     print_report(report)
     run, recording = output / "run", unseen_recording(output)
     print(f"{run / 'model'}, read back with trust_remote_code=True where ser_meta cannot be imported:")
-    print(f"  {recording}: {_sentence(read_back(run / 'model', recording))}")
+    print(f"  {recording}: {sentence(read_back(run / 'model', recording))}")
     print(f"Confusion matrix: {run / 'plots' / 'confusion.png'}   Report: {run / 'report.json'}")
 
 
@@ -191,11 +191,13 @@ def evaluate(
 
 @app.command()
 def check(
-    corpus: Annotated[str, typer.Argument(help="A corpus's name, such as cremad, or table.")],
-    root: Annotated[str, typer.Argument(help="The corpus's folder, or the table.")],
-    options: Annotated[
-        list[str] | None, typer.Argument(help="Of the corpus, as key=value.", metavar="[KEY=VALUE]...")
-    ] = None,
+    given: Annotated[
+        list[str],
+        typer.Argument(
+            help="A corpus's name and its folder or table, or a recipe; and settings.",
+            metavar="(CORPUS ROOT | RECIPE) [KEY=VALUE]...",
+        ),
+    ],
     output: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None,
     quarantine: Annotated[
         Path | None, typer.Option(help="Write the utterances to leave out, for a recipe's data.quarantine.")
@@ -207,17 +209,22 @@ def check(
 
     Example: ser-meta check ravdess /data/ravdess --quarantine ravdess-quarantine.json
 
+    Of a recipe it also tells what train and crossval would refuse: folds, sides, labels, tasks.
+
+    Example: ser-meta check my.yaml data.root=my.csv
+
     The exit code is 1 where something was found that would spoil a result.
     """
-    from .beforehand import read_corpus, require_folder
+    from .asked import find_check
+    from .beforehand import require_folder
 
     require_folder(output, quarantine)
-    rows = read_corpus(corpus, root, options or [])
+    asked = find_check(given, quarantine)
     from ..hub_cards.check_summary import print_check
-    from .checking.check import check_corpus, spoils, write_reports
+    from .checking.check import check_asked, spoils, write_reports
 
-    report = check_corpus(corpus, root, workers=workers, rows=rows)
-    write_reports(report, output, quarantine)
+    report = check_asked(asked, workers)
+    write_reports(report, output, quarantine, asked.quarantined)
     print(json.dumps(report)) if as_json else print_check(report)
     raise typer.Exit(int(spoils(report)))
 
@@ -443,19 +450,6 @@ def _show_study(report: dict[str, Any], folder: Path, as_json: bool) -> None:
     else:
         print_study(report)
         print(f"Page: {folder / 'report.html'}   Report: {folder / 'report.json'}")
-
-
-def _sentence(result: dict[str, Any]) -> str:
-    """A prediction on one line."""
-    parts = []
-    for name, value in result.items():
-        if isinstance(value, list):
-            parts.append(f"{name} {value[0]['label']} ({value[0]['score']:.2f})")
-        elif isinstance(value, float):
-            parts.append(f"{name} {value:.2f}")
-        elif name != "file":
-            parts.append(f"{name} {value!r}")
-    return ", ".join(parts)
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

@@ -1,4 +1,4 @@
-"""What `ser-meta evaluate` is asked: a model, the rows to judge it on, and whether their labels are the model's."""
+"""What `ser-meta evaluate` and `check` are asked: corpora, or a recipe of some, and a model to judge on them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,13 @@ from typing import Any
 import yaml
 
 from ..configuration.errors import UserError
-from ..configuration.recipe import CorpusRecipe
-from ..configuration.recipe_files import load_recipe, read_corpus
+from ..configuration.recipe import CorpusRecipe, Recipe
+from ..configuration.recipe_files import load_recipe, read_corpus, recipe_names
 from ..configuration.run_folder import RunFolder, read_json
 from .beforehand import read_model_config
-from .corpora.mixture import load_corpora, value_ranges
+from .corpora import CORPORA
+from .corpora.mixture import corpus_name, load_corpora, value_ranges
+from .corpora.quarantine import read_quarantine
 from .corpora.remarks import tell
 from .corpora.rows import Rows
 from .labels import fits
@@ -39,6 +41,57 @@ class Evaluation:
     rows: Rows
     split: Path | None
     side: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is to be checked.
+
+    Args:
+        corpus: its name, or those of several.
+        root: where it lies, or they do.
+        rows: their utterances, also those whose recording is not there.
+        quarantined: what is left out of a single corpus already, each utterance with its reason.
+        recipe: what is to be made of them; None for a corpus alone.
+        name: the recipe's.
+    """
+
+    corpus: str
+    root: str
+    rows: Rows
+    quarantined: Mapping[str, str]
+    recipe: Recipe | None = None
+    name: str | None = None
+
+
+def find_check(given: Sequence[str], quarantine: Path | None = None) -> Check:
+    """What the words behind `ser-meta check` mean.
+
+    Args:
+        given: a corpus and its root, with settings of that corpus; or a recipe with settings.
+        quarantine: the file that is to be written, of the utterances of one corpus.
+
+    Raises:
+        UserError: the words are neither of these; whatever of the corpora cannot be read; a quarantine of several.
+    """
+    names, settings = _parted(given)
+    if not names:
+        raise UserError(f"nothing is named beside {settings[0]}: name a corpus and its folder or table, or a recipe")
+    sources, recipe = _corpora(names, settings)
+    if len(sources) > 1:
+        if quarantine is not None:
+            raise UserError(
+                f"--quarantine {quarantine} is of one corpus, and {names[0]} has several: check each alone"
+            )
+        called = [corpus_name(source) for source in sources]
+    else:
+        called = [source.corpus for source in sources]
+    before = [read_quarantine(source.quarantine) for source in sources if source.quarantine is not None]
+    model = recipe.model if recipe else None
+    rows = load_corpora(sources, *((model.target_task, model.ranges) if model else ()), require=False)
+    roots = ", ".join(str(Path(str(source.root))) for source in sources)
+    reasons = before[0] if len(sources) == len(before) == 1 else {}
+    return Check(" + ".join(called), roots, rows, reasons, recipe, names[0] if recipe else None)
 
 
 def find_evaluation(folder: Path, given: Sequence[str], split: Path | None = None, side: str = "test") -> Evaluation:
@@ -118,15 +171,28 @@ def _find(folder: Path, given: Sequence[str], split: Path | None) -> tuple[Path,
     """The model's folder, the corpora and the split."""
     run = RunFolder(folder)
     model = run.model if run.recipe.is_file() else folder
-    count = next((place for place, word in enumerate(given[:2]) if "=" in word and not Path(word).exists()), 2)
-    names, settings = list(given[:count]), list(given[count:])
-    if len(names) == 2:
-        return model, [read_corpus(*names, settings)], split
+    names, settings = _parted(given)
     if names:
-        return model, load_recipe(names[0], settings).data.sources, split
+        return model, _corpora(names, settings)[0], split
     if not run.recipe.is_file():
         raise UserError(f"{folder} is no run: name a corpus and its folder or table, or a recipe, to judge it on")
     return model, load_recipe(str(run.recipe), settings).data.sources, split or run.split
+
+
+def _parted(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names in front, a corpus and its root or a recipe, and the settings behind them."""
+    count = next((place for place, word in enumerate(given[:2]) if "=" in word and not Path(word).exists()), 2)
+    return list(given[:count]), list(given[count:])
+
+
+def _corpora(names: Sequence[str], settings: list[str]) -> tuple[list[CorpusRecipe], Recipe | None]:
+    """The corpora that are named, and the recipe if they are named by one."""
+    if len(names) == 2:
+        return [read_corpus(*names, settings)], None
+    if names[0] in CORPORA and names[0] not in recipe_names():
+        raise UserError(f"{names[0]} is a corpus: name its folder or table behind it")
+    recipe = load_recipe(names[0], settings)
+    return recipe.data.sources, recipe
 
 
 def _foreign_target(target: str, labels: Sequence[str], known: Sequence[str]) -> str:

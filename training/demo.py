@@ -40,3 +40,16 @@ def read_back(model: Path, recording: Path) -> dict[str, Any]:
     if done.returncode:
         raise RuntimeError(f"the saved model could not be read back: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """A prediction on one line."""
+    parts = []
+    for name, value in result.items():
+        if isinstance(value, list):
+            parts.append(f"{name} {value[0]['label']} ({value[0]['score']:.2f})")
+        elif isinstance(value, float):
+            parts.append(f"{name} {value:.2f}")
+        elif name != "file":
+            parts.append(f"{name} {value!r}")
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""`ser-meta check`: every recording of a corpus is read, and what is wrong or odd is told."""
+"""`ser-meta check`: every recording of a corpus, or of a recipe's, is read, and what is wrong or odd is told."""
 
 import os
 from collections import Counter, defaultdict
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from ...configuration.recipe import Recipe
 from ...configuration.run_folder import write_json
-from ..beforehand import read_corpus
+from ..asked import Check, find_check
 from ..corpora.quarantine import write_quarantine
 from ..corpora.recordings import ABSENT, find_absent, recording_columns, recordings
 from ..corpora.remarks import REMARKS as READING
@@ -25,46 +26,55 @@ from .findings import (
     find_fault,
     utterance_findings,
 )
+from .planning import OF_FOLDS, REFUSED, plan_findings
 from .recordings import BANDS, FACTS, NO_FACTS, measure
 from .spoils import SPOILS, spoiling_findings
 
 HARMS = {
-    **dict.fromkeys(SPOILS, "spoils"),
+    **dict.fromkeys([*REFUSED, *SPOILS], "spoils"),
     **dict.fromkeys([*ABSENT, *LEFT_OUT], "left_out"),
-    **{name: "remark" for name in (*READING, *REMARKS) if name not in SPOILS},
+    **{name: "remark" for name in (*OF_FOLDS, *READING, *REMARKS) if name not in SPOILS},
 }
 """By finding, the worst first, what it does: it spoils a result, its utterances are left out, or it is a remark."""
-MEANINGS = READING | REMARKS | ABSENT | LEFT_OUT | SPOILS
+MEANINGS = READING | REMARKS | ABSENT | LEFT_OUT | SPOILS | REFUSED | OF_FOLDS
 
 
-def check_corpus(
-    corpus: str, root: str, options: Sequence[str] = (), workers: int | None = None, rows: Rows | None = None
-) -> dict[str, Any]:
+def check_corpus(corpus: str, root: str, options: Sequence[str] = (), workers: int | None = None) -> dict[str, Any]:
     """Reads every recording of a corpus and looks at its metadata.
 
     Args:
         corpus: a name that `load_corpus` knows.
         root: the corpus's folder or table.
-        options: of the corpus's loader, as `key=value`.
+        options: of the corpus's loader, as `key=value`, and what a recipe has beside them.
         workers: processes that read (default: one a core).
-        rows: the corpus's, if they are at hand.
+
+    Returns:
+        the report, see `check_asked`.
+
+    Raises:
+        UserError: whatever of the corpus `load_rows` refuses.
+    """
+    return check_asked(find_check([corpus, root, *options]), workers)
+
+
+def check_asked(asked: Check, workers: int | None = None) -> dict[str, Any]:
+    """Reads every recording of a corpus, or of a recipe's, looks at their metadata, and plans the recipe's trainings.
 
     Returns:
         the report: `utterances` and `speakers` (numbers), `durations` in seconds and `rates` in Hz of the readable,
         `counts` (a mapping a fold and gender, in `folds_by`: the official split, session or speaker), and `findings`,
         the worst first, each with `finding`, `meaning`, `harm` (`spoils` a result, `left_out` of a training, or
         `remark`), `left_out` (whether a training should leave its utterances out) and `details` by utterance, or by
-        what else it is about; `leave_out` has those utterances with their reasons.
-
-    Raises:
-        UserError: whatever of the corpus `load_rows` refuses.
+        what else it is about; `leave_out` has those utterances with their reasons. `recipe` is the name of one.
     """
-    rows = read_corpus(corpus, root, options) if rows is None else rows
-    return {"kind": "check", "corpus": corpus, "root": str(Path(root)), **check_rows(rows, workers)}
+    of_recipe = {"recipe": asked.name} if asked.recipe else {}
+    report = check_rows(asked.rows, workers, asked.recipe)
+    return {"kind": "check", "corpus": asked.corpus, "root": asked.root, **of_recipe, **report}
 
 
-def check_rows(rows: Rows, workers: int | None = None) -> dict[str, Any]:
-    """As `check_corpus`, of rows at hand."""
+def check_rows(rows: Rows, workers: int | None = None, recipe: Recipe | None = None) -> dict[str, Any]:
+    """As `check_asked`, of rows at hand."""
+    target = recipe.model.target_task if recipe else "emotion"
     workers = workers or os.cpu_count() or 1
     absent = {row: finding for finding, these in find_absent(rows).items() for row in these}
     present = [row for row in range(len(rows)) if row not in absent]
@@ -79,7 +89,10 @@ def check_rows(rows: Rows, workers: int | None = None) -> dict[str, Any]:
     names = [name for name in rows.column_names if name != "audio"]
     metadata = [dict(zip(names, values, strict=True)) for values in zip(*(rows[name] for name in names), strict=True)]
     described = [one | other for one, other in zip(metadata, facts, strict=True)]
-    found = rows.remarks | spoiling_findings(rows) | utterance_findings(described) | corpus_findings(described)
+    found = rows.remarks | spoiling_findings(rows, target) | utterance_findings(described)
+    found |= corpus_findings(described)
+    if recipe is not None:
+        found |= plan_findings(recipe, rows, [row["samples"] / row["rate"] if row["rate"] else 0 for row in described])
     if present:
         found |= find_duplicates(dataset, [described[row] for row in present], spectra[present], workers)
     findings = [
@@ -98,7 +111,7 @@ def check_rows(rows: Rows, workers: int | None = None) -> dict[str, Any]:
         "speakers": len(set(rows["speaker"]) - {None}),
         "durations": durations(described),
         "rates": dict(Counter(str(row["rate"]) for row in described if row["rate"]).most_common()),
-        **count_utterances(described),
+        **count_utterances(described, target),
         "findings": findings,
         "leave_out": to_leave_out(findings),
     }
@@ -141,10 +154,10 @@ def durations(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {"total": sum(seconds), "shortest": min(seconds), "median": median(seconds), "longest": max(seconds)}
 
 
-def count_utterances(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How many utterances each fold, gender and emotion has; a missing emotion is "-"."""
+def count_utterances(rows: Sequence[Mapping[str, Any]], target: str = "emotion") -> dict[str, Any]:
+    """How many utterances each fold, gender and emotion, or label of the target, has; a missing one is "-"."""
     by = next((name for name in ("split", "session") if any(row.get(name) for row in rows)), "speaker")
-    counts = Counter((row[by], row["gender"], row["emotion"] or "-") for row in rows)
+    counts = Counter((row[by], row["gender"], str(row.get(target) or "-")) for row in rows)
     labels = sorted({label for _, _, label in counts})
     groups = sorted({(fold, gender) for fold, gender, _ in counts}, key=lambda group: tuple(map(str, group)))
     return {
@@ -156,12 +169,17 @@ def count_utterances(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_reports(report: Mapping[str, Any], output: Path | None, quarantine: Path | None) -> None:
-    """Writes the whole report, and what a training should leave out, each as JSON where wanted."""
+def write_reports(
+    report: Mapping[str, Any], output: Path | None, quarantine: Path | None, quarantined: Mapping[str, str]
+) -> None:
+    """Writes the whole report, and what a training should leave out, each as JSON where wanted.
+
+    What is `quarantined` already stays so, each utterance with its reason.
+    """
     if output is not None:
         write_json(output, report)
     if quarantine is not None:
-        write_quarantine(quarantine, report["corpus"], report["leave_out"])
+        write_quarantine(quarantine, report["corpus"], {**quarantined, **report["leave_out"]})
 
 
 def to_leave_out(findings: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from ..corpora.remarks import SPELLINGS
 from ..corpora.rows import RATINGS, SEGMENT, Rows
 from ..corpora.values import MISSING, spelling_remarks
+from ..folds import read
 
 SPOILS = {
     "no emotion": "nothing can be learned: say which column has it, as columns={emotion: mine}",
@@ -27,38 +29,41 @@ MARKS = {mark.casefold() for mark in MISSING} | UNKNOWN
 NO_LABELS = ("utterance_id", "transcript", "age", *RATINGS, *SEGMENT)
 
 
-def spoiling_findings(rows: Rows) -> dict[str, dict[str, str]]:
-    """By finding, what it is about with the detail."""
+def spoiling_findings(rows: Rows, target: str = "emotion") -> dict[str, dict[str, str]]:
+    """By finding, what it is about with the detail; `target` is the task whose labels are the emotions."""
+    emotions = read(rows, target)
     labels = [name for name, kind in rows.types.items() if kind == "string" and name not in NO_LABELS]
     marks = {name: told for name in labels if (told := _marks(rows[name]))}
     return {
-        **_emotion_findings(rows),
-        **_speaker_findings(rows),
+        **_emotion_findings(emotions, target),
+        **_speaker_findings(rows["speaker"], emotions),
         "spellings": spelling_remarks(rows, labels),
         "marks as labels": marks,
     }
 
 
-def _emotion_findings(rows: Rows) -> dict[str, dict[str, str]]:
-    known = Counter(emotion for emotion in rows["emotion"] if emotion is not None)
+def _emotion_findings(emotions: Sequence[str | None], target: str) -> dict[str, dict[str, str]]:
+    known = Counter(emotion for emotion in emotions if emotion is not None)
     if not known:
-        return {"no emotion": {"emotion": f"none in {len(rows):,} rows"}}
+        return {"no emotion": {target: f"none in {len(emotions):,} rows"}}
     if len(known) == 1:
         label, count = next(iter(known.items()))
-        return {"one emotion": {"emotion": f"{label} in all {count:,} rows that have one"}}
+        return {"one emotion": {target: f"{label} in all {count:,} rows that have one"}}
     return {}
 
 
-def _speaker_findings(rows: Rows) -> dict[str, dict[str, str]]:
+def _speaker_findings(
+    of_rows: Sequence[str | None], emotions_of_rows: Sequence[str | None]
+) -> dict[str, dict[str, str]]:
     emotions: dict[str, set[str]] = defaultdict(set)
     speakers: dict[str, set[str]] = defaultdict(set)
-    for speaker, emotion in zip(rows["speaker"], rows["emotion"], strict=True):
+    for speaker, emotion in zip(of_rows, emotions_of_rows, strict=True):
         if speaker is not None and emotion is not None:
             emotions[speaker].add(emotion)
             speakers[emotion].add(speaker)
-    known = sorted({speaker for speaker in rows["speaker"] if speaker is not None})
+    known = sorted({speaker for speaker in of_rows if speaker is not None})
     if not known:
-        return {"no speaker": {"speaker": f"none in {len(rows):,} rows"}}
+        return {"no speaker": {"speaker": f"none in {len(of_rows):,} rows"}}
     found = {}
     if len(known) <= FEW:
         found["few speakers"] = {"speaker": " and ".join(known)}

@@ -17,17 +17,20 @@ NAMES = ("utterance_id", "speaker", "session")  # what two corpora may call alik
 
 
 def load_corpora(
-    sources: Sequence[CorpusRecipe], target: str = "emotion", ranges: Mapping[str, Sequence[float]] | None = None
+    sources: Sequence[CorpusRecipe],
+    target: str = "emotion",
+    ranges: Mapping[str, Sequence[float]] | None = None,
+    require: bool = True,
 ) -> Rows:
     """The utterances of one corpus or several, one a row, as `load_rows` gives them.
 
     Of several, each row has its corpus's name in the column `corpus` and before its utterance's id, speaker and
     session (`ravdess:01`). A column that only some have is null elsewhere.
     `target` is the task whose labels that are mapped to null drop the utterance; `ranges` are the recipe's scales, to
-    which ratings are brought.
+    which ratings are brought. Without `require`, rows whose recording is not there stay in.
     Raises `UserError` as `load_rows` and `map_labels` do, for two corpora of one name, and for a missing recording.
     """
-    parts = [_load(source, target, ranges or {}) for source in sources]
+    parts = [_load(source, target, ranges or {}, require) for source in sources]
     if len(parts) == 1:
         return parts[0]
     names = [corpus_name(source) for source in sources]
@@ -86,13 +89,13 @@ def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
     return {name: task["range"] for name, task in tasks.items() if task["kind"] == "regression"}
 
 
-def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]]) -> Rows:
+def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]], require: bool) -> Rows:
     name = corpus_name(source)
     rows = load_rows(source.corpus, source.root, **source.options)
     rows = _counted(f"{name}: quarantine", rows, leave_out(rows, source.quarantine))
     if source.leave_out_missing:
         rows = leave_out_absent(rows, name)
-    else:
+    elif require:
         require_recordings(rows, name)
     mapped = map_labels(rows, source.label_map, target, name)
     return scale_ratings(_counted(f"{name}: {target} mapped to null", rows, mapped), source.corpus, ranges)
