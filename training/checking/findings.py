@@ -22,6 +22,7 @@ STEP = 320  # samples from a frame to the next: 50 frames a second
 SILENT = 0.001  # of full scale: 60 dB below it
 CLIPPED = 0.001  # share of samples
 EDGE = 0.5  # seconds
+LOST = 0.1  # share of the energy of all channels that is not in their mean (ours)
 
 LEFT_OUT = {
     "unreadable": "cannot be decoded",
@@ -37,6 +38,7 @@ LEFT_OUT = {
 REMARKS = {
     "clipped": "over 0.1 % of the samples at full scale",
     "silent edges": "over 0.5 s at an end is 40 dB softer than the loudest 10 ms: data.trim_decibels cuts it",
+    "channels differ": "all are mixed: where each has a voice of its own, give it a file of its own",
     "far longer": "than the rest: a training refuses it, as it would decide the memory; data.longest leaves it out",
     "unusual rate": "not the sampling rate of most, or below 16 kHz",
     "no words": "the transcript is empty without its tags and punctuation",
@@ -93,6 +95,8 @@ def sound_remarks(row: Mapping[str, Any], usual_rate: int) -> Iterator[tuple[str
         yield "clipped", f"{row['clipped']:.1%} of the samples"
     if max(row["head"], row["tail"]) > EDGE:
         yield "silent edges", f"{row['head']:.2f} s before, {row['tail']:.2f} s after"
+    if row["lost"] > LOST:
+        yield "channels differ", f"{row['channels']} channels, {row['lost']:.0%} of their energy is not in the mix"
     if row["rate"] != usual_rate or row["rate"] < RATE:
         yield "unusual rate", f"{row['rate']} Hz"
 

@@ -39,13 +39,16 @@ FACTS = Features(
         "finite": Value("bool"),
         "peak": Value("float64"),
         "clipped": Value("float64"),
+        "channels": Value("int64"),
+        "lost": Value("float64"),
         "head": Value("float64"),
         "tail": Value("float64"),
         "spectrum": List(Value("float32"), length=BANDS),
     }
 )
 """What `measure` tells: `samples` of a channel at `rate` in Hz, `peak` around the mean (full scale 1), `clipped` as a
-share of all samples, `head` and `tail` as the seconds that are near-silent, `spectrum` as `band_shares` has it."""
+share of all samples, `lost` as the share of the energy of all `channels` that is not in their mean, `head` and `tail`
+as the seconds that are near-silent, `spectrum` as `band_shares` has it."""
 
 
 NO_FACTS = {**dict.fromkeys(name for name in FACTS if name != "spectrum"), "samples": 0}
@@ -70,6 +73,8 @@ def measure(row: dict[str, Any]) -> dict[str, Any]:
     return facts | {
         "peak": float(np.abs(mono - mono.mean()).max()),
         "clipped": float((np.abs(samples) >= FULL_SCALE).mean()),
+        "channels": samples.shape[1],
+        "lost": lost_in_mix(samples),
         "head": head,
         "tail": tail,
         "spectrum": band_shares(mono, rate),
@@ -137,6 +142,17 @@ def silent_edges(samples: np.ndarray, rate: int) -> tuple[float, float]:
     energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
     loud = np.flatnonzero(energy >= energy.max(initial=0) * 10 ** (-EDGE_DECIBELS / 10))
     return (loud[0] / 100, (len(energy) - 1 - loud[-1]) / 100) if loud.size else (0.0, 0.0)
+
+
+def lost_in_mix(samples: np.ndarray) -> float:
+    """The share of the energy of `(samples, channels)` that is not in the mean of the channels: 0 where all are equal.
+
+    It is a half for two voices of one loudness in two channels, and for a channel beside a silent one, and all of it
+    where a channel is the other one upside down.
+    """
+    moving = samples - samples.mean(axis=0)
+    energy = float(np.square(moving).mean())
+    return float(np.square(moving - moving.mean(axis=1, keepdims=True)).mean()) / energy if energy else 0.0
 
 
 def band_shares(samples: np.ndarray, rate: int) -> np.ndarray:

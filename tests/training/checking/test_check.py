@@ -47,6 +47,13 @@ def folder(tmp_path_factory) -> Path:
         ("rate", soxr.resample(voice(1), RATE, 44_100), 44_100),
     ):
         soundfile.write(folder / f"{name}.wav", samples, rate, subtype="FLOAT")
+    for name, channels in (
+        ("voices", (voice(14), voice(15))),
+        ("lame", (voice(16), np.zeros_like(voice(16)))),
+        ("mirrored", (voice(17), -0.8 * voice(17))),
+        ("level-stereo", (voice(18), 0.7 * voice(18))),
+    ):
+        soundfile.write(folder / f"{name}.wav", np.stack(channels, axis=1), RATE)
     soundfile.write(folder / "codec.mp3", soxr.resample(voice(2), RATE, 22_050), 22_050)
     (folder / "text.wav").write_text("this is no sound")
     shutil.copy(folder / "good3.wav", folder / "copy.wav")
@@ -85,6 +92,7 @@ def details(report, finding) -> dict[str, str]:
         ("silent", {"silent", "constant"}),
         ("clipped", {"clipped"}),
         ("silent edges", {"edges", "rival", "level"}),
+        ("channels differ", {"voices", "lame", "mirrored"}),
         ("unusual rate", {"telephone", "rate", "codec"}),
         ("same bytes", {"good3", "edges", "rival"}),
         ("same speech", {"level", "rate", "good2"}),
@@ -117,13 +125,14 @@ def test_what_no_training_can_use_and_duplicates_are_left_out_and_the_rest_is_no
         "level",
     }
     assert set(reasons) == left_out | {"rate"}
+    assert details(report, "channels differ")["lame"] == "2 channels, 50% of their energy is not in the mix"
     assert reasons["short"] == "too short: 0.0249 s" and reasons["level"] == "same speech: as good0"
 
 
 def test_counts_and_durations(report, folder):
-    assert report["utterances"] == 18 and report["speakers"] == 1 and report["folds_by"] == "speaker"
-    assert report["counts"] == [{"fold": "anna", "gender": "female", "emotions": {"angry": 17, "sad": 1}}]
-    assert report["rates"] == {"16000": 14, "22050": 1, "44100": 1, "8000": 1}
+    assert report["utterances"] == 22 and report["speakers"] == 1 and report["folds_by"] == "speaker"
+    assert report["counts"] == [{"fold": "anna", "gender": "female", "emotions": {"angry": 21, "sad": 1}}]
+    assert report["rates"] == {"16000": 18, "22050": 1, "44100": 1, "8000": 1}
     assert report["durations"]["shortest"] == 0 and report["durations"]["median"] == pytest.approx(0.8, abs=0.05)
     readable = [file for file in folder.glob("*.[wm]*") if file.stem != "text"]
     assert report["durations"]["total"] == pytest.approx(sum(soundfile.info(file).duration for file in readable))
@@ -183,7 +192,7 @@ def test_the_command_prints_and_writes(command_line, folder, report, tmp_path):
     output, quarantine = tmp_path / "report.json", tmp_path / "quarantine.json"
     arguments = ["check", "table", folder / "corpus.csv", "--output", output, "--quarantine", quarantine]
     code, printed, errors = command_line(*arguments, "--workers", "2")
-    assert code == 1 and "leave out 12 of 18 utterances" in printed and "reading" in "\n".join(errors)
+    assert code == 1 and "leave out 12 of 22 utterances" in printed and "reading" in "\n".join(errors)
     assert json.loads(output.read_text()) == report
     content = json.loads(quarantine.read_text())
     assert content == {"kind": "quarantine", "corpus": "table", "utterances": report["leave_out"]}
