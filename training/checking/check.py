@@ -17,6 +17,7 @@ from ..corpora.quarantine import write_quarantine
 from ..corpora.recordings import ABSENT, find_absent, recording_columns, recordings
 from ..corpora.remarks import REMARKS as READING
 from ..corpora.rows import Rows
+from ..decoder_messages import without_decoder_messages
 from .duplicates import same_bytes, same_segments, same_speech
 from .findings import (
     LEFT_OUT,
@@ -68,7 +69,8 @@ def check_asked(asked: Check, workers: int | None = None) -> dict[str, Any]:
         what else it is about; `leave_out` has those utterances with their reasons. `recipe` is the name of one.
     """
     of_recipe = {"recipe": asked.name} if asked.recipe else {}
-    report = check_rows(asked.rows, workers, asked.recipe)
+    with without_decoder_messages():
+        report = check_rows(asked.rows, workers, asked.recipe)
     return {"kind": "check", "corpus": asked.corpus, "root": asked.root, **of_recipe, **report}
 
 

@@ -13,6 +13,7 @@ from ...configuration.errors import UserError
 from ...configuration.run_folder import moved_into_place
 from ...modeling_ser_meta import SpeechEmotionPipeline
 from ..centering import FrameMean, sums
+from ..decoder_messages import without_decoder_messages
 from ..progress import processes
 from .inputs import find_recordings, open_recording
 from .recognition import load_pipeline
@@ -45,8 +46,9 @@ def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
             f"{model} is not centred by speakers, and needs no adaptation: train one with model.center_by=[speaker]"
         )
     mean = FrameMean()
-    for name in tqdm(names, "listening", disable=not sys.stderr.isatty()):
-        _listen(recognise, open_recording(name), mean)
+    with without_decoder_messages():
+        for name in tqdm(names, "listening", disable=not sys.stderr.isatty()):
+            _listen(recognise, open_recording(name), mean)
     if not mean.count:
         raise UserError("the recordings are silent: give some with speech")
     recognise.model.standardization.mean.copy_(mean.mean)

@@ -22,7 +22,6 @@ from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
 from ser_meta.training.loading import load_model
 from ser_meta.training.prediction.inputs import find_recordings, output_paths
-from ser_meta.training.prediction.listening import without_decoder_messages
 from ser_meta.training.prediction.recognition import load_pipeline, recognise_all
 
 TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"
@@ -484,15 +483,6 @@ def test_how_far_it_is_where_nobody_looks_at_a_terminal(command_line, model, lon
     monkeypatch.setattr("ser_meta.training.prediction.listening.LINE_SECONDS", 0)
     code, _, errors = command_line("predict", model, long_recording, "--json")
     assert code == 0 and errors == [f"{long_recording}: {seconds} of 18 s" for seconds in (10, 18)]
-
-
-def test_a_decoders_own_messages_stay_off_the_screen(capfd):
-    with without_decoder_messages():
-        os.write(2, b"[src/libmpg123/layer3.c] error: of a frame\nNote: Trying to resync...\n\nWarning: of a header\n")
-        os.write(2, b"something else\n")
-        sys.stderr.write("from Python\n")
-    os.write(2, b"and afterwards\n")
-    assert sorted(capfd.readouterr().err.splitlines()) == ["and afterwards", "from Python", "something else"]
 
 
 def test_what_cannot_be_written_is_told(refused, model, long_recording, tmp_path):
