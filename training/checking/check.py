@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -69,7 +70,7 @@ def check_asked(asked: Check, workers: int | None = None) -> dict[str, Any]:
         what else it is about; `leave_out` has those utterances with their reasons. `recipe` is the name of one.
     """
     of_recipe = {"recipe": asked.name} if asked.recipe else {}
-    with without_decoder_messages():
+    with without_decoder_messages(), _same_environment():
         report = check_rows(asked.rows, workers, asked.recipe)
     return {"kind": "check", "corpus": asked.corpus, "root": asked.root, **of_recipe, **report}
 
@@ -129,6 +130,19 @@ def measure_all(dataset: Dataset, workers: int) -> Dataset:
         num_proc=min(workers, len(dataset)),
         desc="reading",
     )
+
+
+@contextmanager
+def _same_environment() -> Iterator[None]:
+    """Keeps `os.environ` itself, in whose place datasets leaves a copy that others, such as rich, do not look into."""
+    environment, before = os.environ, dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ = environment  # noqa: B003 - the object that it was
+        for name in environment.keys() - before.keys():
+            del environment[name]
+        environment.update(before)
 
 
 def spoils(report: Mapping[str, Any]) -> bool:

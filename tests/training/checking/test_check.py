@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -198,6 +199,12 @@ def test_the_command_prints_and_writes(command_line, folder, report, tmp_path):
     assert content == {"kind": "quarantine", "corpus": "table", "utterances": report["leave_out"]}
     code, printed, _ = command_line("check", "table", folder / "corpus.csv", "--json")
     assert json.loads(printed) == report
+
+
+def test_the_environment_stays_what_it_was(folder):
+    environment, before = os.environ, dict(os.environ)
+    check_corpus("table", str(folder / "corpus.csv"), workers=1)
+    assert os.environ is environment and dict(environment) == before
 
 
 def test_the_command_refuses_before_it_reads(refused, folder):
