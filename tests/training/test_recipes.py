@@ -4,6 +4,7 @@ import re
 import pytest
 
 from ser_meta.configuration.recipe import DataRecipe
+from ser_meta.configuration.idle_settings import idle_settings
 from ser_meta.configuration.recipe_files import RECIPES, load_recipe, recipe_names, save_recipe
 from ser_meta.training.corpora import corpus_module
 from ser_meta.training.stages import run_stages
@@ -15,6 +16,11 @@ SOURCES = ("section", "formula", "Table", "our reading", "ours")
 def test_the_package_brings_its_recipes():
     corpora = {load_recipe(name).data.corpus for name in recipe_names()}
     assert {"iemocap", "ravdess", "nemo", "espeak"} <= corpora
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_setting_of_a_recipe_is_without_effect(name):
+    assert not idle_settings(load_recipe(name).model)
 
 
 @pytest.mark.parametrize("name", recipe_names())
