@@ -53,14 +53,20 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
         yield "the recipe has no stages: name at least one, with its loss_weights, epochs and learning rates"
     for name, stage in recipe.stages.items():
         yield from _stage_faults(f"stages.{name}", stage, recipe.model, recipe.data.validation)
-    target = recipe.model.target_task
-    if recipe.stages and not any(target in stage.loss_weights for stage in recipe.stages.values()):
-        *_, last = recipe.stages
-        yield f"no stage trains model.target_task={target}: give it a weight, as stages.{last}.loss_weights.{target}=1"
     yield from _centering_faults(recipe)
     if recipe.judged_by is not None and recipe.data.test_fold != NO_FOLD:
         yield (
             f"judged_by={recipe.judged_by} is for a final model: set data.test_fold={NO_FOLD}, or leave judged_by out"
+        )
+
+
+def require_trained_target(recipe: Recipe) -> None:
+    """Raises `UserError` for a recipe of which no stage trains the target, as the first stage alone does not."""
+    target = recipe.model.target_task
+    if not any(target in stage.loss_weights for stage in recipe.stages.values()):
+        *_, last = recipe.stages
+        raise UserError(
+            f"no stage trains model.target_task={target}: give it a weight, as stages.{last}.loss_weights.{target}=1"
         )
 
 

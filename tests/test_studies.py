@@ -168,10 +168,9 @@ def test_the_steps_leave_their_reports_and_a_summary(study):
         "## ravdess, Table I: the encoder alone, and the full method",
     ]
     (difference,) = table["differences"]
-    low, high = (f"{100 * bound:+.1f}" for bound in difference["slices"]["style"]["song"]["ua"]["interval"])
     row = next(line for line in summary.splitlines() if line.startswith("| baseline"))
-    assert f"{100 * difference['ua']['difference']:+.1f} (" in row and row.count(" to ") == 3
-    assert f"({low} to {high})" in row
+    for found in (difference, difference["slices"]["style"]["song"]):  # four actors are too few for an interval
+        assert f"{100 * found['ua']['difference']:+.1f} (no interval)" in row and "interval" not in found["ua"]
 
 
 def test_a_second_call_trains_nothing(take, study):

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
+from ..configuration.recipe_checks import require_trained_target
 from ..configuration.recipe_files import load_recipe, load_recipes, read_settings
 from ..configuration.run_folder import RunFolder, StudyFolder, read_json
 from .ablation_tables import find_table
@@ -21,6 +22,7 @@ from .study_folds import StudyFolds, plan_study
 def plan_training(name: str, overrides: Sequence[str], output: Path, resume: bool) -> Plan:
     """The plan of a run; `UserError` for what of the recipe, the corpus or the folder does not fit."""
     recipe = load_recipe(name, list(overrides))
+    require_trained_target(recipe)
     RunFolder(output).check(recipe, resume)
     return plan_run(recipe)
 
@@ -41,6 +43,7 @@ def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequen
     for recipe in recipes.values():
         folds = plan_study(recipe, seeds)
         for changed in found.rows(recipe).values():
+            require_trained_target(changed)
             plan_run(replace(changed, data=replace(changed.data, test_fold=folds.names[0])), folds.rows)
     return recipes
 

@@ -37,7 +37,7 @@ def begun(
         run.check(recipe, resume)
         check_trackers(recipe.report_to)
         recipe = replace(recipe, precision=choose_precision(recipe.precision, run.recorded_precision))
-        prepared, model = _prepared(recipe, plan)
+        prepared, model, told = _prepared(recipe, plan)
         split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)
         run.check_corpus(split, corpus)
         wait_for_main_process()  # until then another process may still look whether the folder is empty
@@ -47,14 +47,13 @@ def begun(
                 run.create(recipe, split, corpus)
             wait_for_main_process()
             require_shared(run.recipe)
-            say(prepared.announcement())
+            say("\n".join([*told, prepared.announcement()]))
             yield prepared, model
 
 
-def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaModel]:
+def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaModel, list[str]]:
+    """What a run is made of, its model, and what is to be told of them."""
     hide_loading_bars()
-    for setting, why in idle_settings(recipe.model).items():
-        say(f"model.{setting}={getattr(recipe.model, setting)} changes nothing: {why}")
     prepared = prepare(recipe, plan)
     model = prepared.new_model().to(processes().device)
     check_durations(
@@ -65,12 +64,15 @@ def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaMo
             prepared.dataset, prepared.durations, prepared.sides["train"], longest, min(recipe.data.speed_factors)
         )
     _check_freezing(recipe, len(model.encoder.layers))
-    _tell_plans(prepared, model)
-    return prepared, model
+    idle = [
+        f"model.{setting}={getattr(recipe.model, setting)} changes nothing: {why}"
+        for setting, why in idle_settings(recipe.model).items()
+    ]
+    return prepared, model, idle + _memory_plans(prepared, model)
 
 
-def _tell_plans(prepared: Preparation, model: SerMetaModel) -> None:
-    """Says what each stage's batches take of the memory, and refuses a recording that decides it alone."""
+def _memory_plans(prepared: Preparation, model: SerMetaModel) -> list[str]:
+    """What each stage's batches take of the memory; refuses a recording that decides it alone."""
     recipe, seconds = prepared.recipe, prepared.durations_of("train")
     plans = {}
     for name, stage in recipe.stages.items():
@@ -79,8 +81,7 @@ def _tell_plans(prepared: Preparation, model: SerMetaModel) -> None:
     names = [recording_name(recording) for recording in recordings(prepared.side("train"))]
     loosest = max(plans.values(), key=lambda plan: plan.longest_alone)
     check_plan(recipe, loosest, names, seconds)
-    for name, plan in plans.items():
-        say(f"stage {name}: {plan.words(model.device)}")
+    return [f"stage {name}: {plan.words(model.device)}" for name, plan in plans.items()]
 
 
 def _check_freezing(recipe: Recipe, layers: int) -> None:

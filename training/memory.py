@@ -84,9 +84,8 @@ class StagePlan:
         """The plan in one line."""
         at_once = max(self.longest, self.bound.longest() * self.slowest)
         return (
-            f"the longest recording lasts {self.longest:.1f} s; what is computed at once is no larger than one of "
-            f"{at_once:.0f} s; some {self.peak / 1e9:.1f} GB of memory at the peak, of "
-            f"{device_memory(device) / 1e9:.0f} GB"
+            f"the longest recording lasts {self.longest:.1f} s; at most as much as one of {at_once:.0f} s is computed "
+            f"at once; about {self.peak / 1e9:.1f} GB of memory at the peak, of {device_memory(device) / 1e9:.0f} GB"
         )
 
 

@@ -12,6 +12,7 @@ from transformers import EarlyStoppingCallback
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe, StageRecipe
+from ..configuration.recipe_checks import require_trained_target
 from ..configuration.run_folder import RunFolder
 from ..modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .arguments import training_arguments
@@ -57,6 +58,7 @@ def run_stages(
             written; another training is at the folder; a loss is not finite; the disk is full.
         Interrupted: on Ctrl-C or SIGTERM, when a checkpoint has been saved.
     """
+    require_trained_target(recipe)
     run = RunFolder(output)
     with begun(recipe, run, resume, plan=plan) as (prepared, model):
         if first_stage is not None:

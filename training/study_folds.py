@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..configuration.errors import UserError
 from ..configuration.recipe import Recipe
-from ..configuration.recipe_checks import check_seed, refuse
+from ..configuration.recipe_checks import check_seed, refuse, require_trained_target
 from ..configuration.run_folder import RunFolder
 from .corpora.rows import Rows
 from .corpus_record import corpus_record
@@ -60,6 +60,7 @@ def plan_study(recipe: Recipe, seeds: Sequence[int] = (), skip_unfit: bool = Fal
     Raises:
         UserError: a fold cannot be trained, with the reason of every such fold, or none can.
     """
+    require_trained_target(recipe)
     seeds = list(dict.fromkeys(seeds)) or [recipe.seed]
     refuse(fault for seed in seeds for fault in check_seed(seed))
     rows = load_rows(recipe)

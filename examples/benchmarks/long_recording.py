@@ -105,7 +105,7 @@ def measure(recognise: Any, path: Path, truth: Truth, options: dict[str, Any], t
         **options,
         "peak_megabytes_before": before,
         "peak_megabytes": peak_megabytes(),
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 2),
         "times_real_time": round(seconds / audio, 4),
         **fit(truth, [(s["start"], s["end"], s["emotion"][0]["label"]) for s in result["segments"]], tolerance),
     }

@@ -231,5 +231,5 @@ def test_a_prediction_over_many_files(many, finished_run, command_line, tmp_path
         best = recognise(path)["emotion"][0]
         assert (rows[path]["emotion"], float(rows[path]["emotion_score"])) == (
             best["label"],
-            pytest.approx(best["score"], abs=1e-5),
+            pytest.approx(best["score"], abs=6e-5),  # written with four digits,
         )

@@ -147,8 +147,6 @@ def test_a_saved_recipe_reads_back_equal(base, tmp_path):
         ("stages.emotions.epochs=2", r"stages\.emotions\.\w+ has no value"),
         ("stages.emotion.epochs=0", r"stages\.emotion\.epochs=0.* above 0"),
         ("baseline.head_learning_rate=0", r"baseline\.head_learning_rate=0.* above 0"),
-        ("model.target_task=intensity", r"no stage trains model\.target_task=intensity: .*loss_weights\.intensity=1"),
-        ("stages.emotion.loss_weights.emotion=0", r"no stage trains model\.target_task=emotion"),
         ("stages.emotion.loss_weights.mood=1", r"stages\.emotion\.loss_weights='mood' must be one of emotion, gender"),
         ("stages.emotion.loss_weights.emotion=-1", r"stages\.emotion\.loss_weights\.emotion=-1"),
         ("stages.emotion.loss_weights.emotion=0", r"stages\.emotion\.loss_weights is empty"),

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_api
 from loopback_hub import LoopbackHub
 
 from ser_meta.modeling_ser_meta import SerMetaConfig
@@ -104,6 +104,7 @@ def hub():
     """A Hub that this process pushes to as `someone`, and nobody else."""
     with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "ENDPOINT", hub.url)
+        patch.setattr(hf_api.api, "endpoint", hub.url)  # which a test before may have made
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", hub.url)
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         patch.setattr(constants, "HF_HUB_OFFLINE", False)

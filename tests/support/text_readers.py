@@ -13,7 +13,8 @@ import soundfile
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
 from ser_meta.training.asked import read_side
-from ser_meta.training.corpora import load_corpus
+from ser_meta.training.corpora import load_corpus, load_rows
+from ser_meta.training.corpora.espeak import VERSION
 from ser_meta.training.corpora.mixture import map_labels
 from ser_meta.training.corpora.quarantine import leave_out
 
@@ -62,7 +63,7 @@ NEMO = """file_id\temotion\traw_text\tspeaker_id\tgender\tage
 EB0_fear_2.wav\tfear\tGdzie jest "mój" kot?\tEB0\tfemale\t27
 """
 ESPEAK = {
-    "options": {"version": 3, "voices": "demo", "utterances": 1, "seed": 0},
+    "options": {"version": VERSION, "voices": "demo", "utterances": 1, "seed": 0},
     "rows": [{"audio": "one.wav", "utterance_id": "one", "emotion": "sad", "speaker": "m1", "gender": "male"}],
 }
 
@@ -101,7 +102,7 @@ LOADERS = {
     "labels of a table (CSV)": Loader(
         "labels.csv",
         TABLE,
-        lambda path: map_labels(load_corpus("table", path), {"emotion": {"sad": "unhappy"}}, "emotion", "table"),
+        lambda path: map_labels(load_rows("table", path), {"emotion": {"sad": "unhappy"}}, "emotion", "table"),
     ),
     "CREMA-D's actors (CSV)": Loader("VideoDemographics.csv", ACTORS, lambda path: load_corpus("cremad", path.parent)),
     "MELD's table (CSV)": Loader("train_sent_emo.csv", MELD, lambda path: load_corpus("meld", path.parent)),

@@ -25,7 +25,10 @@ def train(recipe_file, output):
         (["stages.emotion.epochs=soon"], ["stages.emotion.epochs", "soon"]),
         (["model.labels.emotion=[angry,sad]"], ["anna-neutral-improvised.wav", "'neutral'", "angry, sad"]),
         (["model.labels.emotion=[angry,neutral,sad,happy]"], ["the train side has no utterance of happy"]),
-        (["model.target_task=intensity"], ["has a intensity", "choose another model.target_task"]),
+        (
+            ["model.target_task=intensity", "stages.emotion.loss_weights.intensity=1"],
+            ["has a intensity", "choose another model.target_task"],
+        ),
         (["model.auxiliary_tasks=[gender,speaker,style,transcript,intensity]"], ["intensity", "auxiliary_tasks"]),
         (["model.auxiliary_tasks=[gender,speaker,style,transcript,mood]"], ["no mood", "columns", "emotion"]),
         (["model.encoder=/nowhere/encoder"], ["model.encoder=/nowhere/encoder", "folder"]),
@@ -40,6 +43,14 @@ def test_training_refuses_a_wrong_setting(refused, train, output, settings, part
 
 def test_an_ablation_without_a_recipe_is_refused(refused, output):
     refused(["ablate", "2", "data.root=/x", "--output", output], "no recipe is given beside data.root=/x")
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("setting", ["model.target_task=intensity", "stages.emotion.loss_weights.emotion=0"])
+@pytest.mark.parametrize("command", ["train", "crossval"])
+def test_a_recipe_of_which_no_stage_trains_the_target_is_refused(refused, recipe_file, output, command, setting):
+    task = "intensity" if "intensity" in setting else "emotion"
+    refused([command, recipe_file, setting, "--output", output], f"no stage trains model.target_task={task}: give it")
     assert not output.exists()
 
 

@@ -67,7 +67,8 @@ def test_two_processes_equal_one_also_where_the_last_step_is_not_whole(recipe_fi
     assert train_together(command, tmp_path) == [0, 0], printed(tmp_path)
     for stage in STAGES:
         one, two = (load_file(tmp_path / run / stage / "model.safetensors") for run in ("one", "two"))
-        for name in one:
+        # a key's bias decides nothing, and its gradient is rounding
+        for name in (name for name in one if not name.endswith(("key.bias", "k_proj.bias"))):
             torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-4, msg=f"{stage} {name}")
 
 

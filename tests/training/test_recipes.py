@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from ser_meta.configuration.recipe import DataRecipe
 from ser_meta.configuration.idle_settings import idle_settings
+from ser_meta.configuration.recipe import DataRecipe
 from ser_meta.configuration.recipe_files import RECIPES, load_recipe, recipe_names, save_recipe
 from ser_meta.training.corpora import corpus_module
 from ser_meta.training.stages import run_stages
