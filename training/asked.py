@@ -149,6 +149,8 @@ def read_side(split: Path, side: str) -> set[str]:
 def on_side(rows: Rows, split: Path, side: str) -> Rows:
     """The rows on a side of a run's split; `UserError` where there are none."""
     wanted = read_side(split, side)
+    if not wanted:
+        raise UserError(f"the side {side} of {split} is empty: choose another with --side, or name a corpus")
     kept = [row for row, utterance in enumerate(rows["utterance_id"]) if utterance in wanted]
     if not kept:
         raise UserError(f"the corpus has no utterance of the side {side} of {split}: give the corpus it was made from")

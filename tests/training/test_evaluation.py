@@ -38,6 +38,7 @@ def test_judging_refuses_what_does_not_fit(
     refused([*judge, "--split", tmp_path / "no.json"], tmp_path / "no.json", "split.json")
     split = finished_run / "split.json"
     refused([*judge, "--split", split, "--side", "dev"], "--side dev", "train, validation, test")
+    refused([*judge, "--split", split, "--side", "validation"], "the side validation", "is empty", "--side")
 
     audio_root = f"audio_root={speech_table.parent}"
     table = changed_table(lambda row: row | ({"emotion": "bored"} if row["speaker"] == "finn" else {}))
