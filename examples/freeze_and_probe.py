@@ -28,12 +28,12 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import write_json
-from ser_meta.hub_cards.study_page import with_interval
-from ser_meta.training.centering import centering_protocol
-from ser_meta.training.environment import environment
-from ser_meta.training.judgement import report_on
-from ser_meta.training.plan import find_folds
-from ser_meta.training.preparation import Preparation, prepare
+from ser_meta.hub_cards.document import with_interval
+from ser_meta.training.batches.group_means import centering_protocol
+from ser_meta.training.machine.environment import environment
+from ser_meta.training.planning.plan import find_folds
+from ser_meta.training.runs.judging import report_on
+from ser_meta.training.runs.preparation import Preparation, prepare
 
 ALL_LAYERS = "all layers"
 REGULARISATION = 0.01  # the same for every layer and corpus: a whole encoder has as many states as a corpus utterances

@@ -10,7 +10,7 @@ import typer
 from transformers import pipeline
 
 import ser_meta.modeling_ser_meta  # noqa: F401 - Transformers knows the task from here on, without remote code
-from ser_meta.hub_cards.timeline import plot_timeline
+from ser_meta.hub_cards.page.timeline import plot_timeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import stream_audio
 
 

@@ -12,8 +12,8 @@ import typer
 from transformers import pipeline
 
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.hub_cards.summary import print_report
-from ser_meta.training.stages import run_stages
+from ser_meta.hub_cards.terminal.report import print_report
+from ser_meta.training.runs.stages import run_stages
 
 SETTINGS = [
     "data.corpus=table",

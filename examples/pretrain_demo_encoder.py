@@ -16,12 +16,12 @@ from transformers import TrainingArguments, Wav2Vec2Config, Wav2Vec2FeatureExtra
 
 from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel, SerMetaProcessor
 from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer
-from ser_meta.training.collator import SpeechCollator
+from ser_meta.training.batches.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
-from ser_meta.training.durations import recording_durations
-from ser_meta.training.judgement import predict_dataset
-from ser_meta.training.metrics import evaluate_predictions
-from ser_meta.training.trainer import SerMetaTrainer
+from ser_meta.training.learning.trainer import SerMetaTrainer
+from ser_meta.training.measures.metrics import evaluate_predictions
+from ser_meta.training.planning.durations import recording_durations
+from ser_meta.training.runs.judging import predict_dataset
 
 # Characters matter most; the cross entropy of 400 speakers is ten times that of two genders.
 LOSS_WEIGHTS = {"gender": 0.3, "speaker": 0.1, "style": 0.3, "transcript": 1.0}

@@ -12,9 +12,9 @@ import typer
 from transformers import pipeline
 
 from ser_meta.configuration.run_folder import RunFolder
-from ser_meta.hub_cards.push import push
-from ser_meta.hub_cards.space import space_files
-from ser_meta.training.publishing import files_to_push
+from ser_meta.hub_cards.hub.push import push
+from ser_meta.hub_cards.hub.space import space_files
+from ser_meta.training.runs.hub import files_to_push
 
 
 def main(

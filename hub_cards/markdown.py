@@ -21,7 +21,7 @@ def markdown_environment() -> Environment:
     Filters: `cells` (of a table's row), `fenced` (a code block) and `python` (a string literal).
     """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([Path(__file__).parent / room for room in ("card", "study")]),
         undefined=StrictUndefined,
         finalize=_escape,
         trim_blocks=True,

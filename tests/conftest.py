@@ -129,7 +129,7 @@ def recipe_file(tmp_path_factory, speech_table, encoder_folder) -> Path:
 def finished_run(tmp_path_factory, recipe_file) -> Path:
     """The folder of a run of `recipe_file`, whose model answers otherwise to other sounds. To be read only."""
     from ser_meta.configuration.recipe_files import load_recipe
-    from ser_meta.training.stages import run_stages
+    from ser_meta.training.runs.stages import run_stages
 
     folder = tmp_path_factory.mktemp("runs") / "finished"
     run_stages(load_recipe(str(recipe_file)), folder)
@@ -141,7 +141,7 @@ def _require_hearing(run: Path) -> None:
     """A model that answers alike to everything would let pass whatever is asked of its answers."""
     import torch
 
-    from ser_meta.training.loading import load_model
+    from ser_meta.training.runs.loading import load_model
 
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert predictions["emotion_predicted"].nunique() >= 2

@@ -21,8 +21,8 @@ from transformers import AutoFeatureExtractor, Wav2Vec2Model
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
-from ser_meta.training.preparation import prepare
-from ser_meta.training.starting import PACKAGED_ENCODERS
+from ser_meta.training.planning.starting import PACKAGED_ENCODERS
+from ser_meta.training.runs.preparation import prepare
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 

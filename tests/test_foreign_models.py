@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor
-from ser_meta.training.loading import load_model
+from ser_meta.training.runs.loading import load_model
 
 TASKS = {"emotion": {"labels": ["sad", "happy"]}}
 CODE = """

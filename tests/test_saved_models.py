@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from save_release import answers
 
-from ser_meta.training.loading import load_model
+from ser_meta.training.runs.loading import load_model
 
 RELEASES = sorted(path.parent for path in (Path(__file__).parent / "models").glob("*/config.json"))
 

@@ -10,7 +10,7 @@ import soundfile
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import BaselineRecipe, Recipe
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.training.ablation_tables import find_table, folder_name
+from ser_meta.training.planning.tables import find_table, folder_name
 
 STUDIES = Path(__file__).resolve().parents[1] / "examples" / "studies"
 RECIPES = sorted(path.stem for path in STUDIES.glob("*.yaml") if path.stem != "ravdess-search")

@@ -46,9 +46,9 @@ def demo(
 
     Example: ser-meta demo --output /tmp/demo
     """
-    from ..hub_cards.summary import print_report
-    from .demo import read_back, run_demo, sentence, unseen_recording
-    from .progress import is_main_process
+    from ..hub_cards.terminal.report import print_report
+    from .machine.processes import is_main_process
+    from .runs.demo import read_back, run_demo, sentence, unseen_recording
 
     report = run_demo(output, seed, resume)
     if not is_main_process():
@@ -75,12 +75,12 @@ def train(
     On several devices: accelerate launch -m ser_meta.training train RECIPE ... --output RUN
     Several machines need --output, and a cache, on a file system that they share.
     """
-    from .beforehand import plan_training
+    from .planning.beforehand import plan_training
 
     plan = plan_training(recipe, overrides or [], output, resume)
-    from ..hub_cards.summary import print_report
-    from .progress import is_main_process
-    from .stages import run_stages
+    from ..hub_cards.terminal.report import print_report
+    from .machine.processes import is_main_process
+    from .runs.stages import run_stages
 
     report = run_stages(plan.recipe, output, resume, plan=plan)
     if not is_main_process():
@@ -112,10 +112,10 @@ def crossval(
     Several GPUs: one fold on each with --at-once 4, or all of them on one fold after the other with
     accelerate launch -m ser_meta.training crossval RECIPE ... --output STUDY
     """
-    from .beforehand import plan_crossval
+    from .planning.beforehand import plan_crossval
 
     checked, folds = plan_crossval(recipe, overrides or [], output, seeds or (), skip_unfit)
-    from .crossval import cross_validate
+    from .studies.crossval import cross_validate
 
     report = cross_validate(checked, output, seeds or (), at_once, keep_models, skip_unfit, folds)
     _show_study(report, output, as_json)
@@ -147,11 +147,11 @@ def ablate(
     Example: ser-meta ablate pooling.yaml demo data.root=/tmp/recordings data.validation=speaker
     --side validation --output studies/pooling
     """
-    from .ablation_tables import find_table
-    from .beforehand import check_ablation
+    from .planning.beforehand import check_ablation
+    from .planning.tables import find_table
 
     loaded = check_ablation(table, recipes, output, seeds or ())
-    from .ablation import ablate as run_table
+    from .studies.ablation import ablate as run_table
 
     report = run_table(table, loaded, output, seeds or (), at_once, side)
     _show_study(report, output / find_table(table).folder(side), as_json)
@@ -179,11 +179,11 @@ def evaluate(
 
     Example: ser-meta evaluate runs/ravdess/model nemo /data/nemo "label_map={emotion: {anger: angry, fear: fearful}}"
     """
-    from .asked import find_evaluation
+    from .planning.evaluation import find_evaluation
 
     evaluation = find_evaluation(model, given or [], split, side)
-    from ..hub_cards.summary import print_report
-    from .evaluation import evaluate_model
+    from ..hub_cards.terminal.report import print_report
+    from .runs.evaluate import evaluate_model
 
     report = evaluate_model(evaluation)
     print(json.dumps(report)) if as_json else print_report(report)
@@ -215,12 +215,12 @@ def check(
 
     The exit code is 1 where something was found that would spoil a result.
     """
-    from .asked import find_check
-    from .beforehand import require_folder
+    from .planning.beforehand import require_folder
+    from .planning.evaluation import find_check
 
     require_folder(output, quarantine)
     asked = find_check(given, quarantine)
-    from ..hub_cards.check_summary import print_check
+    from ..hub_cards.terminal.check import print_check
     from .checking.check import check_asked, spoils, write_reports
 
     report = check_asked(asked, workers)
@@ -282,7 +282,7 @@ def predict(
 
     Very many: accelerate launch -m ser_meta.training predict MODEL FOLDER --parquet OUTPUT
     """
-    from .beforehand import require_model
+    from .planning.beforehand import require_model
     from .prediction.inputs import find_inputs
 
     inputs = find_inputs(audio or [], table, raw_rate)
@@ -312,7 +312,7 @@ def adapt(
 
     Example: ser-meta adapt runs/ravdess/model calls/anna/ --output anna-model
     """
-    from .beforehand import require_model
+    from .planning.beforehand import require_model
     from .prediction.inputs import require_some
 
     require_some(audio)
@@ -334,7 +334,7 @@ def card(
     Example: ser-meta card runs/ravdess --repository someone/ravdess-emotions
     """
     from ..configuration.run_folder import RunFolder
-    from .publishing import write_run_card
+    from .runs.hub import write_run_card
 
     options = {"repository": repository} if repository else {}
     print(write_run_card(RunFolder(run), model_license=model_license, **options))
@@ -362,7 +362,7 @@ def push(
     The Space of a private model needs a secret HF_TOKEN in its settings, which may read the model.
     """
     from ..configuration.run_folder import RunFolder
-    from .publishing import files_to_push, list_files, publish
+    from .runs.hub import files_to_push, list_files, publish
 
     options = {"repository": repository, "revision": revision, "model_license": model_license}
     files = files_to_push(RunFolder(run), benchmark, **options)
@@ -385,13 +385,13 @@ def export(
 
     Example: ser-meta export runs/ravdess/model --onnx --output ravdess-onnx
     """
-    from .beforehand import require_model
+    from .planning.beforehand import require_model
 
     if not onnx:
         raise UserError("the format is missing: add --onnx")
     require_model(model)
-    from ..hub_cards.export import export_onnx
-    from .loading import load_model
+    from ..hub_cards.export.onnx import export_onnx
+    from .runs.loading import load_model
 
     written = export_onnx(*load_model(model), output, int8)
     if as_json:
@@ -413,10 +413,10 @@ def serve(
 
     Example: ser-meta serve runs/ravdess/model
     """
-    from .beforehand import require_model
+    from .planning.beforehand import require_model
 
     require_model(model)
-    from ..hub_cards.space import check_gradio, page_name, serve
+    from ..hub_cards.hub.space import check_gradio, page_name, serve
     from .prediction.recognition import load_pipeline
 
     check_gradio()
@@ -429,7 +429,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: ser-meta doctor
     """
-    from .doctor import examine
+    from .machine.doctor import examine
 
     found = examine()
     if as_json:
@@ -440,8 +440,8 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _show_study(report: dict[str, Any], folder: Path, as_json: bool) -> None:
-    from ..hub_cards.study import print_study
-    from .progress import is_main_process
+    from ..hub_cards.study.write import print_study
+    from .machine.processes import is_main_process
 
     if not is_main_process():
         return

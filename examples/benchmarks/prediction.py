@@ -104,8 +104,8 @@ def exported_side(model: Path, threads: int, folder: Path) -> Callable[[list[str
     """The runner that an export brings, over many recordings."""
     import sys
 
-    from ser_meta.hub_cards.export import export_onnx
-    from ser_meta.training.loading import load_model
+    from ser_meta.hub_cards.export.onnx import export_onnx
+    from ser_meta.training.runs.loading import load_model
 
     export_onnx(*load_model(model), folder, int8=True)
     sys.path.insert(0, str(folder))

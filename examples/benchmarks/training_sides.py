@@ -77,7 +77,7 @@ def epoch_clock() -> Iterator[EpochClock]:
 
 def train_ours(corpus: Corpus, stage: str, settings: list[str], precision: str = "fp32") -> list[float]:
     """Utterances a second in each epoch of one stage, as `ser-meta train` runs it."""
-    from ser_meta.training.stages import run_stage
+    from ser_meta.training.runs.stages import run_stage
 
     prepared, model = beginning(corpus, settings, precision)
     with tempfile.TemporaryDirectory() as folder, epoch_clock() as clock:
@@ -94,8 +94,8 @@ def fill_cache(corpus: Corpus, stage: str, settings: list[str]) -> float:
 def beginning(corpus: Corpus, settings: list[str], precision: str) -> tuple[Any, Any]:
     """The recipe's corpus, and its model on the device where it trains."""
     from ser_meta.configuration.recipe_files import load_recipe
-    from ser_meta.training.preparation import prepare
-    from ser_meta.training.progress import processes
+    from ser_meta.training.machine.processes import processes
+    from ser_meta.training.runs.preparation import prepare
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "recipe.yaml")

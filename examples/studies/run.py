@@ -26,9 +26,9 @@ from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import write_json
-from ser_meta.training.ablation import ablate, plan_table
-from ser_meta.training.ablation_tables import find_table
-from ser_meta.training.crossval import FoldRun
+from ser_meta.training.planning.tables import find_table
+from ser_meta.training.studies.ablation import ablate, plan_table
+from ser_meta.training.studies.crossval import FoldRun
 
 RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")

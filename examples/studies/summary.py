@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ser_meta.configuration.run_folder import read_json
-from ser_meta.hub_cards.study_page import protocol_line, signed_points, with_interval
+from ser_meta.hub_cards.document import protocol_line, signed_points, with_interval
 from ser_meta.hub_cards.wording import NOTHING, percent
 
 Report = Mapping[str, Any]

@@ -14,12 +14,12 @@ from tiny_model import save_tiny_model
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
-from ser_meta.training.asked import read_side
 from ser_meta.training.corpora import load_corpus, load_rows
 from ser_meta.training.corpora.espeak import VERSION
 from ser_meta.training.corpora.mixture import map_labels
 from ser_meta.training.corpora.quarantine import read_quarantine
-from ser_meta.training.loading import load_model
+from ser_meta.training.planning.evaluation import read_side
+from ser_meta.training.runs.loading import load_model
 
 # deeper by far, a text makes a parser fail, or Python with it: our own limit is 20 levels
 DEEP = "[" * 30 + "]" * 30

@@ -9,7 +9,7 @@ from tiny_model import save_tiny_model
 
 from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import AudioError, read_audio, stream_audio
-from ser_meta.training.loading import load_model
+from ser_meta.training.runs.loading import load_model
 
 RATE = 16_000
 SECOND = np.arange(RATE) / RATE

@@ -9,7 +9,7 @@ from random_tables import Draw, draw_table
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.training.plan import Plan, plan_run
+from ser_meta.training.planning.plan import Plan, plan_run
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def recognise(encoder_folder):
 @pytest.fixture(scope="session")
 def url(recognise):
     """The address of a running page."""
-    from ser_meta.hub_cards.space_app import build_page, launch_page
+    from ser_meta.hub_cards.page.space_app import build_page, launch_page
 
     page = build_page(recognise, "tiny")
     _, url, _ = launch_page(page, server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)

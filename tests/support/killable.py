@@ -10,7 +10,7 @@ from pathlib import Path
 from ser_meta.training.__main__ import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["killable", "ser_meta.training.stages", "ser_meta.training.crossval"])
+CONTEXT.set_forkserver_preload(["killable", "ser_meta.training.runs.stages", "ser_meta.training.studies.crossval"])
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 
 

@@ -11,7 +11,7 @@ from tiny_model import save_tiny_model
 from transformers.utils import logging
 
 from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
-from ser_meta.training.loading import load_model
+from ser_meta.training.runs.loading import load_model
 
 FILES = ("config.json", "processor_config.json", "tokenizer_config.json", "vocab.json", "model.safetensors")
 _kept = tempfile.TemporaryDirectory()  # as long as the process

@@ -12,11 +12,11 @@ import soundfile
 
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
-from ser_meta.training.asked import read_side
 from ser_meta.training.corpora import load_corpus, load_rows
 from ser_meta.training.corpora.espeak import VERSION
 from ser_meta.training.corpora.mixture import map_labels
 from ser_meta.training.corpora.quarantine import leave_out
+from ser_meta.training.planning.evaluation import read_side
 
 RECORDINGS = (
     *("a.wav", "b.wav", "AudioWAV/1001_IEO_ANG_HI.wav", "AudioWAV/1040_ITH_SAD_X.wav", "samples/EB0_fear_2.wav"),

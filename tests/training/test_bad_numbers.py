@@ -16,10 +16,10 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import read_json
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor
-from ser_meta.training.preparation import prepare
-from ser_meta.training.safeguards import spread
-from ser_meta.training.stages import run_stages
-from ser_meta.training.transcripts import aligned_frames, frame_counts
+from ser_meta.training.learning.guards import spread
+from ser_meta.training.runs.preparation import prepare
+from ser_meta.training.runs.stages import run_stages
+from ser_meta.training.runs.unaligned import aligned_frames, frame_counts
 
 BRIEF = ["stages.metadata.epochs=0.1", "stages.emotion.epochs=0.1"]
 

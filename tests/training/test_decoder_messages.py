@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_meta.training.decoder_messages import without_decoder_messages
+from ser_meta.training.machine.decoder_messages import without_decoder_messages
 
 
 def test_a_decoders_own_messages_stay_off_the_screen(capfd):

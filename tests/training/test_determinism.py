@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import read_json
-from ser_meta.training.stages import run_stages
+from ser_meta.training.runs.stages import run_stages
 
 SHORT = ["stages.metadata.epochs=1", "stages.emotion.epochs=1"]
 STAGES = ("stage-1-metadata", "stage-2-emotion")

@@ -16,18 +16,18 @@ from transformers import AutoModel
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.hub_cards.summary import print_report
+from ser_meta.hub_cards.terminal.report import print_report
 from ser_meta.modeling_ser_meta.losses_ser_meta import concordance_loss
-from ser_meta.training.arguments import training_arguments
-from ser_meta.training.asked import find_evaluation
-from ser_meta.training.collator import SpeechCollator
+from ser_meta.training.batches.collator import SpeechCollator
 from ser_meta.training.corpora import load_corpus
-from ser_meta.training.evaluation import evaluate_model
-from ser_meta.training.labels import check_labels
-from ser_meta.training.metrics import evaluate_predictions, flatten, regression_metrics
-from ser_meta.training.preparation import prepare
-from ser_meta.training.stages import run_stages
-from ser_meta.training.trainer import SerMetaTrainer
+from ser_meta.training.learning.arguments import training_arguments
+from ser_meta.training.learning.trainer import SerMetaTrainer
+from ser_meta.training.measures.metrics import evaluate_predictions, flatten, regression_metrics
+from ser_meta.training.planning.evaluation import find_evaluation
+from ser_meta.training.planning.labels import check_labels
+from ser_meta.training.runs.evaluate import evaluate_model
+from ser_meta.training.runs.preparation import prepare
+from ser_meta.training.runs.stages import run_stages
 
 VALENCE = {"angry": 1.5, "sad": 2.0, "neutral": 3.0}
 TASKS = {"valence": {"kind": "regression", "range": [1, 5]}}

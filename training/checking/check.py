@@ -13,12 +13,12 @@ from datasets import Dataset
 
 from ...configuration.recipe import Recipe
 from ...configuration.run_folder import write_json
-from ..asked import Check, find_check
 from ..corpora.quarantine import write_quarantine
 from ..corpora.recordings import ABSENT, find_absent, recording_columns, recordings
 from ..corpora.remarks import REMARKS as READING
 from ..corpora.rows import Rows
-from ..decoder_messages import without_decoder_messages
+from ..machine.decoder_messages import without_decoder_messages
+from ..planning.evaluation import Check, find_check
 from .duplicates import same_bytes, same_segments, same_speech
 from .findings import (
     LEFT_OUT,

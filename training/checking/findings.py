@@ -14,7 +14,7 @@ from typing import Any
 from ...modeling_ser_meta.processing_ser_meta import LATIN, normalize_transcript
 from ..corpora.recordings import ABSENT
 from ..corpora.rows import METADATA, RATINGS
-from ..lengths import far_longer, usual_length
+from ..planning.lengths import far_longer, usual_length
 
 RATE = 16_000  # Hz, of the speech encoders
 SHORTEST = 400  # samples at that rate: the encoders' first frame

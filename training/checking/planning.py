@@ -8,9 +8,9 @@ from dataclasses import replace
 from ...configuration.errors import UserError
 from ...configuration.recipe import Recipe
 from ..corpora.rows import Rows
-from ..folds import Folds, read, recipe_folds
-from ..plan import plan_run, shorten
-from ..sides import describe_unused_sides
+from ..planning.folds import Folds, read, recipe_folds
+from ..planning.plan import plan_run, shorten
+from ..planning.sides import describe_unused_sides
 
 REFUSED = {
     "refused": "ser-meta train ends with this before it begins",

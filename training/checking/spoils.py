@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..corpora.remarks import SPELLINGS
 from ..corpora.rows import RATINGS, SEGMENT, Rows
 from ..corpora.values import MISSING, spelling_remarks
-from ..folds import read
+from ..planning.folds import read
 
 SPOILS = {
     "no emotion": "nothing can be learned: say which column has it, as columns={emotion: mine}",

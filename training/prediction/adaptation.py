@@ -12,9 +12,9 @@ from tqdm import tqdm
 from ...configuration.errors import UserError
 from ...configuration.run_folder import moved_into_place
 from ...modeling_ser_meta import SpeechEmotionPipeline
-from ..centering import FrameMean, sums
-from ..decoder_messages import without_decoder_messages
-from ..progress import processes
+from ..batches.group_means import FrameMean, sums
+from ..machine.decoder_messages import without_decoder_messages
+from ..machine.processes import processes
 from .inputs import find_recordings, open_recording
 from .recognition import load_pipeline
 

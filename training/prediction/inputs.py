@@ -135,7 +135,7 @@ def find_recordings(given: Sequence[str]) -> list[str]:
         else:
             found += sorted(glob(name, recursive=True)) or [name]
     if passed_over:
-        from ..progress import say  # torch's
+        from ..machine.processes import say  # torch's
 
         say(f"passed over: {cannot_be_read(passed_over)}")
     return found

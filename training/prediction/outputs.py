@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
-from ...hub_cards.predictions_table import (
+from ...hub_cards.page.predictions_table import (
     OF_A_ROW,
     UNCERTAIN,
     channel_words,
@@ -203,7 +203,7 @@ class Timelines:
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Draws one recording's picture; reads it once more for the waveform."""
-        from ...hub_cards.timeline import plot_timeline
+        from ...hub_cards.page.timeline import plot_timeline
 
         path, title = path_of(result, self.paths), Path(result_name(result)).name + channel_words(result)
         blocks, start = stream_audio(recording.source), result.get("start") or 0.0

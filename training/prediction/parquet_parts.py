@@ -9,7 +9,7 @@ import pyarrow
 from pyarrow import dataset, parquet
 
 from ...configuration.errors import UserError
-from ...hub_cards.predictions_table import OF_A_ROW, result_name, segment_rows
+from ...hub_cards.page.predictions_table import OF_A_ROW, result_name, segment_rows
 from .rows import column_types, flat_row
 
 ROWS = 1_000  # of a part

@@ -16,9 +16,9 @@ from ...configuration.errors import UserError
 from ...modeling_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, recording_name, stream_audio
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
-from ..decoder_messages import without_decoder_messages
-from ..loading import load_model
-from ..progress import say
+from ..machine.decoder_messages import without_decoder_messages
+from ..machine.processes import say
+from ..runs.loading import load_model
 from .inputs import STANDARD_INPUT, Inputs, heard_channels, open_recording, seconds_of
 from .listening import counted
 from .outputs import Outputs, open_outputs

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...hub_cards.predictions_table import OF_A_ROW, leading_task
+from ...hub_cards.page.predictions_table import OF_A_ROW, leading_task
 
 
 def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:

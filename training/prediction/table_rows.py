@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...configuration.errors import UserError
-from ..beforehand import read_corpus
 from ..corpora.recordings import ABSENT, find_absent, find_outside, recording, recording_columns, require_segments
 from ..corpora.rows import Rows
+from ..planning.beforehand import read_corpus
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -6,10 +6,10 @@ import numpy as np
 import pandas
 import pytest
 
-from ser_meta.training.ablation_tables import find_table
-from ser_meta.training.metrics import evaluate_predictions, slices
-from ser_meta.training.speakers import speaker_facts, together
-from ser_meta.training.statistics import calibration, interval, mcnemar, paired_difference
+from ser_meta.training.measures.metrics import evaluate_predictions, slices
+from ser_meta.training.measures.statistics import calibration, interval, mcnemar, paired_difference
+from ser_meta.training.planning.speakers import speaker_facts, together
+from ser_meta.training.planning.tables import find_table
 
 EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 SEEDS = (1, 2)

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from matplotlib.image import imread
 from printing import printed
 
-from ser_meta.hub_cards.study import print_study, write_study
+from ser_meta.hub_cards.study.write import print_study, write_study
 
 HOSTILE = "a|b <script>alert(1)</script> [x](javascript:y) 愤怒 $d$ \n# Owned"
 PROTOCOL = "corpus: ravdess; folds: groups of 4 speakers; validation: none; epoch rule: last epoch of 6; seeds: 1, 2"
@@ -172,7 +172,7 @@ def test_text_from_a_corpus_is_never_markup(crossval_report, tmp_path):
 
 
 def test_table_2_has_the_papers_shape(ablate, tmp_path):
-    from ser_meta.training.paper import HUBERT, PAPER_TABLES, WAVLM
+    from ser_meta.training.studies.paper import HUBERT, PAPER_TABLES, WAVLM
 
     names = ["without both", "without co-attention", "without ARI", "ours"]
     report = ablate(
@@ -199,7 +199,7 @@ def test_table_2_has_the_papers_shape(ablate, tmp_path):
 
 
 def test_table_3_has_every_tasks_column(ablate, tmp_path):
-    from ser_meta.training.paper import PAPER_TABLES, WAVLM
+    from ser_meta.training.studies.paper import PAPER_TABLES, WAVLM
 
     report = ablate("3", {"weighted sum": (0.6, None), "ours": (0.7, None)}, PAPER_TABLES["3"], (WAVLM,))
     html, _ = pages(report, tmp_path)

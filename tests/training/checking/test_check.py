@@ -13,7 +13,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.checking.check import check_corpus
 from ser_meta.training.checking.findings import find_gaps, text_remarks
-from ser_meta.training.preparation import prepare
+from ser_meta.training.runs.preparation import prepare
 
 RATE = 16_000
 COLUMNS = ("audio", "utterance_id", "emotion", "speaker", "gender", "style", "transcript", "split")

@@ -1,7 +1,7 @@
 import pytest
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.hub_cards.corpus_facts import SPEECH
+from ser_meta.hub_cards.card.corpus_facts import SPEECH
 from ser_meta.training.corpora import corpus_module, load_corpus
 
 NAMES = ["cremad", "emodb", "tess", "savee", "esd", "meld", "msp_podcast", "emovo", "jl_corpus", "emov_db"]

@@ -6,8 +6,8 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import CorpusRecipe
 from ser_meta.training.corpora.mixture import load_corpora, map_labels, scale_ratings
 from ser_meta.training.corpora.rows import gather
-from ser_meta.training.folds import assign_folds
-from ser_meta.training.sides import split
+from ser_meta.training.planning.folds import assign_folds
+from ser_meta.training.planning.sides import split
 
 EAST = [
     {"audio": "1.wav", "emotion": "joy", "speaker": "01", "session": "a", "gender": "female", "valence": "4.5"},

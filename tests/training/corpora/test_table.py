@@ -8,8 +8,8 @@ from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_corpus, load_rows
-from ser_meta.training.folds import assign_folds
-from ser_meta.training.sides import split
+from ser_meta.training.planning.folds import assign_folds
+from ser_meta.training.planning.sides import split
 
 RECORDS = [
     {"path": "clips/a.wav", "label": "joy", "who": "007", "years": 23, "arousal": 0.5, "accent": "south"},

@@ -20,9 +20,9 @@ from PIL import Image
 
 from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
-from ser_meta.training.loading import load_model
 from ser_meta.training.prediction.inputs import find_recordings, output_paths
 from ser_meta.training.prediction.recognition import load_pipeline, recognise_all
+from ser_meta.training.runs.loading import load_model
 
 TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"
 NOISE = 0.1 * np.random.default_rng(0).normal(size=8_000)

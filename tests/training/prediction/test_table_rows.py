@@ -13,7 +13,7 @@ import soundfile
 from datasets import Audio, Dataset
 
 from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
-from ser_meta.training.loading import load_model
+from ser_meta.training.runs.loading import load_model
 
 RATE = 16_000
 ROWS = (("u/1", "", ""), ("u2", "500", "2500"), ("u3", "17000", ""), ("u4", "", "1000"))  # times in milliseconds

@@ -1,0 +1,254 @@
+"""The model card: what a run recorded, as the README.md of a Hub repository."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from markupsafe import Markup
+
+from ...configuration.errors import UserError
+from ...modeling_ser_meta.settings_ser_meta import nameless_labels
+from ..markdown import markdown_environment, one_line
+from ..wording import MEASURES, not_judged_itself, percent, protocol_facts, speakers_line, speakers_words, words
+from .corpus_facts import CorpusFacts, licence_left, licence_sentences
+from .results import result_facts, speakers_judged
+
+TAGS = ["speech-emotion-recognition", "ser-meta", "audio"]
+FUSION = {
+    "ari": "Augmented residual integration adds the encoder's lower layers to its last one.",
+    "weighted_sum": "A learned weighted sum joins the encoder's layers.",
+    "last_hidden": "It reads the encoder's last layer alone.",
+}
+PICTURES = {"confusion": "Confusion matrix of the test side", "training": "Losses over the epochs"}
+HARDWARE = ("device", "threads")  # among the versions that a run records
+WHISPER_FRAMES_A_SECOND = 50
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def write_card(
+    model_folder: str | Path, report: Mapping[str, Any], corpora: Sequence[CorpusFacts] = (), **options: Any
+) -> Path:
+    """Writes the README.md of a model folder; arguments as `render_card`'s, the pictures those of `plots/`.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        UserError: the folder is not a model's.
+    """
+    path = Path(model_folder) / "README.md"
+    path.write_text(card_of_folder(model_folder, report, corpora, **options), encoding="utf-8")
+    return path
+
+
+def card_of_folder(
+    model_folder: str | Path, report: Mapping[str, Any], corpora: Sequence[CorpusFacts] = (), **options: Any
+) -> str:
+    """The card of a model folder, which is not written; arguments and errors as `write_card`'s."""
+    folder = Path(model_folder)
+    options.setdefault("repository", f"./{folder.name}")
+    pictures = [path.relative_to(folder).as_posix() for path in sorted((folder / "plots").glob("*.png"))]
+    return render_card(_read_config(folder), report, corpora, pictures=pictures, **options)
+
+
+def render_card(
+    config: Mapping[str, Any],
+    report: Mapping[str, Any],
+    corpora: Sequence[CorpusFacts] = (),
+    *,
+    repository: str,
+    revision: str = "main",
+    model_license: str | None = None,
+    pictures: Sequence[str] = (),
+) -> str:
+    """The card as Markdown with its metadata; every figure is the report's.
+
+    Args:
+        config: of the model, as in its `config.json`.
+        report: the content of `report.json`; whatever it lacks is left out of the card.
+        corpora: what is known of the data.
+        repository: `owner/name` on the Hub, or a folder, for the snippets.
+        revision: that the snippets name.
+        model_license: the model's licence as a Hub identifier (default: what the corpora's licences leave, if that is
+            one licence).
+        pictures: PNG files by their path in the repository.
+    """
+    data = _data_name(report, corpora)
+    metadata = ModelCardData(
+        language=_languages(corpora) or None,
+        license=model_license or licence_left(corpora),
+        base_model=_base_model(report),
+        library_name="transformers",
+        pipeline_tag="audio-classification",
+        tags=TAGS,
+        model_name=_model_name(repository, data),
+        eval_results=_eval_results(report, config["target_task"], data) or None,
+    )
+    return (
+        markdown_environment()
+        .get_template("model_card.md")
+        .render(
+            metadata=Markup(metadata.to_yaml()),
+            title=f"{metadata.model_name}: {_subject(config['target_task'])}",
+            repository=repository,
+            revision=revision,
+            corpora=corpora,
+            licence=licence_sentences(corpora),
+            model_license=model_license,
+            pictures={_caption(path): path for path in pictures},
+            limits=_limits(report, config, corpora, data),
+            sides=_sides(report),
+            not_judged_itself=not_judged_itself(report),
+            base_model=metadata.base_model,
+            started_trained=report.get("model", {}).get("started_trained", False),
+            new_parts=report.get("model", {}).get("new_parts", []),
+            parameters=f"{report['model']['parameters']:,}" if "model" in report else "",
+            **_model_facts(config),
+            **_stage_facts(report),
+            **result_facts(report, config["target_task"]),
+        )
+    )
+
+
+def _read_config(folder: Path) -> dict:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} has no readable config.json: give the folder of a trained model") from error
+    if config.get("model_type") != "ser_meta":
+        raise UserError(f"{folder} holds a {config.get('model_type')!r} model: give the folder of a ser-meta model")
+    return config
+
+
+def _data_name(report: Mapping[str, Any], corpora: Sequence[CorpusFacts]) -> str:
+    return (
+        words([corpus.name for corpus in corpora]) if corpora else words(report.get("protocol", {}).get("corpus", ""))
+    )
+
+
+def _model_name(repository: str, data: str) -> str:
+    if _HUB_NAME.fullmatch(repository) and repository[0] != ".":
+        return repository.split("/")[1]
+    return "-".join(filter(None, ["ser-meta", re.sub(r"[^a-z0-9]+", "-", data.lower()).strip("-")]))
+
+
+def _subject(target: str) -> str:
+    """What a model of this target does."""
+    return "speech emotion recognition" if target == "emotion" else f"recognition of {target} in speech"
+
+
+def _languages(corpora: Sequence[CorpusFacts]) -> list[str]:
+    return sorted({language for corpus in corpora for language in corpus.languages})
+
+
+def _base_model(report: Mapping[str, Any]) -> str | None:
+    """The pretrained encoder, where it is one of the Hub's."""
+    encoder = report.get("model", {}).get("encoder", "")
+    return encoder if _HUB_NAME.fullmatch(encoder) and encoder[0] != "." and not Path(encoder).exists() else None
+
+
+def _caption(path: str) -> str:
+    stem = Path(path).stem
+    return PICTURES.get(stem, stem.replace("_", " ").capitalize())
+
+
+def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    target, encoder = config["target_task"], config["speech_config"]
+    names = config.get("task_order") or list(config["tasks"])
+    auxiliary = [name for name in names if name != target]
+    positions = encoder.get("max_source_positions") if encoder["model_type"] == "whisper" else None
+    return {
+        "encoder": encoder["model_type"],
+        "fusion": FUSION[config["layer_fusion"]],
+        "coattention": bool(config["coattention"] and auxiliary),
+        "target": target,
+        "subject": _subject(target),
+        "labels": config["tasks"][target]["labels"],
+        "auxiliary": auxiliary,
+        "answers": {name: _answer(name, config["tasks"][name]) for name in [target, *auxiliary]},
+        "has_pipeline": bool(config.get("custom_pipelines")),
+        "has_temperature": "calibration_temperature" in config,
+        "center_by": config.get("center_by", []),
+        "longest": positions // WHISPER_FRAMES_A_SECOND if positions else None,
+    }
+
+
+def _answer(name: str, task: Mapping[str, Any]) -> str:
+    if not task["reported"]:
+        return f"nothing: it served the training only{_what_is_left(name, task.get('labels', []))}"
+    if task["kind"] == "classification":
+        return words(task["labels"])
+    return "text" if task["kind"] == "ctc" else "a number"
+
+
+def _what_is_left(name: str, labels: Sequence[str]) -> str:
+    """What a file still tells of a task that is not reported: its head is there, since the others use it."""
+    if not labels:
+        return ""
+    if list(labels) == nameless_labels(name, len(labels)):
+        return "; its head is in the file, with numbers in the place of names"
+    return "; its head is in the file, and config.json names its labels"
+
+
+def _sides(report: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Side -> utterances, speakers and minutes, as far as the report has them."""
+    data = {"utterances": report.get("sides", {}), **report.get("data", {})}
+    counts = {name: counted for name, counted in data.items() if isinstance(counted, Mapping)}
+    sides = [side for side, n in data["utterances"].items() if n]
+    return {"": list(counts)} | {side: [words(counted.get(side)) for counted in counts.values()] for side in sides}
+
+
+def _stage_facts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages side by side: setting -> its value in each."""
+    stages = report.get("stages", {})
+    names = dict.fromkeys(name for settings in stages.values() for name in settings)
+    versions = dict(report.get("versions", {}))
+    return {
+        "hardware": ", ".join(f"{name} {versions.pop(name)}" for name in HARDWARE if name in versions),
+        "stages": list(stages),
+        "settings": {
+            name.replace("_", " "): [words(settings.get(name)) for settings in stages.values()] for name in names
+        },
+        "versions": words(versions) if versions else "",
+    }
+
+
+def _limits(
+    report: Mapping[str, Any], config: Mapping[str, Any], corpora: Sequence[CorpusFacts], data: str
+) -> list[str]:
+    measures = report.get("metrics", {}).get(config["target_task"], {})
+    limits = ["Other corpora, rooms, microphones, languages and ways of speaking were not measured."]
+    if "ua" in measures:
+        speakers = speakers_judged(report)
+        who = f" by {speakers_words(speakers)}" if speakers else ""
+        limits[0] = f"Measured on {measures['n']} utterances{who}, of {data} alone. {limits[0]}"
+        recall, label = min((value, label) for label, value in measures["recall"].items() if value is not None)
+        limits.append(f"The weakest class is {label}: {percent(recall)} of its utterances were recognised.")
+    if languages := _languages(corpora):
+        limits.append(f"It was trained on speech in these languages (ISO 639-1) and no other: {words(languages)}.")
+    if any(task["kind"] == "ctc" and task["reported"] for task in config["tasks"].values()):
+        limits.append("The transcript comes from an auxiliary task and is no substitute for a speech recogniser.")
+    return [*limits, *(limit for corpus in corpora for limit in corpus.limits())]
+
+
+def _eval_results(report: Mapping[str, Any], target: str, data: str) -> list[EvalResult]:
+    measures = report.get("metrics", {}).get(target, {})
+    if "ua" not in measures:
+        return []
+    where = {
+        "task_type": "audio-classification",
+        "task_name": _subject(target).capitalize(),
+        "dataset_type": re.sub(r"[^a-z0-9]+", "-", data.lower()).strip("-") or "corpus",
+        "dataset_name": one_line(data),
+        "dataset_split": "test",
+        "dataset_args": {**protocol_facts(report), **({"speakers": line} if (line := speakers_line(report)) else {})},
+    }
+    kinds = {"wa": "accuracy", "ua": "recall", "macro_f1": "f1"}
+    return [
+        EvalResult(**where, metric_type=kinds[key], metric_name=name, metric_value=round(measures[key], 4))
+        for name, key in MEASURES.items()
+        if key in kinds
+    ]

@@ -1,0 +1,108 @@
+"""The results of a report as a card shows them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..wording import (
+    MEASURES,
+    VALIDATION,
+    figure,
+    no_interval,
+    not_applicable,
+    percent,
+    protocol_facts,
+    remarks,
+    result_rows,
+    speakers_basis,
+    speakers_line,
+    words,
+)
+
+
+def result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
+    """What the template shows of the results; `measured` alone, which is false, where the report has none."""
+    if "metrics" not in report:
+        return {"measured": False}
+    protocol = protocol_facts(report)
+    if protocol.get("validation") in VALIDATION:
+        protocol["validation"] += f" ({VALIDATION[protocol['validation']]})"
+    measures, rows = report["metrics"][target], result_rows(report, target)
+    shown = {name: key for name, key in MEASURES.items() if any(row.get(key) is not None for _, _, row in rows)}
+    return {
+        "measured": True,
+        "speakers": _sentence(speakers_line(report)),
+        "protocol": protocol,
+        "columns": [*shown, "utterances"],
+        "results": {
+            f"{target}, {name}" if kind in ("slice", "yardstick") else name: [
+                *(figure(key, row.get(key)) for key in shown.values()),
+                words(row.get("n")),
+            ]
+            for kind, name, row in rows
+        },
+        "intervals": _intervals(measures),
+        "interval_note": _interval_note(measures),
+        "remarks": [_sentence(remark) for remark in remarks(report["metrics"])],
+        "calibration": _calibration(measures),
+        "temperature": _temperature(report.get("calibration", {})),
+        "yardstick": "ua" in report.get("yardstick", {}),
+        "not_applicable": not_applicable(report),
+        "recalls": {
+            label: (percent(recall), str(measures["support"][label]))
+            for label, recall in measures.get("recall", {}).items()
+        },
+    }
+
+
+def _sentence(line: str) -> str:
+    return f"{line[0].upper()}{line[1:]}." if line else ""
+
+
+def _intervals(measures: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Measure -> its value, and the ends of its 95 % interval."""
+    intervals = measures.get("interval", {})
+    return {
+        name: [percent(measures[key]), *map(percent, intervals[key])]
+        for name, key in MEASURES.items()
+        if key in intervals
+    }
+
+
+def _interval_note(measures: Mapping[str, Any]) -> str:
+    """What the intervals stand on, or why there are none; nothing where the report does not say."""
+    interval = measures.get("interval")
+    if not interval:
+        return ""
+    if "ua" not in interval:
+        return _sentence(no_interval(interval["speakers"]))
+    stands_on = speakers_basis(interval.get("speakers"))
+    return f"How far another draw of speakers could move it (bootstrap over {stands_on}):"
+
+
+def _calibration(measures: Mapping[str, Any]) -> dict[str, Any]:
+    """The expected calibration error, and the bins that hold utterances."""
+    calibration = measures.get("calibration")
+    if not calibration:
+        return {}
+    bins = [entry for entry in calibration["bins"] if entry["n"]]
+    return {
+        "error": percent(calibration["ece"]),
+        "bins": [[percent(entry["confidence"]), percent(entry["accuracy"]), words(entry["n"])] for entry in bins],
+    }
+
+
+def _temperature(fitted: Mapping[str, Any]) -> str:
+    """How the scores were calibrated; nothing where the report does not say."""
+    if not fitted:
+        return ""
+    if not fitted["fitted_on"]:
+        return "No temperature was fitted: the scores are the network's own."
+    return (
+        f"The scores are divided by a temperature of {words(fitted['temperature'])}, fitted on {fitted['n']} "
+        f"utterances of the {fitted['fitted_on']} side."
+    )
+
+
+def speakers_judged(report: Mapping[str, Any]) -> int | None:
+    """How many speakers the test side has; None where the report does not say."""
+    return report.get("data", {}).get("speakers", {}).get("test")

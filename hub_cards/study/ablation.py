@@ -1,0 +1,200 @@
+"""The page on an ablation: the rows of a table, each cross-validated, compared in pairs."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ..document import (
+    Page,
+    Picture,
+    Section,
+    Table,
+    filled,
+    mean_and_spread,
+    over_speakers,
+    protocol_line,
+    protocol_section,
+    signed_points,
+    task_columns,
+    with_interval,
+)
+from ..pictures.study import plot_differences
+from ..wording import NOTHING, no_interval, speakers_basis, speakers_line, words
+
+Report = Mapping[str, Any]
+PAPER = {"CER": "cer", "WER": "wer", "gender": "gender", "style": "style", "UA": "ua", "WA": "wa"}
+
+
+def ablation_page(report: Report) -> Page:
+    """What an ablation report (`kind` `ablation`) says."""
+    sections = [
+        _table(report),
+        _paper_only(report),
+        _differences(report),
+        _spread(report),
+        protocol_section(report["protocol"]),
+        Section("Versions", texts=[words(report["versions"])]),
+    ]
+    return Page(
+        report["title"],
+        protocol_line(report["protocol"]),
+        speakers=speakers_line(report["rows"][0]),
+        sections=filled(sections),
+    )
+
+
+def _target(report: Report) -> str:
+    return report["rows"][0]["recipe"]["model"]["target_task"]
+
+
+def _table(report: Report) -> Section:
+    table = _every_task(report) if report["table"] == "3" else _by_encoder(report)
+    side = "validation" if "judged_on" in report["protocol"] else "test"
+    interval = report["rows"][0]["pooled"]["metrics"][_target(report)].get("interval")
+    brackets = f"; {over_speakers(interval)}" if interval else ""
+    texts = [f"All {side} utterances of all folds together{brackets}."]
+    if report.get("paper"):
+        texts.append("The paper's figures are its own, on its own folds and seeds.")
+    return Section("Results", texts, [table], brief=True)
+
+
+def _by_encoder(report: Report) -> Table:
+    """A row of the paper's table a line, UA and WA of each encoder beside each other."""
+    target, rows = _target(report), {(row["encoder"], row["name"]): row for row in report["rows"]}
+    encoders, names = (list(dict.fromkeys(key[place] for key in rows)) for place in (0, 1))
+    paper = {(each["encoder"], each["name"]): each for each in report.get("paper", ())}
+    with_paper = {encoder for encoder, _ in paper}
+    tasks = _auxiliary(report, target) if report["table"] == "4" else []
+    names_columns = tasks or ["row"]
+    columns = [*names_columns], [""] * len(names_columns)
+    for encoder in encoders:
+        measures = ["UA", "WA", *(["paper's UA", "paper's WA"] if encoder in with_paper else [])]
+        columns[0].extend(measures)
+        columns[1].extend([encoder] * len(measures))
+    lines = []
+    for name in names:
+        kept = set(next(row for key, row in rows.items() if key[1] == name)["pooled"]["metrics"])
+        line = ["✓" if task in kept else "" for task in tasks] if tasks else [name]
+        for encoder in encoders:
+            line += _ua_and_wa(rows.get((encoder, name)), target)
+            line += _figures(paper.get((encoder, name), {}), ["ua", "wa"]) if encoder in with_paper else []
+        lines.append(line)
+    header, groups = columns
+    return Table(header, lines, names=len(names_columns), groups=groups)
+
+
+def _auxiliary(report: Report, target: str) -> list[str]:
+    """Every auxiliary task of any row, in the order of the full method's."""
+    tasks = max((list(row["pooled"]["metrics"]) for row in report["rows"]), key=len)
+    return [task for task in tasks if task != target]
+
+
+def _ua_and_wa(row: Report | None, target: str) -> list[str]:
+    if row is None:
+        return [NOTHING] * 2
+    return [with_interval(row["pooled"]["metrics"][target], measure) for measure in ("ua", "wa")]
+
+
+def _every_task(report: Report) -> Table:
+    """An encoder's row a line, and every task's measure beside each other, the auxiliary tasks' first."""
+    target = _target(report)
+    columns = task_columns(report["rows"][0]["pooled"]["metrics"], target)
+    columns = dict(sorted(columns.items(), key=lambda item: item[1][0] == target))
+    paper = {(each["encoder"], each["name"]): each for each in report.get("paper", ())}
+    lines = []
+    for row in report["rows"]:
+        metrics = row["pooled"]["metrics"]
+        line = [row["encoder"], row["name"]]
+        line += [with_interval(metrics[task], measure) for task, measure in columns.values()]
+        lines.append(line + (_figures(paper.get((row["encoder"], row["name"]), {}), PAPER.values()) if paper else []))
+    header = ["encoder", "row", *columns, *(f"paper's {name}" for name in PAPER if paper)]
+    return Table(header, lines, names=2)
+
+
+def _figures(paper: Report, measures: Any) -> list[str]:
+    return [f"{paper[measure]:.2f}" if measure in paper else NOTHING for measure in measures]
+
+
+def _paper_only(report: Report) -> Section:
+    """The paper's rows that have no counterpart here, such as a mean over its encoders."""
+    ours = {(row["encoder"], row["name"]) for row in report["rows"]}
+    left = [each for each in report.get("paper", ()) if (each["encoder"], each["name"]) not in ours]
+    shown = {name: key for name, key in PAPER.items() if any(key in each for each in left)}
+    rows = [[each["encoder"], each["name"], *_figures(each, shown.values())] for each in left]
+    if not rows:
+        return Section("The paper's other rows")
+    table = Table(["encoder", "row", *shown], rows, names=2)
+    return Section("The paper's other rows", ["In percent, as its text gives them."], [table])
+
+
+def _differences(report: Report) -> Section:
+    found = report["differences"]
+    if not found:
+        return Section("Differences")
+    several = len({each["encoder"] for each in found}) > 1
+    rows = [
+        [*([each["encoder"]] if several else []), f"{each['name']} against {each['against']}", *_comparison(each)]
+        for each in found
+    ]
+    names = [*(["encoder"] if several else []), "comparison"]
+    header = [*names, *["difference", "95 % interval"] * 2, "only the first right", "only the second right", "p"]
+    groups = [*[""] * len(names), "UA", "UA", "WA", "WA", *["McNemar's test"] * 3]
+    texts = [
+        f"Percentage points, on the same utterances; {_drawn(found[0])}.",
+        "McNemar's exact test takes the utterances as independent, which those of one speaker are not: where the two "
+        "disagree, trust the interval. With several seeds an utterance counts once, for the side that recognises it "
+        "with more of them.",
+    ]
+    if len(found) > 1:
+        texts.append(f"There are {len(found)} comparisons, and neither intervals nor p are corrected for that.")
+    pictures = [
+        Picture(
+            f"differences-{measure}",
+            f"Differences of {measure.upper()} with their 95 % intervals",
+            partial(plot_differences, found, measure=measure),
+        )
+        for measure in ("ua", "wa")
+    ]
+    return Section("Differences", texts, [Table(header, rows, names=len(names), groups=groups)], pictures, brief=True)
+
+
+def _drawn(compared: Report) -> str:
+    speakers = compared.get("speakers")
+    if "interval" not in compared["ua"]:
+        return no_interval(speakers)
+    over = f" (over {speakers_basis(speakers)})" if speakers else ""
+    return f"the intervals{over} come from drawing whole speakers for both sides of a comparison at once"
+
+
+def _comparison(each: Report) -> list[str]:
+    test = each["mcnemar"]
+    counts = [str(test["only_this"]), str(test["only_other"])]
+    return [*_difference(each["ua"]), *_difference(each["wa"]), *counts, _p(test["p"])]
+
+
+def _difference(found: Report) -> list[str]:
+    bounds = found.get("interval")
+    between = f"{signed_points(bounds[0])} to {signed_points(bounds[1])}" if bounds else NOTHING
+    return [signed_points(found["difference"]), between]
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _spread(report: Report) -> Section:
+    """Mean and standard deviation over the folds, of every task."""
+    target = _target(report)
+    fullest = max((row["pooled"]["metrics"] for row in report["rows"]), key=len)
+    columns = task_columns(fullest, target)
+    rows = [
+        [
+            row["encoder"],
+            row["name"],
+            *(" ± ".join(mean_and_spread(row["summary"], *place)) for place in columns.values()),
+        ]
+        for row in report["rows"]
+    ]
+    rows = [[cell.replace(f"{NOTHING} ± {NOTHING}", NOTHING) for cell in row] for row in rows]
+    texts = ["Mean and standard deviation over the folds, each fold the mean of its seeds."]
+    return Section("Folds", texts, [Table(["encoder", "row", *columns], rows, names=2)])

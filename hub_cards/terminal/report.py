@@ -1,0 +1,84 @@
+"""A report on the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..wording import (
+    MEASURES,
+    NOTHING,
+    figure,
+    interval_words,
+    not_applicable,
+    not_judged_itself,
+    percent,
+    protocol_facts,
+    remarks,
+    result_rows,
+    speakers_line,
+)
+
+BAR = 20  # characters of a recall of 1
+INDENT = {"target": "", "slice": "  ", "yardstick": "  ", "task": ""}
+STYLE = {"target": "bold", "slice": "", "yardstick": "dim", "task": ""}
+
+
+def print_report(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Prints the results of a `report.json`.
+
+    First comes whether its speakers were trained on, then each task, slices and the yardstick, the recall by class,
+    the protocol.
+
+    Args:
+        report: with `target`, `metrics` and `protocol`; what else it has is shown where present.
+        console: where to print (default: standard output).
+    """
+    console = console or Console()
+    for sentence in not_judged_itself(report):
+        console.print(Text(sentence, style="bold"))
+    if "metrics" in report:
+        _print_results(report, console)
+    console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report).items())))
+
+
+def _print_results(report: Mapping[str, Any], console: Console) -> None:
+    target, metrics = report["target"], report["metrics"]
+    if line := speakers_line(report):
+        console.print(Text(line, style="bold"))
+    console.print(_task_table(report, target))
+    if "interval" in metrics[target]:
+        console.print(Text(f"{target} UA: {interval_words(metrics[target]['interval'], 'ua')}"))
+    if "recall" in metrics[target]:
+        console.print(_recall_table(metrics[target], target))
+    for task, reason in not_applicable(report).items():
+        console.print(Text(f"{task}: not applicable, {reason}"))
+    for remark in remarks(metrics):
+        console.print(Text(remark))
+
+
+def _task_table(report: Mapping[str, Any], target: str) -> Table:
+    rows = result_rows(report, target)
+    shown = [name for name, key in MEASURES.items() if any(key in measures for _, _, measures in rows)]
+    table = Table("task", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in (*shown, "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for kind, title, measures in rows:
+        cells = [figure(MEASURES[name], measures.get(MEASURES[name])) for name in shown]
+        table.add_row(Text(INDENT[kind] + title), *cells, str(measures.get("n", NOTHING)), style=STYLE[kind])
+    return table
+
+
+def _recall_table(measures: Mapping[str, Any], target: str) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column(Text(target))
+    table.add_column("")
+    table.add_column("recall", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for label, recall in measures["recall"].items():
+        bar = "█" * round(BAR * (recall or 0))
+        table.add_row(Text(label), bar, percent(recall), str(measures["support"][label]))
+    return table

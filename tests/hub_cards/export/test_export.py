@@ -1,0 +1,246 @@
+"""`ser-meta export`: a folder that recognises without torch what the model recognises with it."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import torch
+from transformers import (
+    HubertConfig,
+    SeamlessM4TFeatureExtractor,
+    SEWConfig,
+    Wav2Vec2BertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    WavLMConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+)
+
+from ser_meta.configuration.errors import UserError
+from ser_meta.hub_cards.export.onnx import export_onnx
+from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
+from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer
+
+TASKS = {
+    "transcript": {"kind": "ctc"},
+    "emotion": {"labels": ["neutral", "happy", "angry"]},
+    "valence": {"kind": "regression", "range": [1, 5]},
+    "speaker": {"labels": ["ann", "bob"]},
+}
+LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+RAW = {
+    **LAYERS,
+    "conv_dim": (8, 8, 8),
+    "conv_kernel": (10, 8, 8),
+    "conv_stride": (5, 8, 8),
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+WHISPER = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+CONFIGS = {
+    "wav2vec2": lambda: Wav2Vec2Config(**RAW),
+    "hubert": lambda: HubertConfig(**RAW),
+    "wavlm": lambda: WavLMConfig(**RAW),
+    "wav2vec2-bert": lambda: Wav2Vec2BertConfig(**LAYERS, conv_depthwise_kernel_size=7),
+    "whisper": lambda: WhisperConfig(**WHISPER, vocab_size=60, pad_token_id=0, bos_token_id=1, eos_token_id=2),
+}
+EXTRACTORS = {
+    "wav2vec2": lambda: Wav2Vec2FeatureExtractor(do_normalize=False),
+    "hubert": lambda: Wav2Vec2FeatureExtractor(do_normalize=True),
+    "wavlm": lambda: Wav2Vec2FeatureExtractor(do_normalize=True),
+    "wav2vec2-bert": lambda: SeamlessM4TFeatureExtractor(padding_value=1.0),
+    "whisper": lambda: WhisperFeatureExtractor(feature_size=80),
+}
+
+
+def make_model(config) -> SerMetaModel:
+    options = {"tasks": TASKS, "coattention_heads": 2, "head_hidden_size": 8, "classifier_hidden_size": 8}
+    torch.manual_seed(0)
+    model = SerMetaModel(SerMetaConfig(speech_config=config, **options, calibration_temperature=2.0))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("encoder") and parameter.dim() > 1:
+                parameter.normal_(std=parameter.shape[-1] ** -0.5)
+    return model.eval()
+
+
+def speech(seconds: float, seed: int = 0) -> np.ndarray:
+    """A tone that swells and wavers, with a quiet start `(samples,)`."""
+    chance, time = np.random.default_rng(seed), np.arange(round(seconds * 16_000)) / 16_000
+    tone = 0.3 * np.sin(2 * np.pi * (200 + 60 * np.sin(2 * time)) * time) * (time > 0.2)
+    return (tone + 1e-3 * chance.normal(size=len(time))).astype(np.float32)
+
+
+def load_runner(folder, monkeypatch):
+    """What `from runner import Recognizer` gives with the folder on the path."""
+    monkeypatch.syspath_prepend(str(folder))
+    for name in ("runner", "audio_ser_meta", "segments_ser_meta", "windows_ser_meta"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("runner").Recognizer()
+
+
+def assert_same_result(found, expected, tolerance=1e-4):
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for name in expected:
+            assert_same_result(found[name], expected[name], tolerance)
+    elif isinstance(expected, list) and expected and "label" in expected[0]:
+        scores = {entry["label"]: entry["score"] for entry in expected}
+        assert {entry["label"]: entry["score"] for entry in found} == pytest.approx(scores, abs=tolerance)
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same_result(one, other, tolerance)
+    else:
+        assert found == (expected if isinstance(expected, str) else pytest.approx(expected, abs=tolerance))
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def exported(request, tmp_path_factory):
+    """A tiny model of each family, its processor, and the folder of its export."""
+    trim = 40.0 if request.param in ("hubert", "whisper") else None
+    model = make_model(CONFIGS[request.param]())
+    processor = SerMetaProcessor(EXTRACTORS[request.param](), character_tokenizer(), trim)
+    folder = tmp_path_factory.mktemp("onnx") / "exported"
+    assert export_onnx(model, processor, folder)["difference"] < 1e-4
+    return model, processor, folder
+
+
+@torch.no_grad()
+def test_logits_are_the_models_alone_and_in_a_batch(exported, monkeypatch):
+    model, processor, folder = exported
+    runner = load_runner(folder, monkeypatch)
+    one, two, three = speech(1.3), speech(0.5, seed=1), speech(0.9, seed=2)
+    for recordings in ([one], [two], [one, two, three]):
+        output = model(**processor(recordings, sampling_rate=16_000))
+        found, mask = runner.logits(recordings), output.frame_mask.numpy()
+        assert (found["frame_mask"][:, : mask.shape[1]] == mask).all()
+        for name, logits in output.task_logits.items():
+            values, expected = found[name], logits.numpy()
+            if name == "transcript":
+                values, expected = values[:, : mask.shape[1]][mask], expected[mask]
+            np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4)
+
+
+def test_results_are_the_pipelines_short_and_long(exported, monkeypatch):
+    model, processor, folder = exported
+    runner, recognise = load_runner(folder, monkeypatch), SpeechEmotionPipeline(model=model, processor=processor)
+    short, long = ({"array": speech(seconds), "sampling_rate": 22_050} for seconds in (0.8, 24.0))
+    assert list(runner(short)) == ["emotion", "transcript", "valence"]
+    assert_same_result(runner(short), recognise(short))
+    assert runner(long)["segments"][-1]["end"] == pytest.approx(24.0 * 16 / 22.05, abs=0.01)
+    assert_same_result(runner(long), recognise(long))
+    assert_same_result(runner(short, window_seconds=0.3), recognise(short, window_seconds=0.3))
+
+
+@pytest.mark.parametrize("exported", ["wav2vec2"], indirect=True)
+def test_what_is_asked_of_a_recording_is_the_pipelines(exported, monkeypatch, tmp_path):
+    model, processor, folder = exported
+    runner, recognise = load_runner(folder, monkeypatch), SpeechEmotionPipeline(model=model, processor=processor)
+    array = speech(18.0)
+    soundfile.write(tmp_path / "call.wav", np.stack([array, array[::-1]], axis=1), 16_000)
+    sources = [
+        {"raw": np.round(array * 32_767).astype(np.int16), "sampling_rate": 16_000},
+        {"array": np.stack([array, array[::-1]], axis=1), "sampling_rate": 16_000},
+        {"path": str(tmp_path / "call.wav"), "channel": "right", "start": 1.5, "end": 7},
+        {"array": np.full(64_000, 0.001, np.float32), "sampling_rate": 16_000},
+        {"array": np.full(320_000, 0.001, np.float32), "sampling_rate": 16_000},
+    ]
+    for source in sources:
+        assert_same_result(runner(source), recognise(source), tolerance=1e-3)
+    labels = list(model.config.tasks["emotion"]["labels"])[:2]
+    for options in (
+        {"threshold": 0.9, "tasks": ["valence", "emotion"]},
+        {"labels": labels, "smoothing": 0.0},
+        {"top_k": 1, "function_to_apply": "sigmoid"},
+    ):
+        assert_same_result(runner(sources[1], **options), recognise(sources[1], **options), tolerance=1e-3)
+    for wrong in ({"top_k": 0}, {"tasks": ["mood"]}, {"window_seconds": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            runner(sources[1], **wrong)
+
+
+def test_the_command_and_the_runner_without_torch(finished_run, command_line, speech_table, tmp_path):
+    folder = tmp_path / "exported"
+    code, printed, errors = command_line("export", finished_run / "model", "--onnx", "--output", folder, "--json")
+    assert (code, errors) == (0, [])
+    assert json.loads(printed)["difference"] < 1e-4
+    for library in ("torch", "transformers", "ser_meta"):
+        (tmp_path / f"{library}.py").write_text(f"raise ImportError('{library} is not here')\n")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16_000)
+    recordings = sorted(map(str, speech_table.parent.glob("*.wav")))[:3]
+    program = [sys.executable, str(folder / "runner.py"), *recordings, str(tmp_path / "silent.wav")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"runner.py: {tmp_path / 'silent.wav'} holds no samples: leave it out or record it again"
+    ]
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "python runner.py calls/" in text and "`emotion`, `gender`" in text and "`speaker`" not in text
+    files = {path.name for path in folder.iterdir()} - {"README.md", "requirements.txt"}
+    assert all(name in text or name.endswith("_ser_meta.py") for name in files)
+    (tmp_path / "calls").mkdir()
+    for name in ("one.wav", "._one.wav", "two.m4a"):
+        (tmp_path / "calls" / name).write_bytes(Path(recordings[0]).read_bytes())
+    program = [*program[:2], str(tmp_path / "calls"), "--threshold", "1"]
+    of_folder = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    (line,) = of_folder.stdout.splitlines()
+    assert json.loads(line)["file"] == str(tmp_path / "calls" / "one.wav") and json.loads(line)["abstained"] is True
+    assert of_folder.returncode == 0 and "passed over" in of_folder.stderr and "two.m4a" in of_folder.stderr
+    processor = SerMetaProcessor.from_pretrained(finished_run / "model")
+    recognise = SpeechEmotionPipeline(SerMetaModel.from_pretrained(finished_run / "model").eval(), processor=processor)
+    for line, path in zip(done.stdout.splitlines(), recordings, strict=True):
+        assert_same_result(json.loads(line), {"file": path, **recognise(path)})
+
+
+def test_8_bits_keep_the_labels(finished_run, speech_table, tmp_path, monkeypatch):
+    model = SerMetaModel.from_pretrained(finished_run / "model").eval()
+    processor = SerMetaProcessor.from_pretrained(finished_run / "model")
+    export_onnx(model, processor, tmp_path / "int8", int8=True)
+    graph = onnx.load(tmp_path / "int8" / "model.onnx")
+    # six products a layer; the first two layers stay in single precision
+    assert sum(node.op_type == "ProductIn8Bits" for node in graph.graph.node) == 6 * (len(model.encoder.layers) - 2)
+    runner = load_runner(tmp_path / "int8", monkeypatch)
+    recognise = SpeechEmotionPipeline(model=model, processor=processor)
+    recordings = sorted(map(str, speech_table.parent.glob("*.wav")))
+    found, expected = ([told(path)["emotion"][0]["label"] for path in recordings] for told in (runner, recognise))
+    assert len(expected) == 36 and len(set(expected)) > 1
+    assert np.mean(np.equal(found, expected)) >= 0.98
+
+
+def test_many_recordings_come_in_their_order(exported, monkeypatch):
+    _, _, folder = exported
+    runner = load_runner(folder, monkeypatch)
+    recordings = [{"array": speech(0.3 + 0.1 * (number % 3), number), "sampling_rate": 16_000} for number in range(9)]
+    expected = [runner(recording) for recording in recordings]
+    unusable = {"array": np.zeros(0, np.float32), "sampling_rate": 16_000}
+    found = list(runner.many(iter([*recordings[:4], unusable, *recordings[4:]])))
+    assert "holds no samples" in str(found.pop(4))
+    for one, other in zip(found, expected, strict=True):
+        assert_same_result(one, other)
+
+
+def test_what_is_refused(tmp_path, monkeypatch, command_line, finished_run):
+    processor = SerMetaProcessor(EXTRACTORS["wav2vec2"](), character_tokenizer())
+    with pytest.raises(UserError, match="a model with a sew encoder cannot be exported: it averages frames in pairs"):
+        export_onnx(make_model(SEWConfig(**RAW, squeeze_factor=2)), processor, tmp_path / "new")
+    model = make_model(CONFIGS["wav2vec2"]())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match="full exists and is not empty: choose another --output"):
+        export_onnx(model, processor, tmp_path / "full")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UserError, match=r'exporting needs onnxscript: pip install "ser-meta\[onnx\]"'):
+        export_onnx(model, processor, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    code, _, errors = command_line("export", finished_run / "model", "--output", tmp_path / "new")
+    assert (code, errors) == (2, ["ser-meta: the format is missing: add --onnx"])

@@ -1,0 +1,44 @@
+"""Time domain spectral augmentation (the paper's section II-A1)."""
+
+import random
+
+import numpy as np
+
+from ...modeling_ser_meta.audio_ser_meta import resample
+
+
+class SpeedPerturbation:
+    """Plays each utterance at a factor of its speed, drawn anew each epoch.
+
+    The paper resamples to 80, 100 or 120 %; ours is a *speed factor*: 0.8 is slower, lower and longer. SpeechBrain's
+    class of that name also drops frequency bands and chunks; the paper does not mention that, and neither do we.
+
+    A draw depends on the seed, the epoch and the utterance alone: it is the same in any process, worker or batch, and
+    after an interruption.
+
+    Args:
+        factors: to draw from, all alike.
+        seed: of the draws.
+        shortest: samples that the encoder needs; an utterance that would become shorter keeps its own speed.
+    """
+
+    def __init__(self, factors: list[float], seed: int, shortest: int = 1):
+        self.factors = list(factors)
+        self.seed = seed
+        self.shortest = shortest
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next draws belong to, from 0."""
+        self.epoch = epoch
+
+    def factor(self, utterance_id: str) -> float:
+        """The factor that this utterance gets in this epoch."""
+        return random.Random(f"{self.seed} {self.epoch} {utterance_id}").choice(self.factors)
+
+    def __call__(self, samples: np.ndarray, utterance_id: str) -> np.ndarray:
+        """The utterance `(samples,)` at its speed: `1 / factor` times as long, its pitch `factor` times as high."""
+        factor = self.factor(utterance_id)
+        if factor == 1 or len(samples) / factor < self.shortest:
+            return samples
+        return resample(samples, factor, 1.0)

@@ -1,0 +1,286 @@
+"""What the frozen part of an encoder makes of a corpus, computed once and kept on disk."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import torch
+from datasets import Dataset, Features, Value
+from filelock import FileLock
+from torch import nn
+
+from ...configuration.errors import UserError
+from ...configuration.recipe import StageRecipe
+from ...modeling_ser_meta.audio_ser_meta import read_audio
+from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ..checking.recordings import digests
+from ..corpora.recordings import recordings, recordings_of
+from ..machine.processes import is_main_process, say, wait_for_main_process
+from .augmentation import SpeedPerturbation
+from .collator import SpeechCollator
+from .frame_counts import frame_counts
+from .micro_batches import PaddedBound
+
+COMPUTED_AT_ONCE = 16  # utterances of alike lengths
+WRITTEN_AT_ONCE = 64
+# Raise it with every change of what an encoder hears or gives: of reading, resampling, mixing down and trimming (in
+# audio_ser_meta.py), speed perturbation (augmentation.py), features and padding (processing_ser_meta.py,
+# padding_ser_meta.py), or of what is kept here. States that were computed before are then no longer taken.
+HEARING = 1
+HEARD_WITH = ("soundfile", "soxr", "transformers")  # whose other versions may read, resample or compute otherwise
+FEATURES = Features({"states": Value("large_binary"), "seconds": Value("float64")})
+CONVOLUTIONS = 0  # a depth: no layer is frozen, but the convolutions in front of them are
+
+
+def frozen_layers(stage: StageRecipe, layers: int) -> int:
+    """Transformer layers, of so many, that a stage freezes."""
+    return {"third": layers // 3, "all": layers}.get(stage.freeze_layers, stage.freeze_layers)
+
+
+def kept_depth(stage: StageRecipe, model: SerMetaModel, keep_layers: bool) -> int | None:
+    """How deep the part is that a stage freezes and whose output can be kept.
+
+    Args:
+        keep_layers: also above the convolutions. SEW, wav2vec2-conformer and wav2vec2-bert cannot go on above some of
+            their layers: of SEW and the conformer the convolutions' output is kept instead, wav2vec2-bert has none.
+
+    Returns:
+        the number of its layers, 0 for the convolutions alone, None for nothing.
+    """
+    encoder, layers = model.encoder, len(model.encoder.layers)
+    frozen = frozen_layers(stage, layers)
+    if frozen and keep_layers:
+        if encoder.continues or frozen == layers:
+            return frozen
+        family = model.config.speech_config.model_type
+        say(f"{family} cannot go on above {frozen} frozen layers: at most its convolutions' output is kept")
+    return CONVOLUTIONS if encoder.front and (frozen or stage.freeze_feature_encoder) else None
+
+
+class FrozenStates:
+    """What the frozen part of an encoder gives for every utterance at every speed (ours).
+
+    Of frozen convolutions their output is kept, of frozen layers the states of each, or of the last alone where the
+    model's fusion reads no other. They are in single precision, those of an encoder that is frozen as a whole in half:
+    rounded states changed Whisper's losses by 0.00003 in four steps, a rounded output of its convolutions by 0.002.
+
+    A GPU computes them without TensorFloat-32, which would round convolutions as coarsely.
+
+    There is one memory-mapped file for a speed, under a name that depends on the frozen weights, the processor's
+    settings, the recordings' bytes, the depth, the speed, and the versions of what reads and computes: stages, folds,
+    seeds and rows of an ablation share them.
+    An hour of speech takes, at each speed, 370 MB of the output of a base model's convolutions, and 2.2 GB of the
+    states of its first four layers.
+
+    Args:
+        folder: of the files.
+        model: its encoder computes what is not there yet, on the device where it is.
+        collator: reads the recordings.
+        dataset: the whole corpus, without what is heard in pieces.
+        durations: of its recordings, in seconds: alike ones are computed together.
+        depth: see `kept_depth`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        model: SerMetaModel,
+        collator: SpeechCollator,
+        dataset: Dataset,
+        durations: list[float],
+        depth: int,
+    ):
+        self.folder = Path(folder).expanduser()
+        self.model = model
+        self.collator = collator
+        order = np.argsort(durations, kind="stable")
+        self.dataset = dataset.select(order)
+        self.durations = np.asarray(durations)[order]
+        self.bound = PaddedBound.usual(durations, COMPUTED_AT_ONCE)
+        self.depth = depth
+        config = model.config
+        last_alone = config.layer_fusion == "last_hidden" and not config.standardize_states
+        self.states = 1 if depth == CONVOLUTIONS or last_alone else depth
+        speech = config.speech_config
+        self.width = speech.hidden_size if depth else getattr(speech, "conv_dim", [speech.hidden_size])[-1]
+        self.dtype = np.dtype(np.float16 if depth == len(model.encoder.layers) else np.float32)
+        self.origin = self._origin()
+        self.rows = {name: row for row, name in enumerate(self.dataset["utterance_id"])}
+        self.by_factor: dict[float, pyarrow.Table] = {}
+
+    def prepare(self, factors: Iterable[float]) -> None:
+        """Computes what is not kept yet for these speed factors, with a progress bar.
+
+        Raises:
+            UserError: the disk is too small for it.
+        """
+        factors = sorted({1.0, *factors})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            self._check_room([factor for factor in factors if not self._path(factor).exists()])
+        wait_for_main_process()
+        for factor in factors:
+            self.by_factor[factor] = self._read_or_compute(factor).data
+
+    def of(self, utterance_id: str, factor: float) -> np.ndarray:
+        """An utterance's states at a speed: `(states, frames, width)`, read from the file where it is used."""
+        packed = self.by_factor[factor]["states"][self.rows[utterance_id]].as_buffer()
+        return np.frombuffer(packed, dtype=self.dtype).reshape(self.states, -1, self.width)
+
+    def seconds(self, utterance_id: str) -> float:
+        """What the model hears of an utterance at its own speed, where the processor cuts silent ends off."""
+        return self.by_factor[1.0]["seconds"][self.rows[utterance_id]].as_py()
+
+    def _check_room(self, missing: list[float]) -> None:
+        """Says how much the files will take, and refuses where that does not fit."""
+        if not missing:
+            return
+        needed = sum(self._size(factor) for factor in missing)
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise UserError(
+                f"what the frozen encoder gives takes {needed / 1e9:.1f} GB in cache={self.folder}, where "
+                f"{free / 1e9:.1f} GB are free: choose another folder, {'cache_layers=false, ' if self.depth else ''}"
+                "fewer data.speed_factors, or cache=null"
+            )
+        say(f"frozen encoder: {needed / 1e9:.2f} GB to compute into {self.folder}, {free / 1e9:.1f} GB are free")
+
+    def _size(self, factor: float) -> int:
+        """Bytes that a speed takes, at most."""
+        frames = frame_counts(self.model, self.collator.processor, (self.durations / factor).tolist())
+        return int(frames.sum()) * self.states * self.width * self.dtype.itemsize
+
+    def _path(self, factor: float) -> Path:
+        name = hashlib.sha256(f"{self.origin} {factor}".encode()).hexdigest()[:24]
+        return self.folder / f"{name}.arrow"
+
+    def _read_or_compute(self, factor: float) -> Dataset:
+        path = self._path(factor)
+        speed = SpeedPerturbation([factor], seed=0, shortest=self.model.encoder.shortest_input)
+        # trainings at the same time: one computes, the others wait and read; the file has its name when it is whole
+        with FileLock(path.with_suffix(".lock")):
+            return self.dataset.map(
+                lambda rows: self._compute(rows, speed),
+                batched=True,
+                batch_size=COMPUTED_AT_ONCE,
+                writer_batch_size=WRITTEN_AT_ONCE,
+                remove_columns=self.dataset.column_names,
+                features=FEATURES,
+                cache_file_name=str(path),
+                load_from_cache_file=True,
+                new_fingerprint=path.stem,
+                desc=f"frozen encoder, speed {factor:g}",
+            )
+
+    @torch.inference_mode()
+    def _compute(self, rows: dict[str, list], speed: SpeedPerturbation) -> dict[str, list]:
+        processor = self.collator.processor
+        self.model.encoder.eval()
+        recordings = [
+            speed(read_audio(heard, processor.sampling_rate), name)
+            for heard, name in zip(recordings_of(rows), rows["utterance_id"], strict=True)
+        ]
+        parts = self.bound.parts([len(samples) / processor.sampling_rate for samples in recordings])
+        packed = [state for part in parts for state in self._packed(recordings[part], rows["utterance_id"][part])]
+        trimmed = processor.trim_decibels is not None
+        seconds = self.collator.seconds_heard(recordings_of(rows)) if trimmed else [None] * len(packed)
+        return {"states": packed, "seconds": seconds}
+
+    def _packed(self, recordings: list[np.ndarray], names: list[str]) -> list[bytes]:
+        """The states of recordings that are computed together."""
+        processor, encoder = self.collator.processor, self.model.encoder
+        inputs = processor(recordings, sampling_rate=processor.sampling_rate).to(self.model.device)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            states, frame_mask = self._states(inputs[encoder.input_name], inputs["attention_mask"])
+        states = states.cpu().numpy().astype(self.dtype)
+        if not np.isfinite(states).all():
+            raise UserError(f"the encoder's states exceed half precision at {names[0]}: set cache=null")
+        lengths = frame_mask.sum(dim=1).tolist()
+        return [state[:, :length].tobytes() for state, length in zip(states, lengths, strict=True)]
+
+    def _states(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """States `(batch, states, frames, width)` and their frame mask."""
+        if self.depth == CONVOLUTIONS:
+            features, frame_mask = self.model.encoder.features(inputs, attention_mask)
+            return features[:, None], frame_mask
+        encoded = self.model.encoder(inputs, attention_mask)
+        return torch.stack(encoded.hidden_states[self.depth - self.states : self.depth], dim=1), encoded.frame_mask
+
+    def _origin(self) -> str:
+        """A digest of all that the states depend on but the speed."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(frozen_tensors(self.model.encoder, self.depth).items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        processor = self.collator.processor
+        # saving a processor notes where its code is in the feature extractor, which changes nothing
+        of_features = {**processor.feature_extractor.to_dict(), "processor_class": None, "auto_map": None}
+        of_features.pop("_processor_class", None)  # what transformers 4 calls it meanwhile
+        versions = [HEARING, *map(version, HEARD_WITH)]
+        settings = [of_features, processor.trim_decibels, self.depth, self.states, versions]
+        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+        for name in digests(recordings(self.dataset)):
+            digest.update(name.encode())
+        return digest.hexdigest()
+
+
+def frozen_tensors(encoder: nn.Module, depth: int) -> dict[str, torch.Tensor]:
+    """Weights and buffers of the part of an encoder below a depth, by name."""
+    tensors = encoder.state_dict(keep_vars=True)
+    if depth == len(encoder.layers):
+        return tensors
+    if depth == CONVOLUTIONS:
+        kept = _tensors_of(encoder.front)
+        return {name: tensor for name, tensor in tensors.items() if id(tensor) in kept}
+    above = _tensors_of([*encoder.layers[depth:], *encoder.behind_layers])
+    return {name: tensor for name, tensor in tensors.items() if id(tensor) not in above}
+
+
+def _tensors_of(modules: Iterable[nn.Module]) -> set[int]:
+    return {id(tensor) for module in modules for tensor in module.state_dict(keep_vars=True).values()}
+
+
+class FrozenStatesCollator(SpeechCollator):
+    """Batches of what a frozen part gave, with the same labels and the same draws of speed as of recordings.
+
+    Args:
+        states: of the corpus, prepared for the factors of `speed`.
+        collator: the one for recordings.
+    """
+
+    def __init__(self, states: FrozenStates, collator: SpeechCollator):
+        super().__init__(collator.processor, collator.tasks, collator.speed)
+        self.states = states
+
+    def lengths(self, dataset: Dataset) -> list[float]:
+        """The same as of recordings, without listening again for silent ends: so the batches are the same."""
+        if self.processor.trim_decibels is None:
+            return super().lengths(dataset)
+        return [self.states.seconds(name) for name in dataset["utterance_id"]]
+
+    def without_speed(self) -> "FrozenStatesCollator":
+        """The same, for utterances as they were recorded."""
+        return FrozenStatesCollator(self.states, super().without_speed())
+
+    def inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """`extract_features` or `layer_states` as the model takes them, and the frames' `attention_mask`."""
+        names = [row["utterance_id"] for row in rows]
+        found = [self.states.of(name, self.speed.factor(name) if self.speed else 1.0) for name in names]
+        lengths = np.array([states.shape[1] for states in found])
+        padded = np.zeros((len(found), self.states.states, lengths.max(), self.states.width), self.states.dtype)
+        for row, states in zip(padded, found, strict=True):
+            row[:, : states.shape[1]] = states
+        inputs, mask = torch.from_numpy(padded), np.arange(lengths.max()) < lengths[:, None]
+        return {**self._named(inputs), "attention_mask": torch.from_numpy(mask).long()}
+
+    def _named(self, inputs: torch.Tensor) -> dict[str, Any]:
+        depth = self.states.depth
+        if depth == CONVOLUTIONS:
+            return {"extract_features": inputs[:, 0]}
+        return {"layer_states": inputs, **({} if inputs.shape[1] == depth else {"layers_below": depth})}

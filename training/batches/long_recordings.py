@@ -1,0 +1,95 @@
+"""Long recordings in a judgement: heard as `ser-meta predict` hears them, in pieces between their pauses."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from datasets import Dataset
+
+from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ...modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
+from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
+from ..corpora.recordings import recording
+from ..machine.processes import processes
+from ..measures.temperature import TINY
+from .collator import SpeechCollator
+
+AT_ONCE = 16  # pieces, of 4 s at most
+
+
+def is_long(seconds: Sequence[float]) -> np.ndarray:
+    """Which recordings are judged in pieces, as bool `(recordings,)`: those that the pipeline cuts."""
+    return np.asarray(seconds) > LONGEST_PIECE
+
+
+def hearing_protocol(seconds: Sequence[float]) -> dict[str, str]:
+    """What a reader of a result must know: empty, or how many recordings were heard in pieces."""
+    count = int(is_long(seconds).sum())
+    if not count:
+        return {}
+    words = f"{count} of {len(seconds)} last more than {LONGEST_PIECE:g} s, heard in pieces as by predict"
+    return {"long_recordings": words}
+
+
+def predict_long(
+    model: SerMetaModel, processor: SerMetaProcessor, collator: SpeechCollator, dataset: Dataset
+) -> dict[str, list]:
+    """The columns of predictions of long recordings, as `predicted` has them; on all processes there are.
+
+    Each has the pipeline's verdict: of a classification the mean of the pieces' scores, the target's at the model's
+    temperature; of a regression the mean; the transcripts of the pieces one after the other.
+    """
+    pipeline = SpeechEmotionPipeline(model=model.eval(), processor=processor, device=model.device)
+    tasks, state = model.config.tasks, processes()
+    heard = []
+    for row in range(state.process_index, len(dataset), state.num_processes):
+        pipeline.call_count = 0  # from the eleventh call on it advises batches, which these are
+        with centred_by(model, collator.state_means(dataset[row])):
+            heard.append((row, pipeline(recording(dataset[row]), tasks=list(tasks), batch_size=AT_ONCE)))
+    results = [result for _, result in sorted(gather_object(heard), key=lambda pair: pair[0])]
+    columns = {}
+    for name, task in tasks.items():
+        columns[f"{name}_predicted"] = [result[name] for result in results]
+        if task["kind"] == "classification":
+            columns[f"{name}_scores"] = [_in_order(ranked, task["labels"]) for ranked in columns[f"{name}_predicted"]]
+            columns[f"{name}_predicted"] = [ranked[0]["label"] for ranked in columns[f"{name}_predicted"]]
+    return columns
+
+
+def losses_of(columns: Mapping[str, list], dataset: Dataset, tasks: Mapping[str, Mapping]) -> dict[str, np.ndarray]:
+    """By classification, each row's loss by its scores, NaN where it has no label; of other tasks it is not known."""
+    known = {name: dataset[name] if name in dataset.column_names else [None] * len(dataset) for name in tasks}
+    return {
+        name: np.array([_loss(label, columns[f"{name}_scores"][row], task) for row, label in enumerate(known[name])])
+        if task["kind"] == "classification"
+        else np.full(len(dataset), np.nan)
+        for name, task in tasks.items()
+    }
+
+
+@contextmanager
+def centred_by(model: SerMetaModel, means: torch.Tensor | None) -> Iterator[None]:
+    """Meanwhile the model centres its states by these means `(layers, width)`; None for its own."""
+    if means is None:
+        yield
+        return
+    buffer = model.standardization.mean
+    own = buffer.clone()
+    buffer.copy_(means)
+    try:
+        yield
+    finally:
+        buffer.copy_(own)
+
+
+def _in_order(ranked: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> np.ndarray:
+    scores = {entry["label"]: entry["score"] for entry in ranked}
+    return np.array([scores[label] for label in labels])
+
+
+def _loss(label: str | None, scores: np.ndarray, task: Mapping[str, Any]) -> float:
+    return -float(np.log(scores[task["labels"].index(label)] + TINY)) if label in task["labels"] else np.nan

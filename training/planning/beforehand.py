@@ -1,0 +1,79 @@
+"""What a command checks before it imports torch and Transformers, so that a mistake is told within a second."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ...configuration.errors import UserError
+from ...configuration.recipe import Recipe
+from ...configuration.recipe_checks import require_trained_target
+from ...configuration.recipe_files import load_recipe, load_recipes, read_settings
+from ...configuration.run_folder import RunFolder, StudyFolder, read_json
+from ..corpora import load_rows
+from ..corpora.rows import Rows
+from .plan import Plan, plan_run
+from .study_folds import StudyFolds, plan_study
+from .tables import find_table
+
+
+def plan_training(name: str, overrides: Sequence[str], output: Path, resume: bool) -> Plan:
+    """The plan of a run; `UserError` for what of the recipe, the corpus or the folder does not fit."""
+    recipe = load_recipe(name, list(overrides))
+    require_trained_target(recipe)
+    RunFolder(output).check(recipe, resume)
+    return plan_run(recipe)
+
+
+def plan_crossval(
+    name: str, overrides: Sequence[str], output: Path, seeds: Sequence[int], skip_unfit: bool
+) -> tuple[Recipe, StudyFolds]:
+    """A recipe and the plans of its folds; `UserError` for what of them or the folder does not fit."""
+    recipe = load_recipe(name, list(overrides))
+    StudyFolder(output).check({"crossval": recipe})
+    return recipe, plan_study(recipe, seeds, skip_unfit)
+
+
+def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequence[int]) -> dict[str, Recipe]:
+    """The recipes of an ablation by name; `UserError` unless each fits all rows of the table, and the folder."""
+    recipes, found = load_recipes(list(words)), find_table(table)
+    StudyFolder(output).check(recipes)
+    for recipe in recipes.values():
+        folds = plan_study(recipe, seeds)
+        for changed in found.rows(recipe).values():
+            require_trained_target(changed)
+            plan_run(replace(changed, data=replace(changed.data, test_fold=folds.names[0])), folds.rows)
+    return recipes
+
+
+def read_corpus(corpus: str, root: str, options: Sequence[str]) -> Rows:
+    """A corpus's rows; `options` are of its loader, as `key=value`."""
+    return load_rows(corpus, root, **OmegaConf.to_container(read_settings(list(options))))
+
+
+def require_model(folder: Path) -> None:
+    """Raise `UserError` for a folder that holds no model of ours, by its config.json."""
+    read_model_config(folder)
+
+
+def read_model_config(folder: Path) -> dict[str, Any]:
+    """What a model's config.json says; `UserError` for a folder that holds no model of ours."""
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        raise UserError(f"{folder} holds no model: give the `model` folder of a run")
+    settings = read_json(config)
+    model_type = settings.get("model_type") if isinstance(settings, dict) else None
+    if model_type != "ser_meta":
+        raise UserError(
+            f"{folder} holds a model of the type {model_type!r}, not ser_meta: train one with it as encoder"
+        )
+    return settings
+
+
+def require_folder(*files: Path | None) -> None:
+    """Raise `UserError`, before hours of work, for a file in a folder that is not there."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise UserError(f"{file} cannot be written: {file.parent} is no folder: make it first")

@@ -1,0 +1,111 @@
+"""What a run learns from and is judged on, found without torch: rows, folds, sides, and tasks with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ...configuration.errors import UserError
+from ...configuration.recipe import Recipe
+from ..corpora.mixture import load_corpora
+from ..corpora.remarks import tell
+from ..corpora.rows import Rows
+from ..corpora.values import spelling_remarks
+from .folds import recipe_folds
+from .judged_by import judged_by
+from .labels import check_labels, find_tasks
+from .sides import divide, require_emotions
+from .starting import check_encoder, refuse_heard
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass
+class Plan:
+    """What a run is to do with a corpus.
+
+    Args:
+        recipe: of the run.
+        rows: the whole corpus.
+        sides: row numbers of the train, validation and test side.
+        test_fold: name of the fold that is the test side; None where nothing is tested.
+        tasks: as in the model's config, the target first.
+    """
+
+    recipe: Recipe
+    rows: Rows
+    sides: dict[str, list[int]]
+    test_fold: str | None
+    tasks: dict[str, dict[str, Any]]
+
+
+def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
+    """Splits the corpus and finds the tasks' labels; writes nothing.
+
+    Args:
+        recipe: of the run.
+        rows: what `load_rows` gives for it, if that is at hand.
+
+    Raises:
+        UserError: whatever of the recipe does not fit the corpus.
+    """
+    check_encoder(recipe.model.encoder)
+    rows = load_rows(recipe) if rows is None else rows
+    sides, test_fold = divide(rows, recipe)
+    judged_by(recipe, len(rows))
+    if not recipe.data.allow_speaker_overlap:
+        refuse_heard(recipe.model.encoder, [rows["utterance_id"][row] for row in sides["test"]])
+    tasks = find_tasks(rows, sides["train"], recipe.model)
+    tell({"spellings": spelling_remarks(rows, [name for name in tasks if name != "transcript"])})
+    check_labels(rows, tasks)
+    plan = Plan(recipe, rows, sides, test_fold, tasks)
+    check_sides(plan, recipe.model.target_task)
+    return plan
+
+
+def load_rows(recipe: Recipe) -> Rows:
+    """All utterances that a recipe learns from or is judged on; tells what was left out of them, and why."""
+    rows = load_corpora(recipe.data.sources, recipe.model.target_task, recipe.model.ranges)
+    tell(rows.remarks)
+    return rows
+
+
+def find_folds(recipe: Recipe, rows: Rows | None = None) -> list[str]:
+    """The names of the folds that a recipe can be tested on, in order: an official split has one."""
+    return recipe_folds(load_rows(recipe) if rows is None else rows, recipe).names
+
+
+def check_sides(plan: Plan, target: str) -> None:
+    """Raises `UserError` unless every label of the target can be learned, and something of it can be judged."""
+    labels, emotions = plan.tasks[target]["labels"], plan.rows[target]
+    if len(labels) == 1:
+        raise UserError(
+            f"every {target} is {labels[0]}, and there is nothing to tell apart: add others, or choose another "
+            "model.target_task"
+        )
+    require_emotions(plan.rows, {"train": plan.sides["train"]}, labels, target)
+    if plan.test_fold is not None and not any(emotions[row] is not None for row in plan.sides["test"]):
+        raise UserError(f"no utterance of the test fold {plan.test_fold} has a {target}: choose another fold")
+
+
+def shorten(plan: Plan, durations: list[float]) -> Plan:
+    """The plan without what is longer than `data.longest`, in seconds, on the training side."""
+    longest = plan.recipe.data.longest
+    if longest is None:
+        return plan
+    train = [row for row in plan.sides["train"] if durations[row] <= longest]
+    if not train:
+        raise UserError(f"data.longest={longest} leaves nothing to train on: raise it")
+    shortened = replace(plan, sides=plan.sides | {"train": train})
+    check_sides(shortened, plan.recipe.model.target_task)
+    return shortened
+
+
+def utterances_of(rows: Dataset | Rows, sides: Mapping[str, list[int]]) -> dict[str, list[str]]:
+    """Ids of the utterances on each side, of row numbers."""
+    ids = rows["utterance_id"]
+    return {name: [ids[row] for row in sides[name]] for name in SIDES}

@@ -1,0 +1,73 @@
+"""What a training starts from: an encoder, or a trained model, and whether that has heard what is to test it."""
+
+import os.path
+from collections.abc import Collection
+from pathlib import Path
+
+from ...configuration.errors import UserError
+from ...configuration.recipe_files import read_yaml
+from ...configuration.run_folder import RunFolder, read_json
+
+PACKAGED_ENCODERS = {"demo-encoder": Path(__file__).parents[1] / "demo_encoder"}
+LONGEST_CHAIN = 20  # of models that started from each other
+
+
+def encoder_path(encoder: str) -> str:
+    """The folder of an encoder that comes with the package; of another name, `~` stands for the user's home."""
+    return os.path.expanduser(PACKAGED_ENCODERS.get(encoder, encoder))
+
+
+def check_encoder(encoder: str) -> None:
+    """Raises `UserError` for a path that is no folder; names of the Hub are not asked for."""
+    looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
+    if looks_local and not Path(encoder_path(encoder)).is_dir():
+        raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")
+
+
+def describe_start(encoder: str, tested: Collection[str]) -> str | None:
+    """What a trained model has heard of the utterances that are to test it; None where `encoder` is no such model."""
+    folder = Path(encoder_path(encoder))
+    if not _is_trained(folder):
+        return None
+    heard = _heard(folder)
+    if heard is None:
+        return "a trained model, of which it is not recorded what it was trained on"
+    again = heard.intersection(tested)
+    return f"a model that was trained on {f'{len(again)} of the' if again else 'none of the'} test utterances"
+
+
+def describe_parts(encoder: str, new_parts: Collection[str]) -> str:
+    """What is kept of a trained model, and which parts start anew, in one line."""
+    new = ", ".join(new_parts)
+    return f"model.encoder={encoder}: what it has learned is kept" + (f", but {new} start anew" if new else "")
+
+
+def refuse_heard(encoder: str, tested: Collection[str]) -> None:
+    """Raises `UserError` where a trained model would be tested on what it, or what it started from, learned from."""
+    again = sorted((_heard(Path(encoder_path(encoder))) or set()).intersection(tested))
+    if again:
+        raise UserError(
+            f"model.encoder={encoder} was trained on {len(again)} of the {len(tested)} utterances that would test it, "
+            f"such as {again[0]}: test on its own test fold or on none, or set data.allow_speaker_overlap=true"
+        )
+
+
+def _is_trained(folder: Path) -> bool:
+    config = folder / "config.json"
+    settings = read_json(config) if config.is_file() else {}
+    return isinstance(settings, dict) and settings.get("model_type") == "ser_meta"
+
+
+def _heard(folder: Path) -> set[str] | None:
+    """The utterances that trained or validated a model and those before it; None where a run recorded none."""
+    heard: set[str] = set()
+    for _ in range(LONGEST_CHAIN):
+        run = RunFolder(folder.parent)
+        if not _is_trained(folder):
+            return heard
+        if not (run.split.is_file() and run.recipe.is_file()):
+            return None
+        sides = read_json(run.split)
+        heard |= {*sides.get("train", []), *sides.get("validation", [])}
+        folder = Path(encoder_path(read_yaml(run.recipe, f"recipe {run.recipe}")["model"]["encoder"]))
+    return heard

@@ -1,0 +1,79 @@
+"""A trained model judged on other speech, or again on its own test side."""
+
+from pathlib import Path
+from typing import Any
+
+from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ..planning.evaluation import Evaluation, foreign_labels, foreign_words, on_side, read_side
+from ..batches.group_means import CenteringCollator, centering_protocol, group_means
+from ..batches.collator import SpeechCollator
+from ..corpora.mixture import label_maps
+from ..corpora.rows import Rows
+from ..planning.durations import check_durations, recording_durations
+from ..machine.environment import environment
+from ..planning.folds import read
+from .judging import predict_dataset, report_on
+from .loading import load_model
+from ..batches.long_recordings import hearing_protocol
+from ..machine.processes import processes
+from ..planning.speakers import NOT_KNOWN, speaker_facts, speakers_not_known
+
+
+def evaluate_model(evaluation: Evaluation) -> dict[str, Any]:
+    """Judges a model on corpora, or on one side of a run's split; `find_evaluation` says on what.
+
+    Returns:
+        the report: metrics, slices, and what they were measured on. An auxiliary task whose labels are not the
+        model's is not judged.
+    """
+    model, processor = load_model(evaluation.model)
+    model = model.to(processes().device)
+    tasks, target = model.config.tasks, model.config.target_task
+    whole, split, side = evaluation.rows, evaluation.split, evaluation.side
+    rows, speakers = whole, speakers_not_known(read(whole, "speaker"))
+    if split is not None:
+        rows, speakers = on_side(whole, split, side), _speakers_of_side(whole, split, side)
+    foreign = foreign_labels(rows, tasks)
+    rows = rows.with_columns({name: [None] * len(rows) for name in foreign if tasks[name]["kind"] == "regression"})
+    dataset = rows.dataset()
+    durations = recording_durations(dataset)
+    check_durations(dataset, durations, model.encoder.shortest_input, processor.sampling_rate)
+    predictions = predict_dataset(model, processor, dataset, _collator(model, processor, dataset))
+    not_judged = {} if split else dict(NOT_KNOWN)
+    not_judged |= {name: foreign_words(name, labels, tasks[name]) for name, labels in foreign.items()}
+    return {
+        "speakers": speakers,
+        **report_on(predictions, tasks, target, not_judged=not_judged),
+        "protocol": {**_protocol(evaluation, rows, model), **hearing_protocol(durations)},
+        "sides": {"test": len(dataset)},
+        "versions": environment(),
+    }
+
+
+def _speakers_of_side(rows: Rows, split: Path, side: str) -> dict[str, Any]:
+    """Who of a side was trained on; the speaker of an utterance of the split that the corpus lacks is not known."""
+    speaker_of = dict(zip(rows["utterance_id"], read(rows, "speaker"), strict=True))
+    names = {name: read_side(split, name) for name in ("train", "validation", side)}
+    train, validation = ([speaker_of.get(name) for name in names[other]] for other in ("train", "validation"))
+    judged = names[side] & set(speaker_of)
+    repeated = len(judged & names["train"])
+    return speaker_facts(
+        [speaker_of[name] for name in judged], train, validation if side != "validation" else (), repeated
+    )
+
+
+def _collator(model: SerMetaModel, processor: Any, dataset: Any) -> SpeechCollator:
+    collator = SpeechCollator(processor, model.config.tasks)
+    columns = model.config.center_by
+    return CenteringCollator(collator, columns, group_means(model, collator, dataset)) if columns else collator
+
+
+def _protocol(evaluation: Evaluation, rows: Rows, model: SerMetaModel) -> dict[str, Any]:
+    facts = {
+        "corpus": " + ".join(source.corpus for source in evaluation.sources),
+        "label_map": label_maps(evaluation.sources),
+        "left_out": rows.remarks.get("left out"),
+        "side": evaluation.side if evaluation.split else "all utterances",
+        **centering_protocol(model.config.center_by),
+    }
+    return {name: value for name, value in facts.items() if value is not None}

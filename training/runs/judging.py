@@ -1,0 +1,240 @@
+"""What a run says of itself: predictions of what it has not learned from, the report, and the model for the Hub."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas
+from datasets import Dataset
+
+from ...configuration.run_folder import RunFolder, moved_into_place, write_json
+from ...hub_cards.card.render import write_card
+from ...hub_cards.pictures.run import plot_confusion, plot_training_curves
+from ...modeling_ser_meta.configuration_ser_meta import SerMetaConfig
+from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ...modeling_ser_meta.settings_ser_meta import nameless_labels
+from ..learning.arguments import judging_arguments
+from ..measures.yardstick import logistic_regression_yardstick
+from ..measures.temperature import fit_on
+from ..batches.group_means import centering_protocol
+from ..batches.collator import SpeechCollator
+from ..corpora.mixture import label_maps
+from ..planning.durations import recording_durations
+from ..machine.environment import environment
+from ..planning.folds import describe_folds, read
+from ..planning.judged_by import judged_by
+from ..measures.layer_shares import layer_shares
+from ..batches.long_recordings import hearing_protocol
+from ..measures.metrics import evaluate_predictions, slices
+from ..planning.plan import SIDES
+from .preparation import Preparation
+from .hub import corpus_facts
+from ..planning.speakers import speaker_facts
+from ..planning.starting import describe_start
+from ..measures.statistics import calibration, interval
+from ..learning.trainer import SerMetaTrainer
+
+
+@dataclass
+class Judgement:
+    """Predictions of the sides that were not learned from, and the report that was made of them."""
+
+    predictions: dict[str, pandas.DataFrame]
+    report: dict[str, Any]
+
+
+def predict_dataset(
+    model: SerMetaModel, processor: SerMetaProcessor, dataset: Dataset, collator: SpeechCollator | None = None
+) -> pandas.DataFrame:
+    """Predictions of every task, one row an utterance, in the dataset's order; on all processes there are.
+
+    The target's scores are at the temperature of the model's config, as a user of the pipeline sees them. Each row has
+    its recording's `duration` in seconds too. The `collator` makes the batches; by default from the
+    recordings. A label that the model does not have counts as a missing one.
+    """
+    tasks = model.config.tasks
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = SerMetaTrainer(
+            loss_weights=dict.fromkeys(tasks, 1.0),
+            encoder_learning_rate=0.0,
+            model=model,
+            args=judging_arguments(folder),
+            processing_class=processor,
+            data_collator=collator or SpeechCollator(processor, tasks),
+        )
+        predictions, _ = trainer.predict_table(dataset)
+    return predictions.assign(duration=recording_durations(dataset))
+
+
+def report_on(
+    predictions: pandas.DataFrame, tasks: dict[str, dict], target: str, not_judged: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Metrics of every task, and the target's by slices of the utterances, with its intervals and its calibration."""
+    metrics = evaluate_predictions(predictions, tasks, not_judged or {})
+    if "confusion" in metrics[target]:
+        metrics[target]["calibration"] = calibration(predictions, target)
+        metrics[target]["interval"] = interval(predictions, tasks, target)
+    return {"target": target, "metrics": metrics, "slices": slices(predictions, tasks, target=target)}
+
+
+def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> Judgement:
+    """Judges a run's model on its test side, once, with the weights that its recipe's rule picked beforehand.
+
+    The report of a model without a test side has no metrics, but `judged_by`: see there.
+    """
+    recipe = prepared.recipe
+    *_, last_stage = recipe.stages.values()
+    collator = prepared.collator(model, last_stage)
+    calibration_facts, predictions = calibrate(prepared, model, collator)
+    if prepared.test_fold is not None:
+        predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
+    tasks, target = model.config.tasks, model.config.target_task
+    reports = {
+        side: {"speakers": _speakers(prepared, side), **report_on(table, tasks, target)}
+        for side, table in predictions.items()
+    }
+    stages = {name: {key: value for key, value in record.items() if key != "log"} for name, record in state.items()}
+    report = {
+        "target": target,
+        **reports.pop("test", {}),
+        **reports,
+        **({"judged_by": judged_by(recipe, len(prepared.dataset))} if prepared.test_fold is None else {}),
+        "calibration": calibration_facts,
+        "protocol": protocol_of(prepared),
+        "sides": {side: len(rows) for side, rows in prepared.sides.items()},
+        "data": _data_facts(prepared),
+        "model": {
+            "encoder": recipe.model.encoder,
+            "parameters": model.num_parameters(),
+            "tasks": tasks,
+            **({} if prepared.new_parts is None else {"started_trained": True, "new_parts": prepared.new_parts}),
+        },
+        "layer_shares": layer_shares(model),
+        "stages": stages,
+        "versions": environment(),
+    }
+    if recipe.yardstick and prepared.test_fold is not None:
+        report["yardstick"] = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
+    return Judgement(predictions, report)
+
+
+def calibrate(
+    prepared: Preparation, model: SerMetaModel, collator: SpeechCollator
+) -> tuple[dict[str, Any], dict[str, pandas.DataFrame]]:
+    """Fits the temperature of the target's scores on the validation side, and stores it in the model's config.
+
+    Returns:
+        `{"temperature", "fitted_on": "validation", "n"}`, or a temperature of 1 that is `fitted_on` nothing where the
+        run has no validation side; and by `"validation"` the predictions of that side, at a temperature of 1.
+    """
+    config = model.config
+    config.calibration_temperature = 1.0
+    facts, predictions = {"temperature": 1.0, "fitted_on": None, "n": 0}, {}
+    if prepared.sides["validation"]:
+        table = predict_dataset(model, prepared.processor, prepared.side("validation"), collator)
+        predictions["validation"] = table
+        fitted = fit_on(table, config.target_task, config.tasks[config.target_task]["labels"])
+        if fitted is not None:
+            config.calibration_temperature, n = fitted
+            facts = {"temperature": config.calibration_temperature, "fitted_on": "validation", "n": n}
+    return facts, predictions
+
+
+def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
+    """Writes predictions, pictures, the Hub-ready model folder and, when all is there, the report."""
+    for side, table in judgement.predictions.items():
+        with moved_into_place(run.predictions_of(side)) as aside:
+            table.to_parquet(aside)
+    target = model.config.target_task
+    measured = judgement.report.get("metrics", {}).get(target, {})
+    run.plots.mkdir(exist_ok=True)
+    if "confusion" in measured:
+        labels, title = model.config.tasks[target]["labels"], f"{target}, test side"
+        plot_confusion(measured["confusion"], labels, run.plots / "confusion.png", title)
+    plot_training_curves({name: record["log"] for name, record in state.items()}, run.plots / "training.png")
+    with moved_into_place(run.model) as folder:
+        save_model_folder(model, prepared.processor, folder)
+        shutil.copytree(run.plots, folder / "plots")
+        facts = corpus_facts(prepared.recipe)
+        write_card(folder, judgement.report, facts, repository=f"./{run.model.name}")
+    write_json(run.report, judgement.report)
+
+
+def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, folder: Path) -> None:
+    """Weights, config, processor, and the code that `trust_remote_code` and the pipeline need.
+
+    What predictions do not show has no names there: who was recorded is nobody's business.
+    """
+    with _nameless(model.config):
+        model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+@contextmanager
+def _nameless(config: SerMetaConfig) -> Iterator[None]:
+    """Numbers in the place of the labels of tasks that are not reported, such as `speaker`."""
+    named = config.tasks
+    kept = {config.target_task, *config.reported_tasks}
+    config.tasks = {
+        name: task
+        if name in kept or "labels" not in task
+        else {**task, "labels": nameless_labels(name, len(task["labels"]))}
+        for name, task in named.items()
+    }
+    try:
+        yield
+    finally:
+        config.tasks = named
+
+
+def longest(seconds: float, left_out: Sequence[int]) -> str:
+    """In words, what `data.longest` did in one run or several, which leave out so many utterances each."""
+    fewest, most = min(left_out), max(left_out)
+    several = fewest if fewest == most else f"{fewest} to {most}"
+    return f"{seconds:g} s: {several} longer utterances were not trained on"
+
+
+def _data_facts(prepared: Preparation) -> dict[str, Any]:
+    """Speakers and minutes of each side, and how many utterances were too long to train on."""
+    speakers, durations = read(prepared.dataset, "speaker"), prepared.durations
+    return {
+        "speakers": {side: len({speakers[row] for row in prepared.sides[side]} - {None}) for side in SIDES},
+        "minutes": {side: round(sum(durations[row] for row in prepared.sides[side]) / 60, 1) for side in SIDES},
+        "too_long": prepared.too_long,
+    }
+
+
+def _speakers(prepared: Preparation, judged: str) -> dict[str, int]:
+    speakers = read(prepared.dataset, "speaker")
+    of_side = {side: [speakers[row] for row in prepared.sides[side]] for side in SIDES}
+    validation = of_side["validation"] if judged != "validation" else ()
+    return speaker_facts(of_side[judged], of_side["train"], validation)
+
+
+def protocol_of(prepared: Preparation) -> dict[str, Any]:
+    """All of a recipe that changes what a figure of it means."""
+    data = prepared.recipe.data
+    last_stage = list(prepared.recipe.stages.values())[-1]
+    start = describe_start(prepared.recipe.model.encoder, prepared.side("test")["utterance_id"])
+    facts = {
+        "corpus": " + ".join(source.corpus for source in data.sources),
+        "label_map": label_maps(data.sources),
+        "left_out": dict(prepared.left_out) or None,
+        "folds": describe_folds(data),
+        "test_fold": prepared.test_fold,
+        "allow_speaker_overlap": data.allow_speaker_overlap or None,
+        "validation": data.validation,
+        "validation_fraction": data.validation_fraction if data.validation in ("random", "speaker") else None,
+        "longest": None if data.longest is None else longest(data.longest, [prepared.too_long]),
+        "epoch_rule": f"{last_stage.keep} epoch of {last_stage.epochs:g}",
+        "seed": prepared.recipe.seed,
+        "started_from": start,
+        **hearing_protocol(prepared.durations_of("test")),
+        **centering_protocol(prepared.recipe.model.center_by),
+    }
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,182 @@
+"""From the plan of a run to what it needs of torch and datasets: recordings, processor, model, batches."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from datasets import Dataset
+from transformers import set_seed
+
+from ...configuration.errors import UserError
+from ...configuration.recipe import ModelRecipe, Recipe, StageRecipe
+from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
+from ..batches.augmentation import SpeedPerturbation
+from ..batches.group_means import CenteringCollator, Group, group_means
+from ..checking.duplicates import refuse_shared_recordings
+from ..batches.collator import SpeechCollator
+from ..planning.durations import recording_durations
+from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_depth
+from ..planning.plan import Plan, plan_run, shorten, utterances_of
+from ..planning.sides import describe_sides, describe_unused_sides
+from ..planning.starting import describe_parts, encoder_path
+
+
+@dataclass
+class Preparation:
+    """What a run is made of.
+
+    Args:
+        dataset: the whole corpus.
+        sides: row numbers of the train, validation and test side.
+        test_fold: name of the fold that is the test side; None where nothing is tested.
+        tasks: as in the model's config, the target first.
+        means: with `model.center_by`, of every group's states, when they have been computed.
+        left_out: by reason, how many rows of the corpus are on no side.
+        too_long: how many utterances of the training side `data.longest` has taken from it.
+        new_parts: of a model that starts from a trained one, those that start anew; None for one that starts from an
+            encoder.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    sides: dict[str, list[int]]
+    test_fold: str | None
+    tasks: dict[str, dict]
+    means: dict[Group, torch.Tensor] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    too_long: int = 0
+    new_parts: list[str] | None = None
+
+    def side(self, name: str) -> Dataset:
+        """The rows of one side."""
+        return self.dataset.select(self.sides[name])
+
+    @cached_property
+    def processor(self) -> SerMetaProcessor:
+        """The encoder's, with a tokenizer for the training side's transcripts."""
+        model = self.recipe.model
+        has_text = "transcript" in self.tasks
+        texts = [text for text in self.side("train")["transcript"] if text] if has_text else []
+        with _encoder_told(model.encoder):
+            return SerMetaProcessor.from_backbone_pretrained(
+                encoder_path(model.encoder),
+                texts,
+                revision=model.revision,
+                trim_decibels=self.recipe.data.trim_decibels,
+            )
+
+    @cached_property
+    def durations(self) -> list[float]:
+        """Seconds of every recording."""
+        return recording_durations(self.dataset)
+
+    def durations_of(self, side: str) -> list[float]:
+        """Seconds of the recordings of one side."""
+        return [self.durations[row] for row in self.sides[side]]
+
+    @property
+    def class_weights(self) -> list[float] | None:
+        """Of the target's labels on the training side, 1 on the average of its utterances."""
+        if self.recipe.model.class_weights is None:
+            return None
+        target = self.recipe.model.target_task
+        counts = Counter(label for label in self.side("train")[target] if label is not None)
+        labels = self.tasks[target]["labels"]
+        return [counts.total() / (len(labels) * counts[label]) for label in labels]
+
+    def new_model(self) -> SerMetaModel:
+        """The pretrained encoder with new heads, or a trained model as far as it fits; the same for the same seed."""
+        set_seed(self.recipe.seed)
+        for task in self.tasks.values():
+            if task["kind"] == "ctc":
+                task["vocab_size"] = len(self.processor.tokenizer.get_vocab())
+        encoder = self.recipe.model.encoder
+        with _encoder_told(encoder):
+            model = SerMetaModel.from_backbone_pretrained(
+                encoder_path(encoder),
+                tasks=self.tasks,
+                class_weights=self.class_weights,
+                **_config_options(self.recipe.model),
+            )
+        if model.inherited is not None:
+            self.new_parts = [part for part, kept in model.inherited.items() if not kept]
+        return model
+
+    def collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
+        """Makes a stage's batches; with `recipe.cache`, from what the encoder's frozen part gave once."""
+        collator = self._plain_collator(model, stage)
+        if not model.config.center_by:
+            return collator
+        if self.means is None:  # one pass for all stages: the encoder stays as it is
+            self.means = group_means(model, collator, self.dataset)
+        return CenteringCollator(collator, model.config.center_by, self.means)
+
+    def _plain_collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
+        factors = self.recipe.data.speed_factors
+        speed = SpeedPerturbation(factors, self.recipe.seed, shortest=model.encoder.shortest_input)
+        collator = SpeechCollator(self.processor, self.tasks, speed)
+        depth = None if self.recipe.cache is None else kept_depth(stage, model, self.recipe.cache_layers)
+        if depth is None:
+            return collator
+        longest = max(LONGEST_PIECE, *self.durations_of("train"))  # what is longer is heard in pieces
+        rows = [row for row, seconds in enumerate(self.durations) if seconds <= longest]
+        durations = [self.durations[row] for row in rows]
+        states = FrozenStates(self.recipe.cache, model, collator, self.dataset.select(rows), durations, depth)
+        states.prepare(factors)
+        return FrozenStatesCollator(states, collator)
+
+    def announcement(self) -> str:
+        """Who is tested, which sides of the corpus's own are passed over, and what is new in a trained model.
+
+        A line each, for before the training.
+        """
+        data, encoder = self.recipe.data, self.recipe.model.encoder
+        lines = [
+            describe_sides(self.dataset, self.sides, self.test_fold, data.test_fold),
+            describe_unused_sides(self.dataset, data.folds),
+            None if self.new_parts is None else describe_parts(encoder, self.new_parts),
+        ]
+        return "\n".join(line for line in lines if line is not None)
+
+    def utterances(self) -> dict[str, list[str]]:
+        """Ids of the utterances on each side."""
+        return utterances_of(self.dataset, self.sides)
+
+
+def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:
+    """Loads the corpus, splits it and finds the tasks' labels; writes nothing.
+
+    Args:
+        recipe: of the run.
+        plan: of this recipe, if it is at hand.
+
+    Raises:
+        UserError: whatever of the recipe does not fit the corpus.
+    """
+    plan = plan or plan_run(recipe)
+    left_out = plan.rows.remarks.get("left out", {})
+    prepared = Preparation(recipe, plan.rows.dataset(), plan.sides, plan.test_fold, plan.tasks, left_out=left_out)
+    if recipe.data.longest is not None:
+        prepared.sides = shorten(plan, prepared.durations).sides
+        prepared.too_long = len(plan.sides["train"]) - len(prepared.sides["train"])
+    refuse_shared_recordings(prepared.dataset, prepared.sides)
+    return prepared
+
+
+@contextmanager
+def _encoder_told(encoder: str) -> Iterator[None]:
+    """Turns what Transformers says of an encoder into a `UserError`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _config_options(model: ModelRecipe) -> dict:
+    own = {"encoder", "auxiliary_tasks", "labels", "ranges", "class_weights"}
+    return {name: value for name, value in vars(model).items() if name not in own}

@@ -1,0 +1,112 @@
+"""How a run begins: with everything checked, and its folder made and held."""
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from ...configuration.errors import UserError
+from ...configuration.idle_settings import idle_settings
+from ...configuration.recipe import Recipe
+from ...configuration.run_folder import RunFolder, full_disk_told
+from ...modeling_ser_meta.audio_ser_meta import recording_name
+from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ..corpora.recordings import recordings
+from ..planning.corpus_record import corpus_record
+from ..planning.durations import check_durations, check_longest, longest_recording
+from ..learning.freezing import frozen_as_in
+from ..machine.interruption import leaving_on_signals
+from ..learning.memory import check_plan, plan_stage
+from ..planning.plan import Plan
+from ..machine.precision import choose_precision
+from .preparation import Preparation, prepare
+from ..machine.processes import hide_loading_bars, is_main_process, processes, say, wait_for_main_process
+from ..machine.trackers import check_trackers
+
+SECONDS_TO_APPEAR = 60.0
+
+
+@contextmanager
+def begun(
+    recipe: Recipe, run: RunFolder, resume: bool, wait: bool = False, plan: Plan | None = None
+) -> Iterator[tuple[Preparation, SerMetaModel]]:
+    """Checks all that can be checked before anything is written, and makes and holds the run folder."""
+    with leaving_on_signals(), full_disk_told(run.path):
+        run.check(recipe, resume)
+        check_trackers(recipe.report_to)
+        recipe = replace(recipe, precision=choose_precision(recipe.precision, run.recorded_precision))
+        prepared, model, told = _prepared(recipe, plan)
+        split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)
+        run.check_corpus(split, corpus)
+        wait_for_main_process()  # until then another process may still look whether the folder is empty
+        with run.held(wait) if is_main_process() else nullcontext():
+            if is_main_process():
+                run.check(recipe, resume)  # another training may have come first
+                run.create(recipe, split, corpus)
+            wait_for_main_process()
+            require_shared(run.recipe)
+            say("\n".join([*told, prepared.announcement()]))
+            yield prepared, model
+
+
+def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaModel, list[str]]:
+    """What a run is made of, its model, and what is to be told of them."""
+    hide_loading_bars()
+    prepared = prepare(recipe, plan)
+    model = prepared.new_model().to(processes().device)
+    check_durations(
+        prepared.dataset, prepared.durations, model.encoder.shortest_input, prepared.processor.sampling_rate
+    )
+    if (longest := longest_recording(model, prepared.processor)) is not None:
+        check_longest(
+            prepared.dataset, prepared.durations, prepared.sides["train"], longest, min(recipe.data.speed_factors)
+        )
+    _check_freezing(recipe, len(model.encoder.layers))
+    idle = [
+        f"model.{setting}={getattr(recipe.model, setting)} changes nothing: {why}"
+        for setting, why in idle_settings(recipe.model).items()
+    ]
+    return prepared, model, idle + _memory_plans(prepared, model)
+
+
+def _memory_plans(prepared: Preparation, model: SerMetaModel) -> list[str]:
+    """What each stage's batches take of the memory; refuses a recording that decides it alone."""
+    recipe, seconds = prepared.recipe, prepared.durations_of("train")
+    plans = {}
+    for name, stage in recipe.stages.items():
+        with frozen_as_in(model, stage):
+            plans[name] = plan_stage(recipe, stage, model, prepared.processor, seconds)
+    names = [recording_name(recording) for recording in recordings(prepared.side("train"))]
+    loosest = max(plans.values(), key=lambda plan: plan.longest_alone)
+    check_plan(recipe, loosest, names, seconds)
+    return [f"stage {name}: {plan.words(model.device)}" for name, plan in plans.items()]
+
+
+def _check_freezing(recipe: Recipe, layers: int) -> None:
+    for name, stage in recipe.stages.items():
+        if isinstance(stage.freeze_layers, int) and stage.freeze_layers > layers:
+            raise UserError(
+                f"stages.{name}.freeze_layers={stage.freeze_layers} is more than the encoder's {layers} layers: "
+                "choose fewer, third or all"
+            )
+
+
+def require_shared(written: Path, patience: float = SECONDS_TO_APPEAR) -> None:
+    """Raises `UserError` where this process does not see a file that the main one has written.
+
+    Several machines train together in one folder: weights that the main process writes are read by all of them.
+
+    Args:
+        written: the file.
+        patience: seconds until a file system that machines share must show it.
+    """
+    started = time.monotonic()
+    while not written.is_file():
+        if time.monotonic() - started >= patience:
+            raise UserError(
+                f"{written} is not to be seen on {platform.node()}: several machines need an --output on a file "
+                "system that they share"
+            )
+        time.sleep(1)
