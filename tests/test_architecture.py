@@ -9,6 +9,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("modeling_ser_meta", "configuration", "hub_cards", "training")  # each may import those before it
+FLOORS = {
+    "hub_cards": ("wording", "document", "markdown", "page", "pictures", "card", "terminal", "study", "hub", "export"),
+    "training": (
+        *("machine", "corpora", "planning", "checking", "measures", "batches", "learning", "runs", "studies"),
+        *("prediction", "__main__"),
+    ),
+}  # what stands in a room; each may import those before it
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "sklearn", "matplotlib", "pandas", "numpy", "scipy"}
 
 
@@ -40,6 +47,18 @@ def test_imports_between_the_rooms_run_one_way(room):
                 assert other in allowed, f"{path.relative_to(ROOT)}:{line} imports {name}"
                 crossed.add(other)
     assert crossed  # the walk has seen the room's own imports at least
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_imports_inside_a_room_run_one_way(room):
+    floors = FLOORS[room]
+    inside = {path: path.relative_to(ROOT / room).with_suffix("").parts[0] for path in modules(room)}
+    assert set(inside.values()) - {"__init__"} == set(floors)
+    for path, own in inside.items():
+        allowed = () if own == "__init__" else floors[: floors.index(own) + 1]
+        for line, name in imports(path):
+            if name.startswith(f"ser_meta.{room}."):
+                assert name.split(".")[2] in allowed, f"{path.relative_to(ROOT)}:{line} imports {name}"
 
 
 @pytest.mark.parametrize("path", modules("modeling_ser_meta"), ids=lambda path: path.stem)
