@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # lhotse 1.33.0 with soundfile 0.14.0: a GSM 6.10 WAV, as telephone systems record it, is taken into a manifest, with a length,
 # and cannot be loaded from there: the library reads by ranges, and libsndfile cannot seek in it. mu-law WAV works.
+# (lhotse imports urllib3 without asking for it.)
 # Seen: g711.wav 24000 samples; gsm.wav 24320 samples in the manifest (24000 were written), load_audio: AudioLoadingError.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv env
-env/bin/pip install -q lhotse==1.33.0 soundfile==0.14.0 torch==2.13.0 numpy==2.4.6
+env/bin/pip install -q lhotse==1.33.0 urllib3==2.8.0 soundfile==0.14.0 torch==2.13.0 numpy==2.4.6
 env/bin/python - <<'PYTHON'
 import numpy as np
 import soundfile

@@ -27,7 +27,7 @@ from ser_meta.training.prediction.recognition import load_pipeline
 KEPT_SECONDS = 30  # instead of ten minutes
 SERVE = f"""
 import sys
-from ser_meta.hub_cards import space_app
+from ser_meta.hub_cards.page import space_app
 from ser_meta.training.__main__ import main
 
 space_app.KEPT_SECONDS = {KEPT_SECONDS}
