@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from huggingface_hub import constants, hf_api
+from huggingface_hub import constants
 from loopback_hub import LoopbackHub
+from transformers.utils import hub as transformers_hub
 
 from ser_meta.modeling_ser_meta import SerMetaConfig
 
@@ -104,7 +105,8 @@ def hub():
     """A Hub that this process pushes to as `someone`, and nobody else."""
     with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "ENDPOINT", hub.url)
-        patch.setattr(hf_api.api, "endpoint", hub.url)  # which a test before may have made
+        # a test before may have made it, for another Hub
+        patch.setattr(transformers_hub, "_hf_api", None, raising=False)
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", hub.url)
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         patch.setattr(constants, "HF_HUB_OFFLINE", False)
