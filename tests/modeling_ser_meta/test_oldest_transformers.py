@@ -55,7 +55,10 @@ def test_a_file_that_is_loaded_names_all_that_it_needs(entry):
 
 
 def run(python: str, home: Path, *arguments: str) -> dict:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # the packages laid over this interpreter's own, if any, are not the other one's
+    environment = {
+        name: value for name, value in os.environ.items() if python == sys.executable or name != "PYTHONPATH"
+    }
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "HF_MODULES_CACHE": str(home / "modules")}
     command = [python, "-c", PROGRAM, *arguments]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300)
