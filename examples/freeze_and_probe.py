@@ -79,7 +79,7 @@ def embed(prepared: Preparation) -> np.ndarray:
     """The mean over the frames of each layer's hidden states: `(utterances, layers, width)`."""
     (stage, *_) = prepared.recipe.stages.values()
     model = prepared.new_model().eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    states = prepared.collator(model, replace(stage, freeze_layers="all")).states
+    states = prepared.build_collator(model, replace(stage, freeze_layers="all")).states
     names = prepared.dataset["utterance_id"]
     return np.stack([states.of(name, 1.0).mean(axis=1, dtype=np.float32) for name in names])
 

@@ -88,7 +88,7 @@ def train_ours(corpus: Corpus, stage: str, settings: list[str], precision: str =
 def fill_cache(corpus: Corpus, stage: str, settings: list[str]) -> float:
     """Utterances a second in what one stage computes beforehand and keeps, in fp32 whatever trains."""
     prepared, model = beginning(corpus, settings, "fp32")
-    return len(prepared.dataset) / seconds_of(lambda: prepared.collator(model, prepared.recipe.stages[stage]))
+    return len(prepared.dataset) / seconds_of(lambda: prepared.build_collator(model, prepared.recipe.stages[stage]))
 
 
 def beginning(corpus: Corpus, settings: list[str], precision: str) -> tuple[Any, Any]:

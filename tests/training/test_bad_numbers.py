@@ -137,7 +137,7 @@ def test_transcripts_are_counted_by_what_is_heard_without_the_silent_ends(recipe
 def test_frames_are_counted_as_the_model_makes_them(recipe_file):
     prepared = prepare(load_recipe(str(recipe_file)))
     model = prepared.new_model().eval()
-    batch = prepared.collator(model, prepared.recipe.stages["emotion"]).without_speed()(list(prepared.dataset))
+    batch = prepared.build_collator(model, prepared.recipe.stages["emotion"]).without_speed()(list(prepared.dataset))
     batch.pop("labels")
     with torch.no_grad():
         frames = model(**batch).frame_mask.sum(dim=1)

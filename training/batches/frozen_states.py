@@ -21,7 +21,7 @@ from ...modeling_ser_meta.audio_ser_meta import read_audio
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..checking.recordings import digests
 from ..corpora.recordings import recordings, recordings_of
-from ..machine.processes import is_main_process, say, wait_for_main_process
+from ..machine.processes import is_main_process, say, wait_for_all_processes
 from .augmentation import SpeedPerturbation
 from .collator import SpeechCollator
 from .frame_counts import frame_counts
@@ -124,7 +124,7 @@ class FrozenStates:
         self.folder.mkdir(parents=True, exist_ok=True)
         if is_main_process():
             self._check_room([factor for factor in factors if not self._path(factor).exists()])
-        wait_for_main_process()
+        wait_for_all_processes()
         for factor in factors:
             self.by_factor[factor] = self._read_or_compute(factor).data
 

@@ -13,7 +13,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
 from ...configuration.errors import UserError
-from ..machine.processes import is_main_process, wait_for_main_process
+from ..machine.processes import is_main_process, wait_for_all_processes
 
 ASIDE = "_unfinished"  # the Trainer pushes nothing that begins so
 
@@ -113,17 +113,17 @@ def _written_aside(folder: Path) -> Iterator[Path]:
     aside = folder / ASIDE
     if is_main_process():
         shutil.rmtree(aside, ignore_errors=True)  # of a training that was killed while it wrote
-    wait_for_main_process()
+    wait_for_all_processes()
     try:
         yield aside
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    wait_for_main_process()
+    wait_for_all_processes()
     if is_main_process():
         for written in list(aside.iterdir()):
             if (folder / written.name).exists():  # of an earlier training into the same folder
                 os.replace(folder / written.name, aside / "replaced")
             os.replace(written, folder / written.name)
         shutil.rmtree(aside)
-    wait_for_main_process()
+    wait_for_all_processes()

@@ -20,8 +20,8 @@ def is_main_process() -> bool:
     return processes().is_main_process
 
 
-def wait_for_main_process() -> None:
-    """Returns when all processes have come this far."""
+def wait_for_all_processes() -> None:
+    """Returns when all processes that train together have come this far."""
     processes().wait_for_everyone()
 
 

@@ -64,7 +64,7 @@ def check_longest(dataset: Dataset, durations: list[float], train: list[int], se
         )
 
 
-def longest_recording(model: SerMetaModel, processor: SerMetaProcessor) -> float | None:
+def longest_input(model: SerMetaModel, processor: SerMetaProcessor) -> float | None:
     """The seconds for which an encoder has positions; None for one that takes any."""
     config = model.config.speech_config
     if config.model_type != "whisper":

@@ -15,7 +15,7 @@ from ..corpora.values import spelling_remarks
 from .folds import recipe_folds
 from .judged_by import judged_by
 from .labels import check_labels, find_tasks
-from .sides import divide, require_emotions
+from .sides import divide, require_labels
 from .starting import check_encoder, refuse_heard
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def check_sides(plan: Plan, target: str) -> None:
             f"every {target} is {labels[0]}, and there is nothing to tell apart: add others, or choose another "
             "model.target_task"
         )
-    require_emotions(plan.rows, {"train": plan.sides["train"]}, labels, target)
+    require_labels(plan.rows, {"train": plan.sides["train"]}, labels, target)
     if plan.test_fold is not None and not any(emotions[row] is not None for row in plan.sides["test"]):
         raise UserError(f"no utterance of the test fold {plan.test_fold} has a {target}: choose another fold")
 

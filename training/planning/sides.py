@@ -208,16 +208,16 @@ def refuse_shared_speakers(dataset: Dataset | Rows, sides: Mapping[str, list[int
             )
 
 
-def require_emotions(
+def require_labels(
     dataset: Dataset | Rows, sides: Mapping[str, list[int]], labels: Iterable[str], target: str = "emotion"
 ) -> None:
     """Raise `UserError` if one of these sides lacks a label of the target's altogether.
 
     What must be learned has to be in "train". A test side may rightly lack an emotion: one of nEMO's speakers does.
     """
-    emotions = read(dataset, target)
+    known = read(dataset, target)
     for side, rows in sides.items():
-        present = {emotions[row] for row in rows}
+        present = {known[row] for row in rows}
         absent = [label for label in labels if label not in present]
         if absent:
             raise UserError(

@@ -89,7 +89,7 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     """
     recipe = prepared.recipe
     *_, last_stage = recipe.stages.values()
-    collator = prepared.collator(model, last_stage)
+    collator = prepared.build_collator(model, last_stage)
     calibration_facts, predictions = calibrate(prepared, model, collator)
     if prepared.test_fold is not None:
         predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
@@ -145,7 +145,7 @@ def calibrate(
     return facts, predictions
 
 
-def publish(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
+def write_results(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
     """Writes predictions, pictures, the Hub-ready model folder and, when all is there, the report."""
     for side, table in judgement.predictions.items():
         with moved_into_place(run.predictions_of(side)) as aside:

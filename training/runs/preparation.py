@@ -107,12 +107,16 @@ class Preparation:
             self.new_parts = [part for part, kept in model.inherited.items() if not kept]
         return model
 
-    def collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
-        """Makes a stage's batches; with `recipe.cache`, from what the encoder's frozen part gave once."""
+    def build_collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
+        """Makes a stage's batches; may first run the encoder over all recordings, which can take hours.
+
+        With `recipe.cache` the encoder's frozen part is computed here, as far as it is not kept yet, and with
+        `model.center_by` every group's mean, once for all stages.
+        """
         collator = self._plain_collator(model, stage)
         if not model.config.center_by:
             return collator
-        if self.means is None:  # one pass for all stages: the encoder stays as it is
+        if self.means is None:  # the encoder stays as it is in all stages
             self.means = group_means(model, collator, self.dataset)
         return CenteringCollator(collator, model.config.center_by, self.means)
 

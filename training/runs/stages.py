@@ -20,11 +20,11 @@ from ..batches.samplers import DurationBoundedBatches
 from .start import begun
 from ..learning.checkpoints import keep_checkpoints, last_checkpoint
 from ..learning.freezing import apply_freeze_mask
-from .judging import judge, publish
+from .judging import judge, write_results
 from ..learning.memory import plan_stage
 from ..planning.plan import Plan
 from .preparation import Preparation
-from ..machine.processes import is_main_process, processes, say, show_progress, wait_for_main_process
+from ..machine.processes import is_main_process, processes, say, show_progress, wait_for_all_processes
 from ..batches.state_statistics import fit_standardization
 from ..learning.trainer import SerMetaTrainer
 from .unaligned import count_unaligned
@@ -66,7 +66,7 @@ def run_stages(
         model, state = _train_stages(prepared, model, run)
         judgement = judge(prepared, model, state)
         if is_main_process():
-            publish(run, prepared, judgement, model, state)
+            write_results(run, prepared, judgement, model, state)
     return judgement.report
 
 
@@ -99,7 +99,7 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
     statistics_inherited = (model.inherited or {}).get("standardization", False)
     if model.standardization is not None and not state and not statistics_inherited:
         first = next(iter(recipe.stages.values()))
-        fit_standardization(model, prepared.collator(model, first), prepared.side("train"))
+        fit_standardization(model, prepared.build_collator(model, first), prepared.side("train"))
     for index, (name, stage) in enumerate(recipe.stages.items()):
         folder = run.stage(index, name)
         before = state.get(name)
@@ -110,7 +110,7 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
         if is_main_process() and "picked_step" in state[name]:
             # not before the stage's end is recorded: until then it goes on from its last checkpoint
             keep_checkpoints(folder, state[name]["picked_step"])
-        wait_for_main_process()
+        wait_for_all_processes()
         # the next stage starts from weights: a new model has no freeze mask, and no wrapper of the last trainer
         model = SerMetaModel.from_pretrained(folder, attn_implementation=recipe.model.attention)
         model = model.to(processes().device)  # for what is computed before the Trainer moves it
@@ -133,7 +133,7 @@ def _adopt_first_stage(model: SerMetaModel, recipe: Recipe, run: RunFolder, shar
         assert all(key.startswith(left_alone) for key in left), left
         model.save_pretrained(folder)
         run.write_state({name: shared.read_state()[name]})
-    wait_for_main_process()
+    wait_for_all_processes()
 
 
 def run_stage(
@@ -159,7 +159,7 @@ def run_stage(
         _checkpoint_activations(model)
     train = prepared.side("train")
     validation = prepared.side("validation") if prepared.sides["validation"] else None
-    collator = prepared.collator(model, stage)
+    collator = prepared.build_collator(model, stage)
     heard = collator.lengths(train)
     batches = _bounded_batches(recipe, stage, heard)
     arguments = training_arguments(recipe, stage, folder, len(train), validation is not None, batches)

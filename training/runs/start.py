@@ -15,14 +15,14 @@ from ...modeling_ser_meta.audio_ser_meta import recording_name
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..corpora.recordings import recordings
 from ..planning.corpus_record import corpus_record
-from ..planning.durations import check_durations, check_longest, longest_recording
+from ..planning.durations import check_durations, check_longest, longest_input
 from ..learning.freezing import frozen_as_in
 from ..machine.interruption import leaving_on_signals
 from ..learning.memory import check_plan, plan_stage
 from ..planning.plan import Plan
 from ..machine.precision import choose_precision
 from .preparation import Preparation, prepare
-from ..machine.processes import hide_loading_bars, is_main_process, processes, say, wait_for_main_process
+from ..machine.processes import hide_loading_bars, is_main_process, processes, say, wait_for_all_processes
 from ..machine.trackers import check_trackers
 
 SECONDS_TO_APPEAR = 60.0
@@ -40,12 +40,12 @@ def begun(
         prepared, model, told = _prepared(recipe, plan)
         split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)
         run.check_corpus(split, corpus)
-        wait_for_main_process()  # until then another process may still look whether the folder is empty
+        wait_for_all_processes()  # until then another process may still look whether the folder is empty
         with run.held(wait) if is_main_process() else nullcontext():
             if is_main_process():
                 run.check(recipe, resume)  # another training may have come first
                 run.create(recipe, split, corpus)
-            wait_for_main_process()
+            wait_for_all_processes()
             require_shared(run.recipe)
             say("\n".join([*told, prepared.announcement()]))
             yield prepared, model
@@ -59,7 +59,7 @@ def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaMo
     check_durations(
         prepared.dataset, prepared.durations, model.encoder.shortest_input, prepared.processor.sampling_rate
     )
-    if (longest := longest_recording(model, prepared.processor)) is not None:
+    if (longest := longest_input(model, prepared.processor)) is not None:
         check_longest(
             prepared.dataset, prepared.durations, prepared.sides["train"], longest, min(recipe.data.speed_factors)
         )

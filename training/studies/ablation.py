@@ -15,7 +15,7 @@ from ...configuration.recipe import Recipe
 from ...configuration.run_folder import JUDGED_SIDES, RunFolder, StudyFolder, write_json
 from ...hub_cards.study.write import write_study
 from ..machine.environment import environment
-from ..machine.processes import is_main_process, wait_for_main_process
+from ..machine.processes import is_main_process, wait_for_all_processes
 from ..measures.statistics import mcnemar, paired_difference
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study
 from ..planning.tables import OURS, AblationTable, find_table, folder_name
@@ -70,7 +70,7 @@ def ablate(
         folder.mkdir(exist_ok=True)
         write_study(report, folder)
         write_json(folder / "report.json", report)
-    wait_for_main_process()
+    wait_for_all_processes()
     return report
 
 

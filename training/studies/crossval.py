@@ -22,7 +22,7 @@ from ...configuration.run_folder import RunFolder, StudyFolder, moved_into_place
 from ...hub_cards.study.write import write_study
 from ..machine.environment import environment
 from ..machine.interruption import leaving_on_signals
-from ..machine.processes import is_main_process, processes, say, wait_for_main_process
+from ..machine.processes import is_main_process, processes, say, wait_for_all_processes
 from ..planning.speakers import not_judged, together
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study
 from ..runs.judging import longest, report_on
@@ -102,7 +102,7 @@ def cross_validate(
             read_predictions(runs).to_parquet(aside)
         write_study(report, study.path, curves=training_curves(runs))
         write_json(study.report, report)
-    wait_for_main_process()
+    wait_for_all_processes()
     return report
 
 
@@ -136,7 +136,7 @@ def train_runs(runs: list[FoldRun], at_once: int = 1, keep_models: bool = False)
                 _drop_weights(run, runs)
             rest = (time.monotonic() - started) * rounds_left(len(left), done, at_once)
             say(f"{run.folder}: {done} of {len(left)} trainings done{time_left(rest)}")
-    wait_for_main_process()
+    wait_for_all_processes()
 
 
 def rounds_left(trainings: int, done: int, at_once: int) -> float:
@@ -219,7 +219,7 @@ def _trained(runs: list[FoldRun], at_once: int) -> Iterator[FoldRun]:
 def _fill_cache(recipe: Recipe) -> None:
     """Computes what the first stage's frozen part gives with all cores, before the folds share them."""
     prepared = prepare(recipe)
-    prepared.collator(prepared.new_model().to(processes().device), next(iter(recipe.stages.values())))
+    prepared.build_collator(prepared.new_model().to(processes().device), next(iter(recipe.stages.values())))
 
 
 def visible_gpus() -> list[str]:

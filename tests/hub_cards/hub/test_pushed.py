@@ -156,6 +156,6 @@ def a_trainer(run: Path, folder: Path, **options):
         model=model,
         args=arguments,
         processing_class=prepared.processor,
-        data_collator=prepared.collator(model, recipe.stages["emotion"]),
+        data_collator=prepared.build_collator(model, recipe.stages["emotion"]),
         train_dataset=prepared.side("train"),
     )

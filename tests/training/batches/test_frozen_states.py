@@ -53,7 +53,7 @@ def train(recipe, folder, freeze_layers, **settings) -> tuple[list[float], SerMe
     prepared = prepare(recipe)
     model = prepared.new_model()
     apply_freeze_mask(model, stage)
-    collator = prepared.collator(model, stage)
+    collator = prepared.build_collator(model, stage)
     side = prepared.side("train")
     arguments = training_arguments(recipe, stage, folder, len(side), validates=False)
     arguments.save_strategy, arguments.logging_steps = "no", 1
@@ -162,7 +162,7 @@ def test_other_processing_or_weights_have_states_of_their_own(
 def test_the_name_depends_on_the_weights_below_and_no_others(depth, changed, same, recipe_file, tmp_path):
     prepared = prepare(load_recipe(str(recipe_file), ["data.speed_factors=[1.0]"]))
     model = prepared.new_model()
-    collator = prepared.collator(model, prepared.recipe.stages["emotion"])
+    collator = prepared.build_collator(model, prepared.recipe.stages["emotion"])
 
     def origin() -> str:
         return frozen.FrozenStates(tmp_path, model, collator, prepared.dataset, prepared.durations, depth).origin
@@ -181,7 +181,7 @@ def test_the_name_depends_on_the_weights_below_and_no_others(depth, changed, sam
 def test_the_name_depends_on_what_reads_and_computes(recipe_file, tmp_path, monkeypatch):
     prepared = prepare(load_recipe(str(recipe_file), ["data.speed_factors=[1.0]"]))
     model = prepared.new_model()
-    collator = prepared.collator(model, prepared.recipe.stages["emotion"])
+    collator = prepared.build_collator(model, prepared.recipe.stages["emotion"])
 
     def origin() -> str:
         return frozen.FrozenStates(tmp_path, model, collator, prepared.dataset, prepared.durations, 0).origin
@@ -222,9 +222,9 @@ def test_an_interrupted_computation_is_not_taken_for_whole(recipe_file, tmp_path
     with monkeypatch.context() as interrupted:
         interrupted.setattr(ArrowWriter, "finalize", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            prepared.collator(model, stage)
+            prepared.build_collator(model, stage)
     assert not files(tmp_path)
-    collator = prepared.collator(model, stage)
+    collator = prepared.build_collator(model, stage)
     assert len(files(tmp_path)) == 1
     rows = [prepared.dataset[row] for row in range(3)]
     direct = frozen.SpeechCollator(prepared.processor, prepared.tasks)(rows)
@@ -241,7 +241,7 @@ def test_a_full_disk_is_refused_before_anything_is_computed(recipe_file, tmp_pat
     prepared = prepare(load_recipe(str(recipe_file), [f"cache={tmp_path}"]))
     monkeypatch.setattr("shutil.disk_usage", lambda _: FullDisk())
     with pytest.raises(UserError, match=r"takes 0\.0 GB .* where 0\.0 GB are free: .*cache_layers=false"):
-        prepared.collator(prepared.new_model(), prepared.recipe.stages["emotion"])
+        prepared.build_collator(prepared.new_model(), prepared.recipe.stages["emotion"])
     assert not files(tmp_path)
 
 
@@ -253,12 +253,12 @@ def test_what_will_be_computed_is_said_first(recipe_file, tmp_path, capsys):
     recipe = load_recipe(str(recipe_file), [f"cache={tmp_path}"])
     prepared = prepare(recipe)
     model = prepared.new_model()
-    prepared.collator(model, recipe.stages["metadata"])
+    prepared.build_collator(model, recipe.stages["metadata"])
     first = capsys.readouterr().err
     assert f"GB to compute into {tmp_path}" in first and "are free" in first
-    prepared.collator(model, recipe.stages["metadata"])
+    prepared.build_collator(model, recipe.stages["metadata"])
     assert "to compute" not in capsys.readouterr().err
     kept = sum(path.stat().st_size for path in files(tmp_path))
-    collator = prepared.collator(model, recipe.stages["metadata"])
+    collator = prepared.build_collator(model, recipe.stages["metadata"])
     expected = sum(collator.states._size(factor) for factor in (0.8, 1.0, 1.2))
     assert expected == pytest.approx(kept, rel=0.1)

@@ -34,7 +34,7 @@ def centred_run(recipe, tmp_path_factory):
 
 
 def collator_of(prepared, model):
-    return prepared.collator(model, prepared.recipe.stages["emotion"])
+    return prepared.build_collator(model, prepared.recipe.stages["emotion"])
 
 
 def states_of(model, collator, row) -> torch.Tensor:

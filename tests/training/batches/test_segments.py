@@ -76,7 +76,7 @@ def test_a_training_hears_segments_alone(recipe_file, long_table, speech_table, 
     )
     model, stage = cut.new_model(), cut.recipe.stages["metadata"]
     assert cut.utterances() == long.utterances()
-    one, other = cut.collator(model, stage), long.collator(model, stage)
+    one, other = cut.build_collator(model, stage), long.build_collator(model, stage)
     if kept:
         assert one.states.origin != other.states.origin
     expected = one([cut.dataset[row] for row in range(6)])

@@ -16,13 +16,13 @@ def fitted(recipe_file, steady_settings):
     prepared = prepare(load_recipe(str(recipe_file), [*steady_settings, *SETTINGS]))
     model = prepared.new_model()
     stage = prepared.recipe.stages["metadata"]
-    fit_standardization(model, prepared.collator(model, stage), prepared.side("train"))
+    fit_standardization(model, prepared.build_collator(model, stage), prepared.side("train"))
     return prepared, model
 
 
 def test_the_statistics_are_those_of_all_true_frames(fitted):
     prepared, model = fitted
-    collate = prepared.collator(model, prepared.recipe.stages["metadata"]).without_speed()
+    collate = prepared.build_collator(model, prepared.recipe.stages["metadata"]).without_speed()
     frames = [[] for _ in range(6)]
     for row in prepared.side("train"):
         batch = collate([row])

@@ -7,7 +7,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_corpus
 from ser_meta.training.corpora.rows import gather
 from ser_meta.training.planning.folds import Folds, assign_folds
-from ser_meta.training.planning.sides import require_emotions, split
+from ser_meta.training.planning.sides import require_labels, split
 
 EMOTIONS = ["neutral", "happy", "angry", "sad"]
 
@@ -199,9 +199,9 @@ def test_something_must_be_left(dataset):
 
 def test_a_side_without_an_emotion_is_named(dataset):
     sides = {"train": [row for row, emotion in enumerate(dataset["emotion"]) if emotion != "sad"]}
-    require_emotions(dataset, sides, EMOTIONS[:3])
+    require_labels(dataset, sides, EMOTIONS[:3])
     with pytest.raises(UserError, match="the train side has no utterance of sad"):
-        require_emotions(dataset, sides, EMOTIONS)
+        require_labels(dataset, sides, EMOTIONS)
 
 
 def test_real_folds_share_no_speaker(shared):
@@ -214,9 +214,9 @@ def test_real_folds_share_no_speaker(shared):
     assert len(set(of(ravdess, sides["validation"], "speaker"))) == 4
     nemo = load_corpus("nemo", shared / "data" / "nemo")
     sides = split(nemo, assign_folds(nemo), "MK0")
-    require_emotions(nemo, {"train": sides["train"]}, set(nemo["emotion"]))
+    require_labels(nemo, {"train": sides["train"]}, set(nemo["emotion"]))
     with pytest.raises(UserError, match="the test side has no utterance of surprised"):
-        require_emotions(nemo, {"test": sides["test"]}, set(nemo["emotion"]))
+        require_labels(nemo, {"test": sides["test"]}, set(nemo["emotion"]))
 
 
 @pytest.fixture
