@@ -1,7 +1,7 @@
 """The typed recipe: data, model and stages of a run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from omegaconf import MISSING
@@ -9,7 +9,6 @@ from omegaconf import MISSING
 from .written import Text
 
 VALIDATIONS = ("none", "random", "session", "speaker", "split")
-SINGLE_CORPUS = ("corpus", "root", "options", "label_map", "quarantine", "leave_out_missing")
 FOLDS = ("speaker", "session", "corpus", "split", "groups", "utterances")
 DEALT = ("groups", "utterances")  # folds of which there are as many as the recipe says
 FIRST_FOLD = {"place": 0}
@@ -54,8 +53,11 @@ class CorpusRecipe:
     leave_out_missing: bool = False
 
 
+OF_A_CORPUS = tuple(setting.name for setting in fields(CorpusRecipe))
+
+
 @dataclass
-class DataRecipe:
+class DataRecipe(CorpusRecipe):
     """What is learned from, and who is on which side.
 
     Args:
@@ -82,11 +84,6 @@ class DataRecipe:
     """
 
     corpus: str | None = None
-    root: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    label_map: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    quarantine: str | None = None
-    leave_out_missing: bool = False
     corpora: list[CorpusRecipe] = field(default_factory=list)
     folds: str = "speaker"
     group_size: int = 1
@@ -110,7 +107,7 @@ class DataRecipe:
     @property
     def sources(self) -> list[CorpusRecipe]:
         """The corpora, also where it is a single one."""
-        return self.corpora or [CorpusRecipe(*(getattr(self, key) for key in SINGLE_CORPUS))]
+        return self.corpora or [CorpusRecipe(**{key: getattr(self, key) for key in OF_A_CORPUS})]
 
 
 def _whole(value: Any) -> Any:

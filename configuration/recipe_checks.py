@@ -11,9 +11,9 @@ from .recipe import (
     DEALT,
     FOLDS,
     NO_FOLD,
+    OF_A_CORPUS,
     PRECISIONS,
     SCHEDULES,
-    SINGLE_CORPUS,
     VALIDATIONS,
     DataRecipe,
     ModelRecipe,
@@ -76,7 +76,7 @@ def check_seed(seed: int) -> Iterator[str]:
 
 
 def _data_faults(data: DataRecipe) -> Iterator[str]:
-    beside = [f"data.{key}" for key in SINGLE_CORPUS if getattr(data, key)]
+    beside = [f"data.{key}" for key in OF_A_CORPUS if getattr(data, key)]
     if data.corpora and beside:
         yield (
             f"data.corpora lists the corpora, but {', '.join(beside)} is set beside it: "

@@ -13,7 +13,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from . import written
 from .errors import UserError
-from .recipe import SINGLE_CORPUS, CorpusRecipe, ModelRecipe, Recipe
+from .recipe import OF_A_CORPUS, CorpusRecipe, ModelRecipe, Recipe
 from .recipe_checks import recipe_faults, refuse
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -153,8 +153,8 @@ def read_corpus(corpus: str, root: str, settings: list[str]) -> CorpusRecipe:
         UserError: a setting that is no YAML, or of the wrong type.
     """
     options = OmegaConf.to_container(read_settings(settings, CorpusRecipe))
-    own = {name: options.pop(name) for name in SINGLE_CORPUS[3:] if name in options}
-    given = {"corpus": corpus, "root": root, "options": options, **own}
+    own = {name: options.pop(name) for name in OF_A_CORPUS if name in options}
+    given = {**own, "corpus": corpus, "root": root, "options": options}
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(CorpusRecipe), given))
     except (OmegaConfBaseException, TypeError) as error:
@@ -233,7 +233,7 @@ def _change(recipe: DictConfig, change: DictConfig) -> DictConfig:
     A list of corpora takes the place of a single one with all that is its, and null takes a stage away.
     """
     if OmegaConf.select(change, "data.corpora"):
-        for key in SINGLE_CORPUS:
+        for key in OF_A_CORPUS:
             if OmegaConf.select(recipe, f"data.{key}") is not None:
                 del recipe.data[key]
     changed, stages = OmegaConf.merge(recipe, change), change.get("stages")

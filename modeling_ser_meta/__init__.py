@@ -1,6 +1,14 @@
 """What ships to the Hub with every model: the config, the model, the processor and the pipeline."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what a type checker and an editor see of the classes below
+    from .configuration_ser_meta import SerMetaConfig as SerMetaConfig
+    from .modeling_ser_meta import SerMetaModel as SerMetaModel
+    from .modeling_ser_meta import SerMetaOutput as SerMetaOutput
+    from .pipeline_ser_meta import SpeechEmotionPipeline as SpeechEmotionPipeline
+    from .processing_ser_meta import SerMetaProcessor as SerMetaProcessor
 
 _MODULES = {
     "SerMetaConfig": "configuration_ser_meta",

@@ -25,6 +25,12 @@ SECONDS_TO_FOLLOW = 10  # after which a process's error is taken for its own
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")]
+RecipeName = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")]
+ModelFolder = Annotated[Path, typer.Argument(help="A ser-meta model folder.")]
+FinishedRun = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
+StudyFolder = Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")]
+AtOnce = Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")]
 ModelLicense = Annotated[
     str | None,
     typer.Option("--license", help="The model's, as the Hub names it (default: what the corpus's leaves, if one)."),
@@ -62,7 +68,7 @@ def demo(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")],
+    recipe: RecipeName,
     overrides: Overrides = None,
     output: Annotated[Path, typer.Option(help="The run folder to write.")] = ...,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -94,11 +100,11 @@ def train(
 
 @app.command()
 def crossval(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")],
+    recipe: RecipeName,
     overrides: Overrides = None,
-    output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")] = None,
-    at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
+    output: StudyFolder = ...,
+    seeds: Seeds = None,
+    at_once: AtOnce = 1,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every run's weights.")] = False,
     skip_unfit: Annotated[
         bool, typer.Option("--skip-unfit", help="Leave out folds without which a class cannot be learned.")
@@ -127,9 +133,9 @@ def ablate(
     recipes: Annotated[
         list[str], typer.Argument(help="Recipes of the full method, and settings as key=value.", metavar="RECIPE...")
     ],
-    output: Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")] = ...,
-    seeds: Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")] = None,
-    at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
+    output: StudyFolder = ...,
+    seeds: Seeds = None,
+    at_once: AtOnce = 1,
     side: Annotated[str, typer.Option(help="Compare on test, or on validation, to choose a setting.")] = "test",
     as_json: AsJson = False,
 ) -> None:
@@ -231,7 +237,7 @@ def check(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
+    model: ModelFolder,
     audio: Annotated[
         list[str] | None,
         typer.Argument(
@@ -325,7 +331,7 @@ def adapt(
 
 @app.command()
 def card(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: FinishedRun,
     repository: Annotated[str | None, typer.Option(help="The snippets name it: owner/name on the Hub.")] = None,
     model_license: ModelLicense = None,
 ) -> None:
@@ -342,7 +348,7 @@ def card(
 
 @app.command()
 def push(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: FinishedRun,
     repository: Annotated[str, typer.Argument(help="On the Hub: owner/name, made if there is none.")],
     private: Annotated[bool, typer.Option("--private", help="Make new repositories private ones.")] = False,
     revision: Annotated[str, typer.Option(help="The branch, made if there is none.")] = "main",
@@ -375,20 +381,17 @@ def push(
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
+    model: ModelFolder,
     output: Annotated[Path, typer.Option(help="The folder to write.")] = ...,
-    onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX graph: the one format there is.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Compute most of the encoder in 8 bits.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model as a folder that runs on onnxruntime, without torch and Transformers.
+    """Write a model as an ONNX graph, in a folder that runs on onnxruntime without torch and Transformers.
 
-    Example: ser-meta export runs/ravdess/model --onnx --output ravdess-onnx
+    Example: ser-meta export runs/ravdess/model --output ravdess-onnx
     """
     from .planning.beforehand import require_model
 
-    if not onnx:
-        raise UserError("the format is missing: add --onnx")
     require_model(model)
     from ..hub_cards.export.onnx import export_onnx
     from .runs.loading import load_model
@@ -403,7 +406,7 @@ def export(
 
 @app.command()
 def serve(
-    model: Annotated[Path, typer.Argument(help="A ser-meta model folder.")],
+    model: ModelFolder,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 7860,
     minutes: Annotated[float, typer.Option(help="That a visitor's recording may last.")] = 10,

@@ -1,8 +1,11 @@
+import inspect
+
 import pytest
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe import Recipe
+from ser_meta.configuration.recipe import CorpusRecipe, DataRecipe, ModelRecipe, Recipe
 from ser_meta.configuration.recipe_files import load_recipe, load_recipes, save_recipe
+from ser_meta.modeling_ser_meta.configuration_ser_meta import SerMetaConfig
 
 OWN = """
 extends: base.yaml
@@ -279,3 +282,19 @@ def test_a_recipe_runs_nothing(tag, tmp_path):
     with pytest.raises(UserError):
         load_recipe("demo", [f"data.root=!!python/{tag} [{str(harm)!r}]"])
     assert not harm.exists()
+
+
+def test_settings_that_a_recipe_and_a_model_share_have_the_same_defaults():
+    # they are written twice: the recipe is read before Transformers is, of which the config is a part
+    own = {"encoder", "revision", "auxiliary_tasks", "labels", "ranges", "attention", "class_weights"}
+    taken = inspect.signature(SerMetaConfig).parameters
+    of_recipe = {name: value for name, value in vars(ModelRecipe()).items() if name not in own}
+    assert {name: getattr(SerMetaConfig(), name) for name in of_recipe} == of_recipe
+    of_model = {"speech_config", "tasks", "task_order", "class_weights", "calibration_temperature", "kwargs"}
+    assert set(taken) - of_model == set(of_recipe)
+
+
+def test_a_single_corpus_has_the_settings_of_one_among_several():
+    settings = {"label_map": {"emotion": {"calm": None}}, "quarantine": "q.json", "leave_out_missing": True}
+    alone = CorpusRecipe("table", "my.csv", {"language": "de"}, **settings)
+    assert DataRecipe(**vars(alone)).sources == [alone]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...configuration.errors import UserError
-from .files import existing_folder
+from .files import existing_folder, read_lines
 from .rows import Rows, gather
 
 LICENSE = "IEMOCAP release licence of the University of Southern California (on request, not to be passed on)"
@@ -100,15 +100,6 @@ def find_sessions(root: str | Path) -> list[Path]:
     if not sessions:
         raise UserError(f"iemocap: no session in {folder}; expected {LAYOUT}")
     return sessions
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text in which some are UTF-8 and some are not: those are Windows-1252."""
-    for line in path.read_bytes().splitlines():
-        try:
-            yield line.decode("utf-8")
-        except UnicodeDecodeError:
-            yield line.decode("cp1252", errors="replace")
 
 
 def read_turns(session: Path) -> Iterator[Turn]:

@@ -6,11 +6,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainingArguments
 
 from ...configuration.recipe import Recipe, StageRecipe
 from ..batches.samplers import DurationBoundedBatches
+from ..machine.device import without_gpu
 
 EVALUATED_AT_ONCE = 8  # utterances a device, where the training's batches are no guide
 JUDGED_AT_ONCE = 16
@@ -73,7 +73,7 @@ def _arguments(folder: str | Path, precision: str, **options: Any) -> TrainingAr
         output_dir=str(folder),
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        use_cpu=without_gpu(),
         remove_unused_columns=False,
         **options,
     )

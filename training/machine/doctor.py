@@ -4,13 +4,14 @@ import platform
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
-CORE = ("ser-meta", "torch", "transformers", "datasets", "accelerate", "safetensors", "soundfile", "soxr", "jiwer")
+from .environment import PACKAGES
+
 FEATURES = {
     "espeakng_loader": 'the demo: pip install "ser-meta[demo]"',
     "gradio": 'serve: pip install "ser-meta[serve]"',
-    "onnx": 'export --onnx: pip install "ser-meta[onnx]"',
-    "onnxscript": 'export --onnx: pip install "ser-meta[onnx]"',
-    "onnxruntime": 'export --onnx, and to run what it wrote: pip install "ser-meta[onnx]"',
+    "onnx": 'export: pip install "ser-meta[onnx]"',
+    "onnxscript": 'export: pip install "ser-meta[onnx]"',
+    "onnxruntime": 'export, and to run what it wrote: pip install "ser-meta[onnx]"',
     "tensorboard": "report_to=[tensorboard]: pip install tensorboard",
 }
 
@@ -18,7 +19,7 @@ FEATURES = {
 def examine() -> dict[str, str]:
     """Name -> version, device, or what to do."""
     found = {"python": f"{platform.python_version()} on {platform.platform()}"}
-    found |= {name: _version(name) for name in CORE}
+    found |= {name: _version(name) for name in PACKAGES}
     found["torchaudio"] = _torchaudio()
     found["device"] = _device()
     for module, remedy in FEATURES.items():
@@ -59,11 +60,6 @@ def _torchaudio() -> str:
 
 
 def _device() -> str:
-    import torch
+    from .device import device_words
 
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        return f"{len(names)} GPU: {', '.join(names)}"
-    if torch.backends.mps.is_available():
-        return "Apple GPU"
-    return f"CPU, {torch.get_num_threads()} threads"
+    return device_words()

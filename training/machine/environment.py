@@ -3,17 +3,22 @@
 import platform
 from importlib.metadata import version
 
-import torch
-
-PACKAGES = ("ser-meta", "torch", "transformers", "datasets", "accelerate", "huggingface_hub", "numpy")
+PACKAGES = (
+    *("ser-meta", "torch", "transformers", "datasets", "accelerate", "huggingface_hub", "safetensors", "numpy"),
+    *("soundfile", "soxr", "jiwer"),
+)
+"""What every result depends on."""
 
 
 def environment() -> dict[str, str]:
     """Versions of what computes, and the device's name."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    import torch  # the doctor reads PACKAGES also where torch does not load
+
+    from .device import device_name
+
     return {
         **{name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "device": device,
+        "device": device_name(),
         "threads": str(torch.get_num_threads()),
     }

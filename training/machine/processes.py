@@ -2,17 +2,18 @@
 
 import sys
 
-import torch
 from accelerate import PartialState
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils.logging import disable_progress_bar
 
+from .device import without_gpu
+
 
 def processes() -> PartialState:
     """Those that train together."""
     # on a CPU they find each other only if Accelerate is told that it is one, before the Trainer does so
-    return PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    return PartialState(cpu=without_gpu())
 
 
 def is_main_process() -> bool:

@@ -17,6 +17,7 @@ from ...modeling_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, recording_name, stream_audio
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..machine.decoder_messages import without_decoder_messages
+from ..machine.device import without_gpu
 from ..machine.processes import say
 from ..runs.loading import load_model
 from .inputs import STANDARD_INPUT, Inputs, heard_channels, open_recording, seconds_of
@@ -75,8 +76,7 @@ def predict(
     Raises:
         UserError: nothing to recognise, or options that do not fit the model or each other.
     """
-    on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    state = PartialState(cpu=on_cpu, timeout=PATIENCE)
+    state = PartialState(cpu=without_gpu(), timeout=PATIENCE)
     heard_channels(None, channels)  # is refused before anything is loaded
     names = inputs.names
     if inputs.read_once and outputs.plot:

@@ -170,7 +170,7 @@ def test_what_is_asked_of_a_recording_is_the_pipelines(exported, monkeypatch, tm
 
 def test_the_command_and_the_runner_without_torch(finished_run, command_line, speech_table, tmp_path):
     folder = tmp_path / "exported"
-    code, printed, errors = command_line("export", finished_run / "model", "--onnx", "--output", folder, "--json")
+    code, printed, errors = command_line("export", finished_run / "model", "--output", folder, "--json")
     assert (code, errors) == (0, [])
     assert json.loads(printed)["difference"] < 1e-4
     for library in ("torch", "transformers", "ser_meta"):
@@ -243,4 +243,4 @@ def test_what_is_refused(tmp_path, monkeypatch, command_line, finished_run):
         export_onnx(model, processor, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     code, _, errors = command_line("export", finished_run / "model", "--output", tmp_path / "new")
-    assert (code, errors) == (2, ["ser-meta: the format is missing: add --onnx"])
+    assert (code, errors) == (2, ['ser-meta: exporting needs onnxscript: pip install "ser-meta[onnx]"'])

@@ -1,9 +1,9 @@
 """Concordance correlation (CCC) for `evaluate.load("<this folder>")`: needs no network."""
 
-import datasets
 import evaluate
 import numpy as np
 
+from ser_meta.training.measures.metric_info import metric_info
 from ser_meta.training.measures.metrics import concordance_correlation
 
 DESCRIPTION = (
@@ -22,13 +22,7 @@ class ConcordanceCorrelation(evaluate.Metric):
     """Correlation that is lowered by a shift or a stretch of the predictions."""
 
     def _info(self) -> evaluate.MetricInfo:
-        number = datasets.Value("float64")
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=datasets.Features({"predictions": number, "references": number}),
-        )
+        return metric_info(DESCRIPTION, INPUTS, "float64")
 
     def _compute(self, predictions: list, references: list) -> dict[str, float]:
         found = concordance_correlation(np.asarray(references, dtype=float), np.asarray(predictions, dtype=float))

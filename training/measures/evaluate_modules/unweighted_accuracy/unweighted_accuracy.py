@@ -1,8 +1,9 @@
 """Unweighted accuracy (UA) for `evaluate.load("<this folder>")`: needs no network."""
 
-import datasets
 import evaluate
 from sklearn.metrics import balanced_accuracy_score
+
+from ser_meta.training.measures.metric_info import metric_info
 
 DESCRIPTION = "Unweighted accuracy (UA) of speech emotion recognition: the mean recall over the references' classes."
 INPUTS = """
@@ -18,13 +19,7 @@ class UnweightedAccuracy(evaluate.Metric):
     """The mean recall, to which every class counts the same."""
 
     def _info(self) -> evaluate.MetricInfo:
-        kinds = [datasets.Value("string"), datasets.Value("int64")]
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=[datasets.Features({"predictions": kind, "references": kind}) for kind in kinds],
-        )
+        return metric_info(DESCRIPTION, INPUTS, "string", "int64")
 
     def _compute(self, predictions: list, references: list) -> dict[str, float]:
         return {"unweighted_accuracy": float(balanced_accuracy_score(references, predictions))}

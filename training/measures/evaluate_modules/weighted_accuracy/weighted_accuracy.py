@@ -1,8 +1,9 @@
 """Weighted accuracy (WA) for `evaluate.load("<this folder>")`: needs no network."""
 
-import datasets
 import evaluate
 from sklearn.metrics import accuracy_score
+
+from ser_meta.training.measures.metric_info import metric_info
 
 DESCRIPTION = "Weighted accuracy (WA) of speech emotion recognition: the share of utterances that is recognised."
 INPUTS = """
@@ -18,13 +19,7 @@ class WeightedAccuracy(evaluate.Metric):
     """The overall accuracy, which frequent classes dominate."""
 
     def _info(self) -> evaluate.MetricInfo:
-        kinds = [datasets.Value("string"), datasets.Value("int64")]
-        return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation="",
-            inputs_description=INPUTS,
-            features=[datasets.Features({"predictions": kind, "references": kind}) for kind in kinds],
-        )
+        return metric_info(DESCRIPTION, INPUTS, "string", "int64")
 
     def _compute(self, predictions: list, references: list) -> dict[str, float]:
         return {"weighted_accuracy": float(accuracy_score(references, predictions))}
