@@ -121,6 +121,8 @@ class ModelRecipe:
     Args:
         encoder: a Hub repository, a folder, or `demo-encoder`, which comes with the package.
         revision: of the Hub repository.
+        encoder_layers: how many of the encoder's layers are used, from the lowest up: the others take no time and no
+            memory. Null for all; `ser-meta probe` suggests a number.
         auxiliary_tasks: columns of the corpus to learn beside the target; `transcript` is learned with CTC.
         labels: a task's labels in order, where they are not simply all that the corpus has.
         ranges: tasks that are numbers, each with the ends of the scale that the model answers in, such as
@@ -132,6 +134,7 @@ class ModelRecipe:
 
     encoder: str = MISSING
     revision: str = "main"
+    encoder_layers: int | None = None
     target_task: str = "emotion"
     auxiliary_tasks: list[str] = field(default_factory=lambda: ["gender", "speaker", "style", "transcript"])
     labels: dict[str, list[str]] = field(default_factory=dict)

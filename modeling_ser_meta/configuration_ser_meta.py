@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from .settings_ser_meta import SPEECH_ENCODERS, choice_faults, setting_faults, task_name_faults
+from .settings_ser_meta import (
+    LAYER_COUNT,
+    LAYER_COUNTS,
+    SPEECH_ENCODERS,
+    choice_faults,
+    setting_faults,
+    task_name_faults,
+)
 
 if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers brings the files that its file names
     from .audio_ser_meta import read_audio  # noqa: F401
@@ -60,7 +67,13 @@ class SerMetaConfig(PretrainedConfig):
 
     Args:
         speech_config: configuration of the speech encoder, as its own class or as a dict with `model_type`
-            (default: wav2vec2-base).
+            (default: wav2vec2-base). It describes the whole encoder, also where the model has its lowest layers only.
+        encoder_layers: how many of the encoder's Transformer layers the model has, from the lowest up; the others are
+            never made or loaded. None for all (ours). What stands behind the whole encoder's last layer is left out
+            with them: the norm of the families that normalise before a layer (Whisper, the large models) fits that
+            layer's states alone, and so does SEW's upsampling. So the states are those of the whole encoder's same
+            layers, to the bit; of these families the last one is then a running sum of large scale, which
+            `standardize_states` brings to a common one.
         tasks: ordered mapping from a task's name to `{"kind": "classification", "labels": [...]}`,
             `{"kind": "ctc", "vocab_size": n}` (default: the Latin characters') or
             `{"kind": "regression", "range": [low, high]}`, the ends of the scale that its numbers are on, such as
@@ -102,8 +115,8 @@ class SerMetaConfig(PretrainedConfig):
             fitted on a run's validation side (ours). Transformers keeps the plain name for the generation of text.
 
     Raises:
-        ValueError: a value outside its choices, a task without labels or range, or an `id2label` that contradicts
-            `tasks`.
+        ValueError: a value outside its choices, more layers than the encoder has, a task without labels or range, or
+            an `id2label` that contradicts `tasks`.
     """
 
     model_type = "ser_meta"
@@ -123,6 +136,7 @@ class SerMetaConfig(PretrainedConfig):
     def __init__(
         self,
         speech_config: PretrainedConfig | Mapping | None = None,
+        encoder_layers: int | None = None,
         tasks: Mapping[str, Mapping[str, Any]] | None = None,
         task_order: Sequence[str] | None = None,
         target_task: str = "emotion",
@@ -147,6 +161,7 @@ class SerMetaConfig(PretrainedConfig):
         **kwargs,
     ):
         self.speech_config = _speech_config(speech_config)
+        self.encoder_layers = encoder_layers
         tasks = tasks or _default_tasks(target_task)
         self.task_order = list(task_order or tasks)
         if sorted(self.task_order) != sorted(tasks):
@@ -173,6 +188,11 @@ class SerMetaConfig(PretrainedConfig):
         self.initializer_range = initializer_range
         self.calibration_temperature = calibration_temperature
         _refuse(setting_faults(vars(self)))
+        if encoder_layers is not None and encoder_layers > layer_count(self.speech_config):
+            raise ValueError(
+                f"encoder_layers={encoder_layers} is more than the {layer_count(self.speech_config)} layers that the "
+                "encoder has: choose fewer, or null for all"
+            )
         self._check_target_and_widths()
 
         labels = self.tasks[target_task]["labels"]
@@ -233,6 +253,11 @@ class SerMetaConfig(PretrainedConfig):
         return [name for name in self.tasks if name != self.target_task]
 
     @property
+    def layers(self) -> int:
+        """How many of the encoder's Transformer layers the model has."""
+        return self.encoder_layers or layer_count(self.speech_config)
+
+    @property
     def reported_tasks(self) -> list[str]:
         """Names of the tasks that predictions show, in order."""
         return [name for name, task in self.tasks.items() if task["reported"]]
@@ -256,6 +281,20 @@ class SerMetaConfig(PretrainedConfig):
 
 
 SerMetaConfig.register_for_auto_class()
+
+
+def layer_count(speech_config: PretrainedConfig) -> int:
+    """Transformer layers that an encoder of this configuration has."""
+    return getattr(speech_config, LAYER_COUNTS.get(speech_config.model_type, LAYER_COUNT))
+
+
+def with_lowest_layers(speech_config: PretrainedConfig, layers: int | None) -> PretrainedConfig:
+    """The configuration of the same encoder with its lowest layers only; None leaves it as it is."""
+    if layers is None:
+        return speech_config
+    lowest = deepcopy(speech_config)
+    setattr(lowest, LAYER_COUNTS.get(speech_config.model_type, LAYER_COUNT), layers)
+    return lowest
 
 
 def named_labels(

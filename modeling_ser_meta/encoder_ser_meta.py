@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from .configuration_ser_meta import layer_count, with_lowest_layers
 from .loading_ser_meta import prepare_config
 from .padding_ser_meta import (
     ConvolutionalFront,
@@ -39,7 +40,8 @@ class EncoderOutput(NamedTuple):
 
     Args:
         hidden_states: `(batch, frames, width)` for each Transformer layer, first to last; the last one is the
-            encoder's `last_hidden_state`, after its final layer norm where it has one.
+            encoder's `last_hidden_state`, after its final layer norm where it has one; of an encoder's lowest layers
+            alone it is what that layer gives.
         frame_mask: bool `(batch, frames)`, true where a frame belongs to the recording.
         attentions: of each layer `(batch, heads, frames, frames)`, or None where the attention kernel keeps none: only
             `"eager"` does.
@@ -83,11 +85,20 @@ class WaveformEncoder(nn.Module):
     @property
     def behind_layers(self) -> list[nn.Module]:
         """What stands behind the last layer: the norm of the pre-norm families, SEW's upsampling."""
-        encoder, config = self.backbone.encoder, self.backbone.config
+        return [getattr(self.backbone.encoder, self._behind)] if self._behind else []
+
+    @property
+    def _behind(self) -> str | None:
+        config = self.backbone.config
         if config.model_type == "sew":
-            return [encoder.upsample]
+            return "upsample"
         pre_norm = getattr(config, "do_stable_layer_norm", False) or config.model_type == "wav2vec2-conformer"
-        return [encoder.layer_norm] if pre_norm else []
+        return "layer_norm" if pre_norm else None
+
+    def end_with_last_layer(self) -> None:
+        """Takes away what stands behind the whole encoder's last layer, where the last one here is a lower one."""
+        if self._behind:
+            setattr(self.backbone.encoder, self._behind, RepeatedFrames(self.squeeze_factor))
 
     @property
     def continues(self) -> bool:
@@ -185,7 +196,7 @@ class WaveformEncoder(nn.Module):
 
     def _at_full_rate(self, state: torch.Tensor, frames: int) -> torch.Tensor:
         # SEW's layers work on squeezed frames; its last hidden state is back at the full rate
-        return state if self.squeeze_factor == 1 else state.repeat_interleave(self.squeeze_factor, dim=1)[:, :frames]
+        return RepeatedFrames(self.squeeze_factor)(state)[:, :frames]
 
 
 class Wav2Vec2BertFrames(nn.Module):
@@ -213,6 +224,9 @@ class Wav2Vec2BertFrames(nn.Module):
     def behind_layers(self) -> list[nn.Module]:
         """What stands behind the last layer: nothing."""
         return []
+
+    def end_with_last_layer(self) -> None:
+        """Takes away what stands behind the whole encoder's last layer: nothing."""
 
     @property
     def continues(self) -> bool:
@@ -271,6 +285,10 @@ class WhisperFrames(nn.Module):
     def behind_layers(self) -> list[nn.Module]:
         """The norm behind the last layer."""
         return [self.backbone.layer_norm]
+
+    def end_with_last_layer(self) -> None:
+        """Takes away the norm behind the whole encoder's last layer, where the last one here is a lower one."""
+        self.backbone.layer_norm = nn.Identity()
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames `(batch,)` that `lengths` log-mel frames give."""
@@ -341,21 +359,44 @@ class WhisperFrames(nn.Module):
         return torch.zeros(padded.shape, dtype=dtype, device=padded.device).masked_fill(padded, torch.finfo(dtype).min)
 
 
-def build_encoder(config: PretrainedConfig, backbone: PreTrainedModel | None = None) -> nn.Module:
+class RepeatedFrames(nn.Module):
+    """Each frame so many times: how SEW's squeezed frames come back to the full rate without learned weights."""
+
+    def __init__(self, times: int):
+        super().__init__()
+        self.times = times
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """From `(batch, frames, width)` to `(batch, times x frames, width)`."""
+        return frames if self.times == 1 else frames.repeat_interleave(self.times, dim=1)
+
+
+def build_encoder(
+    config: PretrainedConfig, backbone: PreTrainedModel | None = None, layers: int | None = None
+) -> nn.Module:
     """The adapter of the config's family, around `backbone` or around one with new weights.
+
+    Args:
+        config: of the whole encoder.
+        backbone: has so many layers already.
+        layers: how many of the encoder's layers there are, from the lowest up; None for all.
 
     LayerDrop is off, since it removes entries from the hidden states; so is the adapter that some checkpoints add
     behind the last layer, since it changes the frame rate.
     """
     if backbone is None:
         prepare_config(config)
+        made = with_lowest_layers(config, layers)
         is_whisper = config.model_type == "whisper"
-        backbone = WhisperEncoder._from_config(config) if is_whisper else AutoModel.from_config(config)
+        backbone = WhisperEncoder._from_config(made) if is_whisper else AutoModel.from_config(made)
     if hasattr(backbone, "masked_spec_embed") and not _masks_spans(config):
         # no loss would reach it, which training on several processes takes for a mistake
         backbone.masked_spec_embed.requires_grad_(False)
     families = {"whisper": WhisperFrames, "wav2vec2-bert": Wav2Vec2BertFrames}
-    return families.get(config.model_type, WaveformEncoder)(backbone)
+    encoder = families.get(config.model_type, WaveformEncoder)(backbone)
+    if layers not in (None, layer_count(config)):
+        encoder.end_with_last_layer()
+    return encoder
 
 
 def _states_above(

@@ -1,36 +1,52 @@
 """What a model starts from: the speech encoder out of any checkpoint that holds one, or a trained ser-meta model."""
 
 import logging
+import re
 from typing import Any
 
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from .configuration_ser_meta import LATIN_CHARACTERS
+from .configuration_ser_meta import LATIN_CHARACTERS, with_lowest_layers
 
 logger = logging.getLogger(__name__)
 
 # A full Whisper checkpoint holds the encoder under one of these prefixes; "model." Transformers takes off itself, and
 # version 4 leaves out what does not have it
+_ENCODER_LAYER = re.compile(r"(?:^|encoder\.)layers\.(\d+)\.")
 _WHISPER_PREFIXES = {r"^model\.encoder\.": "model.", r"^encoder\.": ""}
 
 
-def load_backbone(name_or_path: str, config: PretrainedConfig, **hub_options) -> PreTrainedModel:
+def load_backbone(
+    name_or_path: str, config: PretrainedConfig, layers: int | None = None, **hub_options
+) -> PreTrainedModel:
     """The pretrained speech encoder out of any checkpoint that holds one, in float32.
+
+    Args:
+        name_or_path: of the checkpoint.
+        config: of the whole encoder.
+        layers: how many of its layers are loaded, from the lowest up; None for all.
+        hub_options: as of `from_pretrained`.
 
     Reads safetensors or an old `pytorch_model.bin` (weights only), sharded or not, in half precision or not, with the
     prefixes and extra heads of `...ForPreTraining`, `...ForCTC` and `...ForSequenceClassification`. One logged line
     says what the checkpoint lacks or has too much.
     """
     prepare_config(config)
-    options = {"config": config, "dtype": torch.float32, "output_loading_info": True, **hub_options}
+    options = {
+        "config": with_lowest_layers(config, layers),
+        "dtype": torch.float32,
+        "output_loading_info": True,
+        **hub_options,
+    }
     with _transformers_silent():
         if isinstance(config, WhisperConfig):
             backbone, info = WhisperEncoder.from_pretrained(name_or_path, key_mapping=_WHISPER_PREFIXES, **options)
         else:
             backbone, info = AutoModel.from_pretrained(name_or_path, **options)
-    _report(name_or_path, sorted(info["missing_keys"]), sorted(info["unexpected_keys"]))
+    unexpected = [name for name in info["unexpected_keys"] if layers is None or not _is_above(name, layers)]
+    _report(name_or_path, sorted(info["missing_keys"]), sorted(unexpected))
     return backbone
 
 
@@ -82,8 +98,8 @@ def _parts_that_fit(trained: PretrainedConfig, new: PretrainedConfig) -> dict[st
         heads[f"heads.{task}.classifier"] = dense and _same_outputs(trained, new, task)
     return {
         "encoder": True,
-        "standardization": same("standardize_states"),
-        "layer_fusion": same("layer_fusion", "ari_weighting", "ari_join", "ari_normalize"),
+        "standardization": same("standardize_states", "layers"),
+        "layer_fusion": same("layer_fusion", "ari_weighting", "ari_join", "ari_normalize", "layers"),
         **heads,
         "coattention": same("coattention", "coattention_heads", "head_hidden_size") and bool(trained.auxiliary_tasks),
         "frame_pooling": same("frame_pooling"),
@@ -98,6 +114,12 @@ def _same_outputs(trained: PretrainedConfig, new: PretrainedConfig, task: str) -
     answer: dict[str, Any] = {name: value for name, value in asked.items() if name != "reported"}
     known = asked["kind"] != "ctc" or asked["vocab_size"] == LATIN_CHARACTERS
     return known and answer == {name: value for name, value in old.items() if name != "reported"}
+
+
+def _is_above(name: str, layers: int) -> bool:
+    """Whether a tensor belongs to an encoder's layer above so many."""
+    layer = _ENCODER_LAYER.search(name)
+    return layer is not None and int(layer[1]) >= layers
 
 
 class _transformers_silent:

@@ -81,7 +81,7 @@ class SerMetaModel(PreTrainedModel):
 
     def __init__(self, config: SerMetaConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
-        self.encoder = build_encoder(config.speech_config, backbone)
+        self.encoder = build_encoder(config.speech_config, backbone, config.encoder_layers)
         self.main_input_name = self.encoder.input_name
         width, layers = config.speech_config.hidden_size, len(self.encoder.layers)
         self.standardization = StateStandardization(width, layers) if config.standardize_states else None
@@ -126,7 +126,8 @@ class SerMetaModel(PreTrainedModel):
         speech_config.dtype = torch.float32
         speech_config._name_or_path = ""  # it may be a folder of the machine that trains
         config = SerMetaConfig(speech_config=speech_config, tasks=tasks, **config_options)
-        backbone = load_backbone(name_or_path, speech_config, revision=revision, attn_implementation=attention)
+        hub = {"revision": revision, "attn_implementation": attention}
+        backbone = load_backbone(name_or_path, speech_config, config.encoder_layers, **hub)
         return cls(config, backbone=backbone)
 
     @classmethod
@@ -134,7 +135,7 @@ class SerMetaModel(PreTrainedModel):
         cls, name_or_path: str, tasks: Mapping, revision: str, attention: str | None, config_options: Mapping
     ) -> "SerMetaModel":
         trained = cls.from_pretrained(name_or_path, revision=revision, dtype=torch.float32)
-        config = SerMetaConfig(speech_config=deepcopy(trained.config.speech_config), tasks=tasks, **config_options)
+        config = _config_above(trained.config, tasks, config_options)
         model = cls._from_config(config, **({} if attention is None else {"attn_implementation": attention}))
         model.inherited = inherit(model, trained, name_or_path)
         return model
@@ -380,7 +381,21 @@ def _frame_mask(frames: torch.Tensor, attention_mask: torch.Tensor | None) -> to
     return mask_of(attention_mask.sum(dim=-1), frames.shape[1])
 
 
+def _config_above(trained: SerMetaConfig, tasks: Mapping, options: Mapping) -> SerMetaConfig:
+    """Of a model that starts from a trained one: the same encoder, with as many of its layers at most."""
+    layers = options.get("encoder_layers") or trained.encoder_layers
+    if trained.encoder_layers is not None and layers > trained.encoder_layers:
+        raise ValueError(
+            f"encoder_layers={layers} is more than the {trained.encoder_layers} layers that the trained model has: "
+            "choose fewer, or null for all of them"
+        )
+    settings = {**options, "encoder_layers": layers}
+    return SerMetaConfig(speech_config=deepcopy(trained.speech_config), tasks=tasks, **settings)
+
+
 def _layer_fusion(config: SerMetaConfig, width: int, layers: int) -> nn.Module:
+    if layers == 1:  # there is nothing to join
+        return LastHidden()
     if config.layer_fusion == "ari":
         return AugmentedResidualIntegration(
             width, layers, config.ari_weighting, config.ari_join, normalize=config.ari_normalize

@@ -14,6 +14,8 @@ WAVEFORM_ENCODERS = (
     "wav2vec2-conformer",
 )
 SPEECH_ENCODERS = (*WAVEFORM_ENCODERS, "wav2vec2-bert", "whisper")
+LAYER_COUNTS = {"whisper": "encoder_layers"}  # what a family's config calls its Transformer layers; else as below
+LAYER_COUNT = "num_hidden_layers"
 FRAME_POOLINGS = ("mean", "deviation", "attentive_mean", "attentive_deviation")
 CHOICES = {
     "layer_fusion": ("ari", "weighted_sum", "last_hidden"),
@@ -68,6 +70,9 @@ def setting_faults(settings: Mapping[str, Any], where: str = "") -> Iterator[str
         value = settings[name]
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             yield f"{where}{name}={value} must be a whole number of {least} or more"
+    layers = settings["encoder_layers"]
+    if layers is not None and (isinstance(layers, bool) or not isinstance(layers, int) or layers < 1):
+        yield f"{where}encoder_layers={layers} must be a whole number of 1 or more, or null for all layers"
     for name in SHARES:
         if not 0 <= settings[name] < 1:
             yield f"{where}{name}={settings[name]} must be at least 0 and below 1"

@@ -116,11 +116,12 @@ def test_device_and_what_a_large_corpus_costs(script, tmp_path, capsys):
 def test_operations_of_an_encoder(script, tmp_path):
     """A linear layer has two operations a weight and frame, and the frames are 50 a second."""
     encoder = script("speech").write_encoder(tmp_path, "wav2vec2", "tiny")
-    front, lower, upper = script("device").encoder_operations(encoder)
+    front, lower, upper = script("device").encoder_operations(encoder, None)
     frames = (((4.5 * 16_000 - 10) // 5 + 1 - 8) // 8 + 1 - 8) // 8 + 1
     linear = 2 * (4 * 32 * 32 + 2 * 32 * 64) * frames / 4.5
     attention = 2 * 2 * 32 * frames**2 / 4.5
     assert upper == pytest.approx(2 * (linear + attention)) and lower > linear and front > 0
+    assert script("device").encoder_operations(encoder, 2)[2] == pytest.approx(upper)  # none of two is frozen
 
 
 def test_cost_of_one_device_and_of_four(script):
@@ -138,6 +139,8 @@ def test_cost_of_one_device_and_of_four(script):
     bound = cost.stage_cost(rates, "stage 2", True, 1, given)
     assert bound["days"] - bound["days of it filling"] == pytest.approx(864 * 10 * 2.21184 / 86_400)
     assert bound["terabytes"] == pytest.approx(864 * 3 * 2.21184 / 1000)
+    half = cost.Assumptions(hours=864, speeds=3, epochs=10, efficiency=0.5, disk=1.0, layers=6)
+    assert cost.stage_cost(rates, "stage 2", True, 1, half)["terabytes"] == pytest.approx(864 * 3 * 1.10592 / 1000)
 
 
 @pytest.mark.campaign

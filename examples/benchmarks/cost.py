@@ -12,7 +12,9 @@ from typing import Annotated
 import typer
 
 FRAMES = 50 * 3600  # an hour has, in these encoders
-BYTES = {"stage 1": 512 * 4, "stage 2": 4 * 768 * 4}  # of a frame: the convolutions' output, the states of four layers
+STAGES = ("stage 1", "stage 2")
+LAYERS = 12  # of an encoder of base size, of which the second stage freezes a third
+CONVOLUTIONS, STATE = 512 * 4, 768 * 4  # bytes of a frame: of the convolutions' output, of a layer's states
 KEPT, NOTHING_KEPT, FILLING = "frozen part kept", "nothing kept", "filling"
 
 
@@ -27,6 +29,7 @@ class Assumptions:
         efficiency: of several devices: the share of so many times one device's speed that is left (gradients are
             exchanged after every step; 0.9 is usual for models of this size on one machine, and not measured here).
         disk: gigabytes a second that all devices together read.
+        layers: that the measured encoders have.
     """
 
     hours: float
@@ -34,6 +37,12 @@ class Assumptions:
     epochs: float
     efficiency: float
     disk: float
+    layers: int = LAYERS
+
+
+def frame_bytes(stage: str, layers: int) -> int:
+    """Bytes that are kept of a frame: in the second stage the states of the lowest third of so many layers."""
+    return layers // 3 * STATE if stage == "stage 2" and layers >= 3 else CONVOLUTIONS
 
 
 def stage_cost(rates: dict[str, float], stage: str, kept: bool, devices: int, given: Assumptions) -> dict[str, float]:
@@ -58,7 +67,7 @@ def stage_cost(rates: dict[str, float], stage: str, kept: bool, devices: int, gi
     """
     together = devices * (given.efficiency if devices > 1 else 1.0)
     speed = rates[f"{stage}, {KEPT if kept else NOTHING_KEPT}"] * together
-    gigabytes, filling = FRAMES * BYTES[stage] / 1e9, 0.0
+    gigabytes, filling = FRAMES * frame_bytes(stage, given.layers) / 1e9, 0.0
     if kept:
         speed = min(speed, given.disk / gigabytes)
         filling = given.hours * given.speeds / rates[f"{stage}, {FILLING}"]
@@ -71,7 +80,7 @@ def stage_cost(rates: dict[str, float], stage: str, kept: bool, devices: int, gi
 
 def measured_stages(rates: dict[str, float]) -> list[str]:
     """Those of the stages that were measured."""
-    return [stage for stage in BYTES if f"{stage}, {KEPT}" in rates]
+    return [stage for stage in STAGES if f"{stage}, {KEPT}" in rates]
 
 
 def main(
@@ -87,8 +96,9 @@ def main(
 
     Example: python examples/benchmarks/cost.py device.json --hours 1000 --devices 1 --devices 8
     """
-    given = Assumptions(hours, speeds, epochs, efficiency, disk)
-    rows = json.loads(measured.read_text(encoding="utf-8"))["rows"]
+    results = json.loads(measured.read_text(encoding="utf-8"))
+    rows, layers = results["rows"], results["settings"].get("encoder_layers") or LAYERS
+    given = Assumptions(hours, speeds, epochs, efficiency, disk, layers)
     print("| encoder | stage | devices | days | days of it filling | disk, TB |\n|---|---|---|---|---|---|")
     for encoder in dict.fromkeys(row["encoder"] for row in rows):
         rates = {row["what"]: row["hours"] for row in rows if row["encoder"] == encoder}

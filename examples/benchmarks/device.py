@@ -47,6 +47,7 @@ def main(
     speech: Annotated[Path | None, typer.Option(help="A folder of recordings (default: noise).")] = None,
     encoder: Annotated[list[str] | None, typer.Option(help="wav2vec2, hubert, wavlm (default: all).")] = None,
     size: Annotated[str, typer.Option(help="base or tiny.")] = "base",
+    encoder_layers: Annotated[int | None, typer.Option(help="Of the encoder, from the lowest (default: all).")] = None,
     utterances: Annotated[int, typer.Option(help="To learn from, and to recognise.")] = 400,
     stage: Annotated[list[str] | None, typer.Option(help="stage 1 or stage 2 (default: both).")] = None,
     epochs: Annotated[int, typer.Option(help="Of each stage; the first is not counted.")] = 3,
@@ -58,6 +59,7 @@ def main(
 
     Example: python examples/benchmarks/device.py --setting stages.metadata.batch_size=16 --output device
     """
+    settings = [*(setting or []), *([f"model.encoder_layers={encoder_layers}"] if encoder_layers else [])]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         table = write_speech(folder / "speech", utterances, speech)
@@ -66,14 +68,15 @@ def main(
         for family in encoder or ["wav2vec2", "hubert", "wavlm"]:
             corpus = Corpus(table, folder / family, folder / f"{family}-cache")
             in_new_process(write_encoder, corpus.encoder, family, size)
-            found = [in_new_process(predict, corpus, peak, threads)]
+            found = [in_new_process(predict, corpus, peak, threads, encoder_layers)]
             for name in stage or STAGES:
-                given = (corpus, name, peak, threads, setting or [])
+                given = (corpus, name, peak, threads, settings, encoder_layers)
                 found.append(in_new_process(train, *given, epochs, NOTHING_KEPT))
                 found.append(in_new_process(fill, *given))
                 found.append(in_new_process(train, *given, epochs, KEPT))
             figures += [replace(one, encoder=family) for one in found]
     facts = {"device": device, "bf16 peak": f"{peak / 1e12:.3g} TFLOP/s", "size": size, "utterances": utterances}
+    facts |= {"encoder_layers": encoder_layers} if encoder_layers else {}
     write(figures, facts, output)
 
 
@@ -93,7 +96,14 @@ def matrix_peak(width: int, threads: int) -> tuple[str, float]:
 
 
 def train(
-    corpus: Corpus, stage: str, peak: float, threads: int, settings: list[str], epochs: int, what: str
+    corpus: Corpus,
+    stage: str,
+    peak: float,
+    threads: int,
+    settings: list[str],
+    layers: int | None,
+    epochs: int,
+    what: str,
 ) -> Figures:
     """A stage in bf16, its first epoch left out."""
     from training_sides import train_ours
@@ -102,48 +112,50 @@ def train(
     name = STAGES[stage]
     own = [f"stages.{name}.epochs={epochs}", *(["cache=null"] if what == NOTHING_KEPT else []), *settings]
     speed = statistics.median(train_ours(corpus, name, own, "bf16")[1:])
-    below, trained = frozen_and_trained(corpus, stage)
+    below, trained = frozen_and_trained(corpus, stage, layers)
     operations = 3 * trained + (below if what == NOTHING_KEPT else 0)
     return figures_of(corpus, f"{stage}, {what}", speed, operations / peak)
 
 
-def fill(corpus: Corpus, stage: str, peak: float, threads: int, settings: list[str]) -> Figures:
+def fill(corpus: Corpus, stage: str, peak: float, threads: int, settings: list[str], layers: int | None) -> Figures:
     """What a stage computes once and keeps, in fp32."""
     from training_sides import fill_cache
 
     start_torch(threads)
     speed = fill_cache(corpus, STAGES[stage], settings)
-    return figures_of(corpus, f"{stage}, {FILLING}", speed, frozen_and_trained(corpus, stage)[0] / peak)
+    return figures_of(corpus, f"{stage}, {FILLING}", speed, frozen_and_trained(corpus, stage, layers)[0] / peak)
 
 
-def frozen_and_trained(corpus: Corpus, stage: str) -> tuple[float, float]:
+def frozen_and_trained(corpus: Corpus, stage: str, layers: int | None) -> tuple[float, float]:
     """Operations for a second of audio, in the part of the encoder that the stage freezes and in the rest."""
-    front, lower, upper = encoder_operations(corpus.encoder)
+    front, lower, upper = encoder_operations(corpus.encoder, layers)
     return (front, lower + upper) if stage == "stage 1" else (front + lower, upper)
 
 
-def predict(corpus: Corpus, peak: float, threads: int) -> Figures:
+def predict(corpus: Corpus, peak: float, threads: int, layers: int | None) -> Figures:
     """Recognition of the corpus in bf16, after a few recordings to warm up."""
     from ser_meta.training.prediction.inputs import find_recordings
     from ser_meta.training.prediction.recognition import load_pipeline, recognise_all
 
     start_torch(threads)
     with tempfile.TemporaryDirectory() as folder:
-        recognise = load_pipeline(write_model(Path(folder), corpus.encoder), {}, 16, None, "bf16")
+        recognise = load_pipeline(write_model(Path(folder), corpus.encoder, layers), {}, 16, None, "bf16")
     paths = find_recordings([str(corpus.table.parent)])
     list(recognise_all(recognise, paths[:8]))
     speed = len(paths) / seconds_of(lambda: list(recognise_all(recognise, paths)))
-    return figures_of(corpus, "prediction", speed, sum(encoder_operations(corpus.encoder)) / peak)
+    return figures_of(corpus, "prediction", speed, sum(encoder_operations(corpus.encoder, layers)) / peak)
 
 
-def encoder_operations(encoder: Path) -> tuple[float, float, float]:
+def encoder_operations(encoder: Path, layers: int | None) -> tuple[float, float, float]:
     """Operations for a second of audio: the convolutions, up to the first third of the layers, and above."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoConfig, AutoModel
 
     with torch.device("meta"):
-        model = AutoModel.from_config(AutoConfig.from_pretrained(encoder)).eval()
+        config = AutoConfig.from_pretrained(encoder)
+        config.num_hidden_layers = layers or config.num_hidden_layers
+        model = AutoModel.from_config(config).eval()
         waves = torch.zeros(1, round(MEAN * RATE))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(waves)

@@ -140,14 +140,14 @@ def write_encoder(folder: Path, family: str, size: str = "base") -> Path:
     return folder
 
 
-def write_model(folder: Path, encoder: Path) -> Path:
+def write_model(folder: Path, encoder: Path, layers: int | None = None) -> Path:
     """A model of ours around an encoder, its heads drawn so that not every recording gets the same label."""
     import torch
 
     from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor
 
     torch.manual_seed(0)
-    model = SerMetaModel.from_backbone_pretrained(str(encoder), tasks=TASKS)
+    model = SerMetaModel.from_backbone_pretrained(str(encoder), tasks=TASKS, encoder_layers=layers)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("encoder") and parameter.dim() > 1:

@@ -162,6 +162,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     positions = encoder.get("max_source_positions") if encoder["model_type"] == "whisper" else None
     return {
         "encoder": encoder["model_type"],
+        "encoder_layers": config.get("encoder_layers"),
         "fusion": FUSION[config["layer_fusion"]],
         "coattention": bool(config["coattention"] and auxiliary),
         "target": target,

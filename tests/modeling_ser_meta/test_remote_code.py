@@ -43,6 +43,7 @@ for auto_class in (AutoModel, AutoModelForAudioClassification):
     results[auto_class.__name__] = [type(model).__module__, model(**batch).logits.tolist()]
     model.save_pretrained(f"{folder}/by-{auto_class.__name__}")
     processor.save_pretrained(f"{folder}/by-{auto_class.__name__}")
+results["lowest layers"] = AutoModel.from_pretrained(f"{folder}/lowest", **trusted).eval()(**batch).logits.tolist()
 ours = pipeline("speech-emotion-recognition", model=folder, **trusted)
 results["ours"] = ours([dict(r) for r in recordings], batch_size=2)
 stock = pipeline("audio-classification", model=folder, **trusted)
@@ -87,6 +88,7 @@ def folder(make_model, tone, tmp_path_factory) -> Path:
     model = make_model("wav2vec2", tasks={**tasks, **auxiliary})
     SpeechEmotionPipeline(model=model, processor=processor).save_pretrained(folder)
     processor.save_pretrained(folder)
+    make_model("wavlm-large", encoder_layers=2).save_pretrained(folder / "lowest")
     np.save(folder / "long.npy", tone(0.7))
     np.save(folder / "short.npy", tone(0.2, pitches=(330.0,)))
     return folder
@@ -133,6 +135,8 @@ def test_a_fresh_process_gives_the_same(folder, fresh):
     assert fresh["tasks"] == list(model.config.tasks) == ["transcript", "emotion", "gender", "valence"]
     assert fresh["labels"] == batch.pop("labels").tolist()
     logits = model(**batch).logits
+    lowest = SerMetaModel.from_pretrained(folder / "lowest").eval()
+    assert fresh["lowest layers"] == near(lowest(**batch).logits.tolist())
     for name in ("AutoModel", "AutoModelForAudioClassification"):
         module, remote = fresh[name]
         assert module.startswith("transformers_modules.")

@@ -152,6 +152,14 @@ def test_the_least_report_makes_a_card_without_gaps(model_folder, small_report):
     assert '"./model"' in card.text
 
 
+def test_the_card_says_how_much_of_the_encoder_there_is(model_folder, small_report):
+    told = "Of the encoder it has the lowest 3 layers only. Augmented residual"
+    assert told not in card_of_folder(model_folder, small_report)
+    config = model_folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "encoder_layers": 3}))
+    assert told in card_of_folder(model_folder, small_report)
+
+
 def figures(text):
     return set(re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)*%?", text))
 

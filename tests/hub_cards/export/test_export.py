@@ -61,10 +61,10 @@ EXTRACTORS = {
 }
 
 
-def make_model(config) -> SerMetaModel:
+def make_model(config, **settings) -> SerMetaModel:
     options = {"tasks": TASKS, "coattention_heads": 2, "head_hidden_size": 8, "classifier_hidden_size": 8}
     torch.manual_seed(0)
-    model = SerMetaModel(SerMetaConfig(speech_config=config, **options, calibration_temperature=2.0))
+    model = SerMetaModel(SerMetaConfig(speech_config=config, **options, **settings, calibration_temperature=2.0))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("encoder") and parameter.dim() > 1:
@@ -128,6 +128,13 @@ def test_logits_are_the_models_alone_and_in_a_batch(exported, monkeypatch):
             if name == "transcript":
                 values, expected = values[:, : mask.shape[1]][mask], expected[mask]
             np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4)
+
+
+def test_the_lowest_layers_of_an_encoder(tmp_path):
+    for family in ("wav2vec2", "whisper"):
+        model = make_model(CONFIGS[family](), encoder_layers=1)
+        processor = SerMetaProcessor(EXTRACTORS[family](), character_tokenizer())
+        assert export_onnx(model, processor, tmp_path / family)["difference"] < 1e-4
 
 
 def test_results_are_the_pipelines_short_and_long(exported, monkeypatch):

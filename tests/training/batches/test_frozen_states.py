@@ -96,6 +96,15 @@ def test_a_fusion_of_the_last_layer_alone_keeps_one_state(freeze_layers, recipe_
     assert losses == pytest.approx(expected, abs=1e-4)
 
 
+@DRAWS_ALIKE
+def test_a_third_of_the_lowest_layers_is_kept(recipe_file, tmp_path):
+    settings = ["model.encoder_layers=3", "data.speed_factors=[1.0]"]
+    expected, _ = train(load_recipe(str(recipe_file), settings), tmp_path / "without", "third")
+    losses, trainer = train(load_recipe(str(recipe_file), [*settings, f"cache={tmp_path}"]), tmp_path, "third")
+    assert trainer.data_collator.states.depth == 1 and len(trainer.model.encoder.layers) == 3
+    assert losses == pytest.approx(expected, abs=1e-4)
+
+
 def _target_alone() -> list[str]:
     return [
         f"stages.{stage}.loss_weights={{emotion: 1, gender: 0, speaker: 0, style: 0, transcript: 0}}"

@@ -193,6 +193,8 @@ def test_an_encoder_lies_in_the_users_home(recipe_file, encoder_folder, monkeypa
     ("settings", "message"),
     [
         (["stages.emotion.freeze_layers=7"], r"stages\.emotion\.freeze_layers=7.*6"),
+        (["model.encoder_layers=7"], r"model\.encoder=.*encoder_layers=7 is more than the 6 layers"),
+        (["model.encoder_layers=5", "stages.emotion.freeze_layers=6"], r"freeze_layers=6 is more than .* 5 layers"),
         (["model.class_weights=even"], r"model\.class_weights='even' must be one of balanced"),
         (["model.coattention_heads=5"], r"coattention_heads=5 must divide"),
         (["data.longest=0.01"], r"data\.longest=0\.01"),
