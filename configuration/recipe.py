@@ -9,7 +9,7 @@ from omegaconf import MISSING
 from .written import Text
 
 VALIDATIONS = ("none", "random", "session", "speaker", "split")
-FOLDS = ("speaker", "session", "corpus", "split", "groups", "utterances")
+FOLDS = ("speaker", "session", "corpus", "split", "groups", "utterances", "emobox")
 DEALT = ("groups", "utterances")  # folds of which there are as many as the recipe says
 FIRST_FOLD = {"place": 0}
 NO_FOLD = "none"  # as data.test_fold
@@ -39,6 +39,8 @@ class CorpusRecipe:
         corpus: a name that `load_corpus` knows.
         root: the corpus's folder or table.
         options: of the corpus's loader.
+        emobox: a clone of https://github.com/emo-box/EmoBox: of the corpus are then read the utterances of its lists
+            alone, with its classes as the emotion, and with its folds, which `folds: emobox` takes.
         label_map: by task, from the corpus's label to the shared one. A label that is not named stays as it is. Null
             drops the utterance where the task is the target, and otherwise only makes the value a missing one.
         quarantine: a file of `ser-meta check --quarantine`, whose utterances are on no side; null leaves none out.
@@ -48,6 +50,7 @@ class CorpusRecipe:
     corpus: str = MISSING
     root: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    emobox: str | None = None
     label_map: dict[str, dict[str, str | None]] = field(default_factory=dict)
     quarantine: str | None = None
     leave_out_missing: bool = False
@@ -61,13 +64,15 @@ class DataRecipe(CorpusRecipe):
     """What is learned from, and who is on which side.
 
     Args:
-        corpus, root, options, label_map, quarantine, leave_out_missing: of a single corpus; see `CorpusRecipe`.
-        corpora: several instead, each with those six. Utterances, speakers and sessions then bear their corpus's
+        corpus, root, options, emobox, label_map, quarantine, leave_out_missing: those of a single corpus; see
+            `CorpusRecipe`.
+        corpora: several instead, each with those seven. Utterances, speakers and sessions then bear their corpus's
             name, as in `ravdess:01`, and a column `corpus` tells it.
         folds: what a fold is made of: `speaker`, `session`, with several corpora `corpus`, or `split`: the corpus's
             own sides, of which `train` is learned from and any but `train` and `validation` is a fold. `groups` deals
             the speakers into folds of like size and label shares, and keeps a session together. `utterances` (or
-            `random`) deals these, whoever speaks them, and is speaker-dependent: for a corpus of one voice.
+            `random`) deals these, whoever speaks them, and is speaker-dependent: for a corpus of one voice. `emobox`
+            takes those of `emobox`, or of `corpus: emobox`; another corpus beside it is trained on in every fold.
         group_size: speakers, sessions or corpora in a fold.
         fold_count: how many `groups`, or parts of the `utterances`, there are; null for 5.
         test_fold: the test side: a fold's name, exactly as the corpus has it (`05`), or `{place: 0}`, its place among

@@ -86,7 +86,7 @@ def _data_faults(data: DataRecipe) -> Iterator[str]:
         yield "data.corpus has no value: set it, as data.corpus=..., or list several in data.corpora"
     yield from _choice("data.folds", data.folds, FOLDS)
     yield from _choice("data.validation", data.validation, VALIDATIONS)
-    if data.validation == "split" and data.folds != "split":
+    if data.validation == "split" and data.folds not in ("split", "emobox"):
         yield "data.validation=split needs the corpus's own sides: set data.folds=split too"
     if not 0 < data.validation_fraction < 1:
         yield f"data.validation_fraction={data.validation_fraction} must be between 0 and 1"
@@ -100,6 +100,8 @@ def _data_faults(data: DataRecipe) -> Iterator[str]:
 
 def _fold_faults(data: DataRecipe) -> Iterator[str]:
     yield from _positive("data.group_size", data.group_size)
+    if data.folds == "emobox" and not any(source.emobox or source.corpus == "emobox" for source in data.sources):
+        yield "data.folds=emobox needs EmoBox's lists: set data.emobox to a clone of https://github.com/emo-box/EmoBox"
     if data.fold_count is not None and data.folds not in DEALT:
         yield f"data.fold_count={data.fold_count} needs data.folds={' or '.join(DEALT)}, not {data.folds}"
     if data.fold_count is not None and data.fold_count < 2:

@@ -100,6 +100,16 @@ def with_interval(measures: Mapping[str, Any], measure: str) -> str:
     return f"{text} ({span(bounds)})" if bounds else text
 
 
+def leaderboard_section(report: Mapping[str, Any]) -> Section:
+    """EmoBox's leaderboard, where a study has its folds of a corpus."""
+    names = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1"}
+    rows = [[row["encoder"], *(percent(row[measure]) for measure in names)] for row in report.get("leaderboard", ())]
+    if not rows:
+        return Section("EmoBox's leaderboard")
+    texts = ["Frozen encoders on the same folds, as arXiv 2406.07162 has them in its Table 4; the seeds are its own."]
+    return Section("EmoBox's leaderboard", texts, [Table(["encoder", *names.values()], rows)], brief=True)
+
+
 def over_speakers(interval: Mapping[str, Any]) -> str:
     """What the intervals of a table stand on, or why it has none; `interval` is that of one of its rows."""
     if "ua" in interval:

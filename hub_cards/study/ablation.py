@@ -10,6 +10,7 @@ from ..document import (
     Section,
     Table,
     filled,
+    leaderboard_section,
     mean_and_spread,
     over_speakers,
     protocol_line,
@@ -30,6 +31,7 @@ def ablation_page(report: Report) -> Page:
     sections = [
         _table(report),
         _paper_only(report),
+        leaderboard_section(report),
         _differences(report),
         _spread(report),
         protocol_section(report["protocol"]),

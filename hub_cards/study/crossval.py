@@ -13,6 +13,7 @@ from ..document import (
     Section,
     Table,
     filled,
+    leaderboard_section,
     mean_and_spread,
     protocol_line,
     protocol_section,
@@ -42,6 +43,7 @@ def crossval_page(report: Report, curves: Curves | None = None) -> Page:
     measures = report["pooled"]["metrics"][target]
     sections = [
         _folds(report, target),
+        leaderboard_section(report),
         _tasks(report),
         _classes(measures, target),
         _slices(report, measures),

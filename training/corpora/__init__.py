@@ -33,6 +33,7 @@ CORPORA = {
     "jl_corpus": ".jl_corpus",
     "emov_db": ".emov_db",
     "folders": ".folders",
+    "emobox": ".emobox",
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe
 from . import corpus_module, load_rows
+from .emobox import with_emobox
 from .quarantine import leave_out
 from .recordings import leave_out_absent, require_recordings
 from .rows import RATINGS, Rows, join_rows
@@ -41,8 +42,20 @@ def load_corpora(
 
 
 def corpus_name(source: CorpusRecipe) -> str:
-    """What a corpus is called: as in the recipe, a table by its file, and folders by the one that holds them."""
+    """What a corpus is called: as in the recipe, a table by its file, folders by the one that holds them, and one of
+    EmoBox's by its name there.
+    """
+    if source.corpus == "emobox":
+        return str(source.options.get("corpus"))
     return Path(str(source.root)).stem if source.corpus in ("table", "folders") else source.corpus
+
+
+def corpora_words(sources: Sequence[CorpusRecipe]) -> str:
+    """The corpora of a figure, as a protocol names them: each by what reads it."""
+    return " + ".join(
+        f"{corpus_name(source)} as EmoBox lists it" if source.corpus == "emobox" else source.corpus
+        for source in sources
+    )
 
 
 def map_labels(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], target: str, corpus: str) -> Rows:
@@ -92,6 +105,8 @@ def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
 def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]], require: bool) -> Rows:
     name = corpus_name(source)
     rows = load_rows(source.corpus, source.root, **source.options)
+    if source.emobox is not None:
+        rows = with_emobox(rows, source.corpus, source.emobox)
     rows = _counted(f"{name}: quarantine", rows, leave_out(rows, source.quarantine))
     if source.leave_out_missing:
         rows = leave_out_absent(rows, name)

@@ -27,7 +27,11 @@ SPELLINGS = {
 """Sides of a corpus's own, and how they are spelled, in any case; a number may follow one of the last: Test2."""
 
 NUMBERED = re.compile(r"(\D+?)[\s._-]*0*(\d+)")
-NEEDED_FOR = {"corpus": "several: list them in data.corpora", "split": "a corpus that has sides of its own"}
+NEEDED_FOR = {
+    "corpus": "several: list them in data.corpora",
+    "split": "a corpus that has sides of its own",
+    "emobox": "its lists: set data.emobox",
+}
 FOLD_COUNT = 5  # where the recipe does not say
 NAMES_SHOWN = 20
 
@@ -38,16 +42,29 @@ class Folds:
 
     Args:
         of_rows: its name, by row.
-        own_sides: whether the names are the corpus's own sides: `train`, `validation`, `test`, `test2`, ...
+        own_sides: whether the corpus's own sides are among the names: `train`, `validation`, `test`, `test2`, ...
+        each_trains: whether a fold is trained on where another is tested.
     """
 
     of_rows: Sequence[str]
     own_sides: bool = False
+    each_trains: bool = True
 
     @property
     def names(self) -> list[str]:
         """Those that can be tested on, sorted: the order in which places count."""
         return sorted(set(self.of_rows) - ({"train", "validation"} if self.own_sides else set()))
+
+    def rows_on(self, name: str | None) -> list[int]:
+        """The rows of a fold or side."""
+        return [row for row, fold in enumerate(self.of_rows) if fold == name]
+
+    def training_rows(self, tested: str | None) -> list[int]:
+        """The rows that are trained on where a fold is tested, or none is; the corpus's validation side is not."""
+        if not self.each_trains:
+            return self.rows_on("train")
+        left_out = {tested, "validation"} if self.own_sides else {tested}
+        return [row for row, fold in enumerate(self.of_rows) if fold not in left_out]
 
     def find(self, asked: Any) -> str | None:
         """The name of the fold that is asked for; None for `none`, the wish to test on nothing.
@@ -102,6 +119,9 @@ def assign_folds(
     labels, named "group-1", ...; who shares a session stays together. By `utterances`, these are dealt likewise, named
     "part-1", ..., whoever speaks them. The same corpus is always dealt alike, in any order of its rows.
 
+    By `emobox`, they are its lists': "fold_1", ...; a row that is in none of them, of another corpus, is trained on
+    whichever is tested.
+
     Raises `UserError` for another `by`, and for a row without it; a lone corpus has no column `corpus`. For a side in
     a spelling that is not known, for speakers or sessions that are sides, and for too few to deal.
     """
@@ -114,9 +134,11 @@ def assign_folds(
     if by in DEALT:
         deal = _deal_groups if by == "groups" else _deal_utterances
         return Folds(deal(dataset, fold_count or FOLD_COUNT, target))
+    if by == "emobox":
+        return Folds([fold or "train" for fold in dataset[by]], own_sides=True)
     owners = read_known(dataset, by, range(len(dataset)))
     if by == "split":
-        return Folds(read_sides(owners), own_sides=True)
+        return Folds(read_sides(owners), own_sides=True, each_trains=False)
     names = sorted(set(owners))
     _refuse_sides(by, names)
     groups = [names[start : start + group_size] for start in range(0, len(names), group_size)]
@@ -127,6 +149,8 @@ def assign_folds(
 def describe_folds(data: DataRecipe) -> str:
     """What the folds of a recipe are made of, in words."""
     by, count = data.folds, data.fold_count or FOLD_COUNT
+    if by == "emobox":
+        return "EmoBox's lists"
     if by == "groups":
         return f"{count} groups of speakers, of like size and labels"
     if by == "utterances":

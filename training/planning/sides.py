@@ -67,16 +67,15 @@ def split(
         raise UserError(f"unknown validation {validation!r}: choose one of {', '.join(VALIDATIONS)}")
     if not 0 < fraction < 1:
         raise UserError(f"the fraction for validation is {fraction}: choose one between 0 and 1")
-    name, of_rows = folds.find(test_fold), folds.of_rows
-    if name is None and folds.own_sides:
+    name = folds.find(test_fold)
+    if name is None and not folds.each_trains:
         raise UserError(
             f"test_fold={NO_FOLD} learns from all, but the corpus has a test side of its own: name that, or choose "
             "other folds than split"
         )
-    test = [row for row, fold in enumerate(of_rows) if fold == name]
-    training = [row for row, fold in enumerate(of_rows) if (fold == "train" if folds.own_sides else fold != name)]
+    test, training = folds.rows_on(name), folds.training_rows(name)
     if validation == "split":
-        held_back = {row for row, fold in enumerate(of_rows) if fold == "validation"} if folds.own_sides else set()
+        held_back = set(folds.rows_on("validation")) if folds.own_sides else set()
         if not held_back:
             raise UserError("the corpus has no validation side of its own: choose random, speaker, session or none")
     else:

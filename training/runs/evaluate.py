@@ -7,7 +7,7 @@ from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..planning.evaluation import Evaluation, foreign_labels, foreign_words, on_side, read_side
 from ..batches.group_means import CenteringCollator, centering_protocol, group_means
 from ..batches.collator import SpeechCollator
-from ..corpora.mixture import label_maps
+from ..corpora.mixture import corpora_words, label_maps
 from ..corpora.rows import Rows
 from ..planning.durations import check_durations, recording_durations
 from ..machine.environment import environment
@@ -70,7 +70,7 @@ def _collator(model: SerMetaModel, processor: Any, dataset: Any) -> SpeechCollat
 
 def _protocol(evaluation: Evaluation, rows: Rows, model: SerMetaModel) -> dict[str, Any]:
     facts = {
-        "corpus": " + ".join(source.corpus for source in evaluation.sources),
+        "corpus": corpora_words(evaluation.sources),
         "label_map": label_maps(evaluation.sources),
         "left_out": rows.remarks.get("left out"),
         "side": evaluation.side if evaluation.split else "all utterances",

@@ -23,7 +23,7 @@ from ..measures.yardstick import logistic_regression_yardstick
 from ..measures.temperature import fit_on
 from ..batches.group_means import centering_protocol
 from ..batches.collator import SpeechCollator
-from ..corpora.mixture import label_maps
+from ..corpora.mixture import corpora_words, label_maps
 from ..planning.durations import recording_durations
 from ..machine.environment import environment
 from ..planning.folds import describe_folds, read
@@ -222,7 +222,7 @@ def protocol_of(prepared: Preparation) -> dict[str, Any]:
     last_stage = list(prepared.recipe.stages.values())[-1]
     start = describe_start(prepared.recipe.model.encoder, prepared.side("test")["utterance_id"])
     facts = {
-        "corpus": " + ".join(source.corpus for source in data.sources),
+        "corpus": corpora_words(data.sources),
         "label_map": label_maps(data.sources),
         "left_out": dict(prepared.left_out) or None,
         "folds": describe_folds(data),

@@ -21,6 +21,7 @@ from ..planning.study_folds import StudyFolds, check_at_once, plan_study
 from ..planning.tables import OURS, AblationTable, find_table, folder_name
 from ..runs.stages import first_stage_recipe
 from .crossval import FoldRun, judge_runs, plan_runs, read_predictions, train_runs
+from .leaderboard import leaderboard
 from .paper import PAPER_TABLES
 
 
@@ -137,6 +138,7 @@ def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]],
             for (name, row), result in judged.items()
         ],
         "differences": [_difference(rows, name, row, side) for name, row in rows if row != OURS],
+        "leaderboard": leaderboard(next(iter(rows.values()))[0].recipe),
         "paper": PAPER_TABLES.get(table.name, []) if side == "test" and corpus == "iemocap" else [],
         "versions": environment(),
     }

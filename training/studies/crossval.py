@@ -28,6 +28,7 @@ from ..planning.study_folds import StudyFolds, check_at_once, plan_study
 from ..runs.judging import longest, report_on
 from ..runs.preparation import prepare
 from ..runs.stages import run_stages, train_first_stage
+from .leaderboard import leaderboard
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,12 @@ def cross_validate(
     if is_main_process():
         study.create({"crossval": recipe})
     train_runs(runs, at_once, keep_models)
-    report = {"kind": "crossval", **judge_runs(runs), "versions": environment()}
+    report = {
+        "kind": "crossval",
+        **judge_runs(runs),
+        "leaderboard": leaderboard(recipe),
+        "versions": environment(),
+    }
     if folds.unfit:
         report["protocol"]["folds_left_out"] = dict(folds.unfit)
     if is_main_process():

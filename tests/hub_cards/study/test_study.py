@@ -142,6 +142,13 @@ def test_every_picture_is_drawn_shown_and_described(crossval):
     assert all(min(imread(folder / "plots" / name).shape[:2]) > 300 for name in drawn)
 
 
+def test_emoboxs_leaderboard_stands_beside_ours(crossval_report, tmp_path):
+    row = {"encoder": "Whisper large v3", "ua": 0.7532, "wa": 0.7587, "macro_f1": 0.7519}
+    for page in pages({**crossval_report, "leaderboard": [row]}, tmp_path):
+        assert "EmoBox's leaderboard" in page.titles
+        assert page.row("Whisper large v3") == ["Whisper large v3", "75.3%", "75.9%", "75.2%"]
+
+
 def test_without_curves_and_with_the_least_there_is_no_empty_section(crossval_report, tmp_path):
     report = deepcopy(crossval_report)
     for run in report["runs"]:
