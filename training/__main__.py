@@ -24,9 +24,11 @@ app = typer.Typer(
 SECONDS_TO_FOLLOW = 10  # after which a process's error is taken for its own
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+Model = Annotated[
+    str, typer.Argument(help="The folder of a ser-meta model, or owner/name of one on the Hub, with @revision or not.")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")]
 RecipeName = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")]
-ModelFolder = Annotated[Path, typer.Argument(help="A ser-meta model folder.")]
 FinishedRun = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
 StudyFolder = Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")]
@@ -165,7 +167,9 @@ def ablate(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="The folder of a ser-meta model, or of a finished run.")],
+    model: Annotated[
+        str, typer.Argument(help="The folder of a ser-meta model or of a finished run, or owner/name on the Hub.")
+    ],
     given: Annotated[
         list[str] | None,
         typer.Argument(
@@ -237,7 +241,7 @@ def check(
 
 @app.command()
 def predict(
-    model: ModelFolder,
+    model: Model,
     audio: Annotated[
         list[str] | None,
         typer.Argument(
@@ -288,11 +292,11 @@ def predict(
 
     Very many: accelerate launch -m ser_meta.training predict MODEL FOLDER --parquet OUTPUT
     """
-    from .planning.beforehand import require_model
+    from ..hub_cards.hub.names import find_model
     from .prediction.inputs import find_inputs
 
     inputs = find_inputs(audio or [], table, raw_rate)
-    require_model(model)
+    found = find_model(model)
     from .prediction.outputs import Outputs
     from .prediction.recognition import predict as predict_recordings
 
@@ -304,12 +308,15 @@ def predict(
         "tasks": tasks,
     }
     outputs = Outputs(as_json, csv, segments, parquet, srt, plot)
-    raise typer.Exit(predict_recordings(model, inputs, options, outputs, batch_size, precision, channels))
+    raise typer.Exit(predict_recordings(found, inputs, options, outputs, batch_size, precision, channels))
 
 
 @app.command()
 def adapt(
-    model: Annotated[Path, typer.Argument(help="A model that was trained with model.center_by.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A model that was trained with model.center_by: its folder, or owner/name on the Hub."),
+    ],
     audio: Annotated[list[str], typer.Argument(help="One speaker's sound files, folders, or patterns.")],
     output: Annotated[Path, typer.Option(help="The folder of the adapted model.")] = ...,
     as_json: AsJson = False,
@@ -318,14 +325,14 @@ def adapt(
 
     Example: ser-meta adapt runs/ravdess/model calls/anna/ --output anna-model
     """
-    from .planning.beforehand import require_model
+    from ..hub_cards.hub.names import find_model
     from .prediction.inputs import require_some
 
     require_some(audio)
-    require_model(model)
+    found = find_model(model)
     from .prediction.adaptation import adapt as adapt_to
 
-    heard = adapt_to(model, audio, output)
+    heard = adapt_to(found, audio, output)
     print(json.dumps(heard) if as_json else f"{output}: centred by {heard['recordings']} recordings")
 
 
@@ -381,7 +388,7 @@ def push(
 
 @app.command()
 def export(
-    model: ModelFolder,
+    model: Model,
     output: Annotated[Path, typer.Option(help="The folder to write.")] = ...,
     int8: Annotated[bool, typer.Option("--int8", help="Compute most of the encoder in 8 bits.")] = False,
     as_json: AsJson = False,
@@ -390,13 +397,13 @@ def export(
 
     Example: ser-meta export runs/ravdess/model --output ravdess-onnx
     """
-    from .planning.beforehand import require_model
+    from ..hub_cards.hub.names import find_model
 
-    require_model(model)
+    found = find_model(model)
     from ..hub_cards.export.onnx import export_onnx
     from .runs.loading import load_model
 
-    written = export_onnx(*load_model(model), output, int8)
+    written = export_onnx(*load_model(found.folder), output, int8)
     if as_json:
         print(json.dumps(written))
     else:
@@ -406,7 +413,7 @@ def export(
 
 @app.command()
 def serve(
-    model: ModelFolder,
+    model: Model,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 7860,
     minutes: Annotated[float, typer.Option(help="That a visitor's recording may last.")] = 10,
@@ -416,14 +423,14 @@ def serve(
 
     Example: ser-meta serve runs/ravdess/model
     """
-    from .planning.beforehand import require_model
+    from ..hub_cards.hub.names import find_model
 
-    require_model(model)
-    from ..hub_cards.hub.space import check_gradio, page_name, serve
+    found = find_model(model)
+    from ..hub_cards.hub.space import check_gradio, serve
     from .prediction.recognition import load_pipeline
 
     check_gradio()
-    serve(load_pipeline(model, {}, 8, None), page_name(model), host, port, minutes, megabytes)
+    serve(load_pipeline(found.folder, {}, 8, None), found.title, host, port, minutes, megabytes)
 
 
 @app.command()

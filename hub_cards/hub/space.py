@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import SpaceCardData
 
 from ...configuration.errors import UserError
+from .names import folder_title
 
 GRADIO = "6.31.0"  # what the page was tested with
 PAGE = ("space_app.py", "space_gate.py", "timeline.py", "plots_style.py", "predictions_table.py")
@@ -72,7 +73,7 @@ def write_space(model: str | Path, folder: Path, revision: str | None = None, ti
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and is not empty: choose another folder for the Space")
     local = Path(model).is_dir()
-    name = page_name(Path(model)) if local else str(model)
+    name = folder_title(Path(model)) if local else str(model)
     (folder / "page").mkdir(parents=True)
     if local:
         shutil.copytree(model, folder / "model", ignore=shutil.ignore_patterns("README.md", ".*", "__pycache__"))
@@ -139,9 +140,3 @@ def check_gradio() -> None:
     """Raises `UserError` where Gradio is missing."""
     if find_spec("gradio") is None:
         raise UserError('the page needs gradio: pip install "ser-meta[serve]"')
-
-
-def page_name(model: Path) -> str:
-    """A model folder's name for people: its run's."""
-    path = model.resolve()
-    return path.parent.name if path.name == "model" else path.name

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 from loopback_hub import LoopbackHub
 from transformers.utils import hub as transformers_hub
 
@@ -100,15 +100,32 @@ def model_folder(tmp_path):
     return folder
 
 
+def use_endpoint(patch: pytest.MonkeyPatch, url: str) -> None:
+    """Has huggingface_hub in this process ask the Hub of this address."""
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, url)
+    patch.setattr(constants, "ENDPOINT", url)
+    for module in (constants, file_download):  # older releases have a copy in the other
+        patch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """After a call of it, no Hub answers."""
+
+    def leave() -> None:
+        monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's pauses between its attempts
+        use_endpoint(monkeypatch, "http://127.0.0.1:9")
+
+    return leave
+
+
 @pytest.fixture(scope="module")
 def hub():
     """A Hub that this process pushes to as `someone`, and nobody else."""
     with LoopbackHub() as hub, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(constants, "ENDPOINT", hub.url)
+        use_endpoint(patch, hub.url)
         # a test before may have made it, for another Hub
         patch.setattr(transformers_hub, "_hf_api", None, raising=False)
-        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", hub.url)
-        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         patch.setattr(constants, "HF_HUB_OFFLINE", False)
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         patch.setenv("HF_TOKEN", "hf_writer")
@@ -119,7 +136,7 @@ def hub():
 def own_cache(hub, monkeypatch, tmp_path):
     """An empty cache for what is read from the Hub, and a Hub that does not remember what was asked."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    hub.cut, hub.requests = "", []
+    hub.cut, hub.status, hub.requests = "", 0, []
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ class Repository:
     """Commits by id, each a whole tree: path -> content; branches by name, each a list of commit ids, newest last."""
 
     private: bool
+    gated: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, list[str]] = field(default_factory=dict)
 
@@ -42,7 +43,8 @@ class LoopbackHub(ThreadingHTTPServer):
     Attributes:
         repositories: by `owner/name`, and by `spaces/owner/name`.
         requests: `METHOD path` of all that was asked.
-        cut: drop the connection at the first request whose path contains this.
+        cut: drop the connection at every request whose path contains this.
+        status: answer every request with this instead.
     """
 
     daemon_threads = True
@@ -52,7 +54,7 @@ class LoopbackHub(ThreadingHTTPServer):
         self.repositories: dict[str, Repository] = {}
         self.large_files: dict[str, bytes] = {}
         self.requests: list[str] = []
-        self.cut = ""
+        self.cut, self.status = "", 0
 
     @property
     def url(self) -> str:
@@ -99,6 +101,8 @@ class Answers(BaseHTTPRequestHandler):
             self.connection.close()
             return
         try:
+            if hub.status:
+                raise Refusal(hub.status, "Not now")
             self._send(200, *self._find(path.split("/"), body))
         except Refusal as refusal:
             self._send(refusal.status, json.dumps({"error": str(refusal)}).encode(), refusal.headers)
@@ -199,6 +203,8 @@ class Answers(BaseHTTPRequestHandler):
     def _file(self, name: str, revision: str, path: str) -> tuple[bytes, dict[str, str]]:
         repository = self._repository(name)
         sha = self._revision(repository, revision)
+        if repository.gated:
+            raise Refusal(403, f"Access to model {name} is restricted", "GatedRepo")
         if path not in repository.commits[sha]:
             raise Refusal(404, "Entry not found", "EntryNotFound")
         content = repository.commits[sha][path]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -11,7 +10,7 @@ from ...configuration.errors import UserError
 from ...configuration.recipe import Recipe
 from ...configuration.recipe_checks import require_trained_target
 from ...configuration.recipe_files import load_recipe, load_recipes, read_settings
-from ...configuration.run_folder import RunFolder, StudyFolder, read_json
+from ...configuration.run_folder import RunFolder, StudyFolder
 from ..corpora import load_rows
 from ..corpora.rows import Rows
 from .plan import Plan, plan_run
@@ -51,25 +50,6 @@ def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequen
 def read_corpus(corpus: str, root: str, options: Sequence[str]) -> Rows:
     """A corpus's rows; `options` are of its loader, as `key=value`."""
     return load_rows(corpus, root, **OmegaConf.to_container(read_settings(list(options))))
-
-
-def require_model(folder: Path) -> None:
-    """Raise `UserError` for a folder that holds no model of ours, by its config.json."""
-    read_model_config(folder)
-
-
-def read_model_config(folder: Path) -> dict[str, Any]:
-    """What a model's config.json says; `UserError` for a folder that holds no model of ours."""
-    config = Path(folder) / "config.json"
-    if not config.is_file():
-        raise UserError(f"{folder} holds no model: give the `model` folder of a run")
-    settings = read_json(config)
-    model_type = settings.get("model_type") if isinstance(settings, dict) else None
-    if model_type != "ser_meta":
-        raise UserError(
-            f"{folder} holds a model of the type {model_type!r}, not ser_meta: train one with it as encoder"
-        )
-    return settings
 
 
 def require_folder(*files: Path | None) -> None:

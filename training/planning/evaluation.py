@@ -13,12 +13,12 @@ from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe, Recipe
 from ...configuration.recipe_files import load_recipe, read_corpus, recipe_names
 from ...configuration.run_folder import RunFolder, read_json
+from ...hub_cards.hub.names import find_model, read_model_config
 from ..corpora import CORPORA
 from ..corpora.mixture import corpus_name, load_corpora, value_ranges
 from ..corpora.quarantine import read_quarantine
 from ..corpora.remarks import tell
 from ..corpora.rows import Rows
-from .beforehand import read_model_config
 from .labels import fits
 
 CLOSE = 0.5  # how alike two labels are of which one is proposed for the other: difflib's ratio (ours)
@@ -94,11 +94,13 @@ def find_check(given: Sequence[str], quarantine: Path | None = None) -> Check:
     return Check(" + ".join(called), roots, rows, reasons, recipe, names[0] if recipe else None)
 
 
-def find_evaluation(folder: Path, given: Sequence[str], split: Path | None = None, side: str = "test") -> Evaluation:
+def find_evaluation(
+    name: str | Path, given: Sequence[str], split: Path | None = None, side: str = "test"
+) -> Evaluation:
     """What the words behind `ser-meta evaluate` mean.
 
     Args:
-        folder: of a model, or of a run.
+        name: of a model, see `find_model`; or the folder of a run.
         given: a corpus and its root, with settings of that corpus; or a recipe with settings, of which only the data
             count; or, behind a run, settings of its own recipe alone.
         split: a run's `split.json`; of a run without a corpus its own.
@@ -108,7 +110,7 @@ def find_evaluation(folder: Path, given: Sequence[str], split: Path | None = Non
         UserError: the words are none of these; whatever of the corpora cannot be read; labels of the target that the
             model does not know.
     """
-    model, sources, split = _find(folder, given, split)
+    model, sources, split = _find(name, given, split)
     config = read_model_config(model)
     tasks, target = config["tasks"], config["target_task"]
     if split is not None:
@@ -169,15 +171,16 @@ def foreign_words(name: str, labels: Sequence[str], task: Mapping[str, Any]) -> 
     )
 
 
-def _find(folder: Path, given: Sequence[str], split: Path | None) -> tuple[Path, list[CorpusRecipe], Path | None]:
+def _find(name: str | Path, given: Sequence[str], split: Path | None) -> tuple[Path, list[CorpusRecipe], Path | None]:
     """The model's folder, the corpora and the split."""
-    run = RunFolder(folder)
-    model = run.model if run.recipe.is_file() else folder
+    run = RunFolder(name)
+    is_run = run.recipe.is_file()
     names, settings = _parted(given)
+    if not names and not is_run:
+        raise UserError(f"{name} is no run: name a corpus and its folder or table, or a recipe, to judge it on")
+    model = run.model if is_run else find_model(name).folder
     if names:
         return model, _corpora(names, settings)[0], split
-    if not run.recipe.is_file():
-        raise UserError(f"{folder} is no run: name a corpus and its folder or table, or a recipe, to judge it on")
     return model, load_recipe(str(run.recipe), settings).data.sources, split or run.split
 
 

@@ -1,6 +1,5 @@
 """A model that is centred by speakers, made ready for one of them."""
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from ...configuration.errors import UserError
 from ...configuration.run_folder import moved_into_place
+from ...hub_cards.hub.names import FoundModel
 from ...modeling_ser_meta import SpeechEmotionPipeline
 from ..batches.group_means import FrameMean, sums
 from ..machine.decoder_messages import without_decoder_messages
@@ -18,14 +18,12 @@ from ..machine.processes import processes
 from .inputs import find_recordings, open_recording
 from .recognition import load_pipeline
 
-OF_THE_RUN = ("README.md", "plots")  # a card and pictures of results that were measured otherwise
 
-
-def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
+def adapt(model: FoundModel, given: Sequence[str], output: Path) -> dict[str, Any]:
     """Writes a model that centres its states by the mean of one speaker's recordings, without their labels (ours).
 
     Args:
-        model: a model folder, trained with `center_by`.
+        model: one that was trained with `center_by`.
         given: files, folders and patterns: recordings of the speaker, as varied as those that will be recognised.
         output: the new model's folder.
 
@@ -39,11 +37,12 @@ def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
     if output.exists():
         raise UserError(f"--output {output} is there already: choose a new folder")
     names = find_recordings(given)
-    recognise = load_pipeline(model, {}, 1, processes().device)
+    recognise = load_pipeline(model.folder, {}, 1, processes().device)
     config = recognise.model.config
     if not config.center_by:
         raise UserError(
-            f"{model} is not centred by speakers, and needs no adaptation: train one with model.center_by=[speaker]"
+            f"{model.name} is not centred by speakers, and needs no adaptation: train one with "
+            "model.center_by=[speaker]"
         )
     mean = FrameMean()
     with without_decoder_messages():
@@ -55,8 +54,9 @@ def adapt(model: Path, given: Sequence[str], output: Path) -> dict[str, Any]:
     config.center_by = []  # from now on it is an ordinary model
     output.parent.mkdir(parents=True, exist_ok=True)
     with moved_into_place(output) as folder:
-        shutil.copytree(model, folder, ignore=shutil.ignore_patterns(*OF_THE_RUN))
+        # written anew, with our own code: whatever else lies beside a model, such as its results, is not this one's
         recognise.model.save_pretrained(folder)
+        recognise.processor.save_pretrained(folder)
     return {"recordings": len(names), "frames": mean.count}
 
 

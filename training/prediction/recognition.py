@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
+from ...hub_cards.hub.names import FoundModel
 from ...modeling_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, recording_name, stream_audio
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
@@ -51,7 +52,7 @@ class Recording:
 
 
 def predict(
-    model: Path,
+    model: FoundModel,
     inputs: Inputs,
     options: dict[str, Any],
     outputs: Outputs,
@@ -62,7 +63,7 @@ def predict(
     """Recognises recordings and writes the results; on several processes, each its share.
 
     Args:
-        model: a model folder.
+        model: see `find_model`.
         inputs: the recordings.
         options: of the pipeline; None where not given.
         outputs: what is printed and written.
@@ -82,10 +83,10 @@ def predict(
     if inputs.read_once and outputs.plot:
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
     options = {**options, **outputs.needed_options(options)}
-    recognise = load_pipeline(model, options, batch_size, state.device, precision)
+    recognise = load_pipeline(model.folder, options, batch_size, state.device, precision)
     if groups := " and ".join(recognise.model.config.center_by):
-        say(f"{model} compares a recording with others of the same {groups}: first make it ready by ser-meta adapt")
-    settings = {"model": str(model.resolve()), **inputs.settings, **options}
+        say(f"{model.name} compares a recording with others of the same {groups}: make it ready by ser-meta adapt")
+    settings = {"model": model.identity, **inputs.settings, **options}
     settings |= {} if precision == "fp32" else {"precision": precision}
     settings |= {} if channels == "mix" else {"channels": channels}
     with open_outputs(outputs, inputs, recognise.model.config, settings, state) as writers, without_decoder_messages():
