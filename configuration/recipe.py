@@ -15,6 +15,7 @@ FIRST_FOLD = {"place": 0}
 NO_FOLD = "none"  # as data.test_fold
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 CLASS_WEIGHTS = ("balanced",)
+TRAINED_OF_ENCODER = ("all", "adapter")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CONVENIENCES = ("workers", "cache", "cache_layers", "report_to")  # settings that change no result
 
@@ -120,6 +121,27 @@ def _whole(value: Any) -> Any:
 
 
 @dataclass
+class AdapterRecipe:
+    """An adapter of the encoder, trained in the place of its weights; see `SerMetaConfig.adapter`.
+
+    Args:
+        kind: `lora`, or `dora`.
+        rank: of the matrices that are added to a weight.
+        alpha: what they are multiplied by, times the rank; null for twice the rank.
+        dropout: of what goes into them.
+        targets: the projections of the `attention`, `all-linear` layers, or a list of names such as [q_proj, v_proj].
+        layers: Transformer layers by number, from 0 on; null for all.
+    """
+
+    kind: str = "lora"
+    rank: int = 8
+    alpha: float | None = None
+    dropout: float = 0.0
+    targets: Any = "attention"
+    layers: list[int] | None = None
+
+
+@dataclass
 class ModelRecipe:
     """The model; what is not named here is described at `SerMetaConfig`.
 
@@ -133,6 +155,7 @@ class ModelRecipe:
         ranges: tasks that are numbers, each with the ends of the scale that the model answers in, such as
             `{valence: [1, 5]}`. Ratings of a corpus that states another scale of its own are brought to it.
         attention: the encoder's attention kernel; null lets Transformers choose.
+        adapter: of the encoder; null for none. See `AdapterRecipe`.
         class_weights: `balanced` weighs each label of the target in the loss by how rare it is on the training side,
             utterances / (labels x utterances with it); null weighs every utterance alike.
     """
@@ -145,6 +168,7 @@ class ModelRecipe:
     labels: dict[str, list[str]] = field(default_factory=dict)
     ranges: dict[str, list[float]] = field(default_factory=dict)
     attention: str | None = None
+    adapter: AdapterRecipe | None = None
     layer_fusion: str = "ari"
     ari_weighting: str = "matrix"
     ari_join: str = "add"
@@ -182,6 +206,8 @@ class StageRecipe:
         warmup: share of the steps in which they rise from 0.
         weight_decay: AdamW's.
         max_gradient_norm: gradients beyond are scaled down to it.
+        encoder: what of the encoder is trained, as far as it is not frozen by what follows: `adapter`, the default
+            with a `model.adapter`, or `all`. Nothing of it is with `freeze_layers: all`.
         freeze_feature_encoder: the convolutions.
         freeze_layers: Transformer layers from the bottom, with all below them: a number, `third` of them, or `all`.
         freeze_layer_fusion: keep the layer fusion (ARI) as it is (the paper's section IV-D).
@@ -202,6 +228,7 @@ class StageRecipe:
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
+    encoder: str | None = None
     freeze_feature_encoder: bool = True
     freeze_layers: Any = 0
     freeze_layer_fusion: bool = False
@@ -241,6 +268,8 @@ class Recipe:
             false keeps the output of frozen convolutions alone.
         workers: processes that read recordings.
         report_to: experiment trackers that Transformers knows, such as `tensorboard`.
+        adapter_only: keep and publish what the adapter adds to the encoder, and the parts above it, without the
+            encoder's own weights, which whoever loads the model gets from the Hub. Otherwise the adapter is merged.
         yardstick: judge a logistic regression on a few acoustic statistics beside the model.
         judged_by: with `data.test_fold: none`, the folder of a finished `ser-meta crossval` of the same recipe, which
             the final model's report and card then name with its figures: such a model is not judged itself.
@@ -256,6 +285,7 @@ class Recipe:
     cache_layers: bool = True
     workers: int = 0
     report_to: list[str] = field(default_factory=list)
+    adapter_only: bool = False
     yardstick: bool = False
     judged_by: str | None = None
 

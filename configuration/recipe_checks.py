@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from ..modeling_ser_meta.settings_ser_meta import setting_faults, task_name_faults
+from ..modeling_ser_meta.settings_ser_meta import adapter_faults, setting_faults, task_name_faults
 from .errors import UserError
 from .recipe import (
     CLASS_WEIGHTS,
@@ -14,6 +14,7 @@ from .recipe import (
     OF_A_CORPUS,
     PRECISIONS,
     SCHEDULES,
+    TRAINED_OF_ENCODER,
     VALIDATIONS,
     DataRecipe,
     ModelRecipe,
@@ -54,6 +55,7 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
     for name, stage in recipe.stages.items():
         yield from _stage_faults(f"stages.{name}", stage, recipe.model, recipe.data.validation)
     yield from _centering_faults(recipe)
+    yield from _adapter_faults(recipe)
     if recipe.judged_by is not None and recipe.data.test_fold != NO_FOLD:
         yield (
             f"judged_by={recipe.judged_by} is for a final model: set data.test_fold={NO_FOLD}, or leave judged_by out"
@@ -119,6 +121,8 @@ def _model_faults(model: ModelRecipe) -> Iterator[str]:
         yield f"model.auxiliary_tasks={list(model.auxiliary_tasks)} names {task} twice, or the target: name each once"
     yield from task_name_faults(tasks)
     yield from setting_faults(vars(model), "model.")
+    if model.adapter is not None:
+        yield from adapter_faults(vars(model.adapter), "model.adapter.")
     if model.class_weights is not None:
         yield from _choice("model.class_weights", model.class_weights, CLASS_WEIGHTS)
     for task in model.labels:
@@ -139,6 +143,26 @@ def _centering_faults(recipe: Recipe) -> Iterator[str]:
             f"model.center_by={list(recipe.model.center_by)} needs an encoder that stays as it is: "
             f"set stages.{trained[0]}.freeze_layers=all"
         )
+
+
+def _adapter_faults(recipe: Recipe) -> Iterator[str]:
+    """Stages and adapter that do not fit together."""
+    stages = {f"stages.{name}": stage for name, stage in recipe.stages.items()}
+    if recipe.model.adapter is None:
+        if recipe.adapter_only:
+            yield "adapter_only=true needs a model.adapter, such as model.adapter.rank=8"
+        for name, stage in stages.items():
+            if stage.encoder == "adapter":
+                yield f"{name}.encoder=adapter needs a model.adapter, such as model.adapter.rank=8"
+        return
+    if all(stage.freeze_layers == "all" for stage in stages.values()):
+        yield "model.adapter is trained in no stage, each of which has freeze_layers=all: take one of the two away"
+    for name, stage in stages.items():
+        if recipe.adapter_only and stage.encoder == "all" and stage.freeze_layers != "all":
+            yield (
+                f"adapter_only=true keeps the adapter alone, but {name}.encoder=all trains the encoder too: "
+                "set one of them otherwise"
+            )
 
 
 def _stage_faults(name: str, stage: StageRecipe, model: ModelRecipe, validation: str) -> Iterator[str]:
@@ -163,6 +187,8 @@ def _stage_faults(name: str, stage: StageRecipe, model: ModelRecipe, validation:
     yield from _within(f"{name}.weight_decay", stage.weight_decay, 0, 1_000)
     yield from _choice(f"{name}.schedule", stage.schedule, SCHEDULES)
     yield from _choice(f"{name}.keep", stage.keep, ("last", "best"))
+    if stage.encoder is not None:
+        yield from _choice(f"{name}.encoder", stage.encoder, TRAINED_OF_ENCODER)
     layers = stage.freeze_layers
     if layers not in ("third", "all") and (type(layers) is not int or layers < 0):
         yield f"{name}.freeze_layers={layers!r} must be a number of layers, third or all"

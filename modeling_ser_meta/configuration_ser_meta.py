@@ -13,12 +13,15 @@ from .settings_ser_meta import (
     LAYER_COUNT,
     LAYER_COUNTS,
     SPEECH_ENCODERS,
+    adapter_faults,
+    adapter_settings,
     choice_faults,
     setting_faults,
     task_name_faults,
 )
 
 if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers brings the files that its file names
+    from .adapters_ser_meta import adapt  # noqa: F401
     from .audio_ser_meta import read_audio  # noqa: F401
     from .encoder_ser_meta import build_encoder  # noqa: F401
     from .loading_ser_meta import load_backbone  # noqa: F401
@@ -113,6 +116,13 @@ class SerMetaConfig(PretrainedConfig):
             width of 768.
         calibration_temperature: by which the pipeline divides the target's logits, so that its scores are calibrated;
             fitted on a run's validation side (ours). Transformers keeps the plain name for the generation of text.
+        adapter: of the encoder's layers, trained in the place of their weights, through `peft` (ours):
+            `{"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "targets": "attention", "layers": None}`, all of
+            which may be left out. The kind is LoRA (arXiv 2106.09685) or `"dora"` (arXiv 2402.09353). The targets are
+            the projections of the `"attention"`, `"all-linear"` layers, or a list of names such as `["q_proj",
+            "v_proj"]`; the layers are numbers from 0 on. None for a plain encoder, as is one after `merge_adapter`.
+        base_encoder: `{"name": ..., "revision": ...}` of the encoder on the Hub whose weights are not saved with the
+            model, but what an adapter adds to them: see `save_adapter`.
 
     Raises:
         ValueError: a value outside its choices, more layers than the encoder has, a task without labels or range, or
@@ -158,6 +168,8 @@ class SerMetaConfig(PretrainedConfig):
         class_weights: Sequence[float] | None = None,
         initializer_range: float = 0.02,
         calibration_temperature: float = 1.0,
+        adapter: Mapping[str, Any] | None = None,
+        base_encoder: Mapping[str, str] | None = None,
         **kwargs,
     ):
         self.speech_config = _speech_config(speech_config)
@@ -193,6 +205,9 @@ class SerMetaConfig(PretrainedConfig):
                 f"encoder_layers={encoder_layers} is more than the {layer_count(self.speech_config)} layers that the "
                 "encoder has: choose fewer, or null for all"
             )
+        _refuse(adapter_faults(adapter or {}, "adapter."))
+        self.adapter = None if adapter is None else adapter_settings(adapter)
+        self.base_encoder = None if base_encoder is None else dict(base_encoder)
         self._check_target_and_widths()
 
         labels = self.tasks[target_task]["labels"]

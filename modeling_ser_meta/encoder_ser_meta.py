@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from .adapters_ser_meta import call_projections
 from .configuration_ser_meta import layer_count, with_lowest_layers
 from .loading_ser_meta import prepare_config
 from .padding_ser_meta import (
@@ -64,6 +65,8 @@ class WaveformEncoder(nn.Module):
         config = backbone.config
         self.convolutions = list(zip(config.conv_kernel, config.conv_stride, strict=True))
         self.squeeze_factor = getattr(config, "squeeze_factor", 1)
+        if config.model_type == "wavlm":
+            call_projections(backbone.encoder.layers)
         if config.model_type == "data2vec-audio":
             backbone.encoder.pos_conv_embed = MaskedPositions(backbone.encoder.pos_conv_embed)
         if config.model_type == "wav2vec2-conformer":

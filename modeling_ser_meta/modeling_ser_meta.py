@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from .adapters_ser_meta import adapt, adapter_parameters, merge
 from .configuration_ser_meta import SerMetaConfig
 from .encoder_ser_meta import EncoderOutput, build_encoder
 from .loading_ser_meta import inherit, is_trained_model, load_backbone
@@ -26,13 +27,13 @@ from .modules_ser_meta import (
     WeightedSum,
 )
 from .padding_ser_meta import mask_of
+from .settings_ser_meta import adapter_faults, adapter_settings
 
 if TYPE_CHECKING:  # never run: Transformers saves, with a model, the files that this one names
     from .audio_ser_meta import read_audio  # noqa: F401
     from .pipeline_ser_meta import SpeechEmotionPipeline  # noqa: F401
     from .processing_ser_meta import SerMetaProcessor  # noqa: F401
     from .segments_ser_meta import regions  # noqa: F401
-    from .settings_ser_meta import setting_faults  # noqa: F401
     from .windows_ser_meta import cut_recording  # noqa: F401
 
 
@@ -96,6 +97,8 @@ class SerMetaModel(PreTrainedModel):
         features = pooled + (auxiliary * (width + config.head_hidden_size) if attends else 0)
         self.classifier = _classifier(config, features)
         self.post_init()
+        if config.adapter is not None:
+            adapt(self.encoder, config.adapter)
 
     @classmethod
     def from_backbone_pretrained(
@@ -259,6 +262,34 @@ class SerMetaModel(PreTrainedModel):
             _refuse_pickled_weights(Path(name_or_path, options.get("subfolder") or ""))
         return super().from_pretrained(name_or_path, *arguments, **{**options, "use_safetensors": True})
 
+    def add_encoder_adapter(self, **settings) -> None:
+        """Puts a new adapter into the encoder, which gives what it gave until the adapter is trained.
+
+        Args:
+            settings: see `adapter` of [`SerMetaConfig`].
+
+        Raises:
+            ValueError: a wrong setting, no such layers or targets in the encoder, or an adapter that it has already.
+        """
+        if self.config.adapter is not None:
+            raise ValueError("the encoder has an adapter: merge it first, with merge_adapter")
+        if faults := list(adapter_faults(settings, "adapter.")):
+            raise ValueError(faults[0])
+        adapt(self.encoder, settings)
+        self.config.adapter = adapter_settings(settings)
+        self.train(self.training)
+
+    def merge_adapter(self) -> None:
+        """Adds the adapter, if there is one, to the encoder's weights: the model is then a plain one."""
+        if self.config.adapter is not None:
+            merge(self.encoder)
+            self.config.adapter = None
+
+    def freeze_all_but_adapter(self) -> list[str]:
+        """Freezes the encoder's own weights, beside its adapter; returns the names of the frozen parameters."""
+        kept = {id(parameter) for parameter in adapter_parameters(self.encoder)}
+        return self._freeze_parameters([own for own in self.encoder.parameters() if id(own) not in kept])
+
     def freeze_feature_encoder(self) -> list[str]:
         """Freezes the convolutional front; returns the names of the frozen parameters."""
         return self.freeze(self.encoder.front)
@@ -284,14 +315,18 @@ class SerMetaModel(PreTrainedModel):
         return self._freeze_parameters(below)
 
     def train(self, mode: bool = True) -> "SerMetaModel":
-        """Training mode for what is trained; what is frozen stays in evaluation mode, a fixed function."""
+        """Training mode for what is trained; what is frozen stays in evaluation mode, a fixed function.
+
+        A layer of which an adapter alone is trained trains as a whole, with its dropout.
+        """
         super().train(mode)
         if mode:
+            trained = [layer for layer in self.encoder.layers if _is_trained(layer)]
+            within = {id(module) for layer in trained for module in layer.modules()}
             for module in self.modules():
-                parameters = list(module.parameters())
-                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                if id(module) not in within and any(True for _ in module.parameters()) and not _is_trained(module):
                     module.eval()
-            if not any(parameter.requires_grad for parameter in self.encoder.layers[0].parameters()):
+            if not _is_trained(self.encoder.layers[0]):
                 self._eval_below_layers()
         return self
 
@@ -362,6 +397,10 @@ class SerMetaModel(PreTrainedModel):
 
 
 SerMetaModel.register_for_auto_class("AutoModel")
+
+
+def _is_trained(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _refuse_pickled_weights(folder: Path) -> None:

@@ -24,6 +24,9 @@ CHOICES = {
 }
 LEAST = {"coattention_heads": 1, "head_hidden_size": 1, "classifier_hidden_size": 0}
 SHARES = ("dropout", "label_smoothing")
+ADAPTERS = ("lora", "dora")
+ADAPTER_TARGETS = ("attention", "all-linear")
+ADAPTER = {"kind": "lora", "rank": 8, "alpha": None, "dropout": 0.0, "targets": "attention", "layers": None}
 
 # What stands beside a task's results: in a result of the pipeline, a row of a file, a piece of a recording, a segment
 RESULTS = (
@@ -83,6 +86,38 @@ def setting_faults(settings: Mapping[str, Any], where: str = "") -> Iterator[str
         yield f"{where}center_by={center_by} needs standardize_states=true"
     if settings["target_task"] in center_by:
         yield f"{where}center_by={center_by} must not name the target: its groups would give it away"
+
+
+def adapter_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an adapter in full, `alpha` too: without one it is twice the rank."""
+    settings = {**ADAPTER, **given}
+    return {**settings, "alpha": settings["alpha"] or 2 * settings["rank"]}
+
+
+def adapter_faults(settings: Mapping[str, Any], where: str) -> Iterator[str]:
+    """What is wrong with the settings of an adapter, whatever its encoder is; each begins with `where`."""
+    if unknown := sorted(set(settings) - set(ADAPTER)):
+        yield f"{where}{unknown[0]} is no setting of an adapter: there are {', '.join(ADAPTER)}"
+        return
+    settings = {**ADAPTER, **settings}
+    yield from choice_faults(f"{where}kind", settings["kind"], ADAPTERS)
+    rank, alpha, layers, targets = (settings[name] for name in ("rank", "alpha", "layers", "targets"))
+    if not _is_whole(rank) or rank < 1:
+        yield f"{where}rank={rank} must be a whole number of 1 or more"
+    if alpha is not None and not 0 < alpha < inf:
+        yield f"{where}alpha={alpha} must be a number above 0, or null for twice the rank"
+    if not 0 <= settings["dropout"] < 1:
+        yield f"{where}dropout={settings['dropout']} must be at least 0 and below 1"
+    if layers is not None and not (layers and all(_is_whole(layer) and layer >= 0 for layer in layers)):
+        yield f"{where}layers={layers} must be numbers of layers, from 0 on, or null for all"
+    if isinstance(targets, str):
+        yield from choice_faults(f"{where}targets", targets, ADAPTER_TARGETS)
+    elif not targets or not all(isinstance(target, str) for target in targets):
+        yield f"{where}targets={targets} must be {', '.join(ADAPTER_TARGETS)}, or a list of names of linear layers"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def choice_faults(name: str, value: Any, choices: tuple[str, ...]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from torch import nn
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import StageRecipe
+from ...modeling_ser_meta.adapters_ser_meta import first_adapted_layer
 from ...modeling_ser_meta.audio_ser_meta import read_audio
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..checking.recordings import digests
@@ -43,6 +44,11 @@ def frozen_layers(stage: StageRecipe, layers: int) -> int:
     return {"third": layers // 3, "all": layers}.get(stage.freeze_layers, stage.freeze_layers)
 
 
+def trains_adapter_alone(stage: StageRecipe, model: SerMetaModel) -> bool:
+    """Whether the encoder's own weights stay as they are in a stage because it has an adapter."""
+    return model.config.adapter is not None and stage.encoder != "all"
+
+
 def kept_depth(stage: StageRecipe, model: SerMetaModel, keep_layers: bool) -> int | None:
     """How deep the part is that a stage freezes and whose output can be kept.
 
@@ -55,12 +61,15 @@ def kept_depth(stage: StageRecipe, model: SerMetaModel, keep_layers: bool) -> in
     """
     encoder, layers = model.encoder, len(model.encoder.layers)
     frozen = frozen_layers(stage, layers)
+    if trains_adapter_alone(stage, model):
+        frozen = max(frozen, first_adapted_layer(encoder))
     if frozen and keep_layers:
         if encoder.continues or frozen == layers:
             return frozen
         family = model.config.speech_config.model_type
         say(f"{family} cannot go on above {frozen} frozen layers: at most its convolutions' output is kept")
-    return CONVOLUTIONS if encoder.front and (frozen or stage.freeze_feature_encoder) else None
+    fixed = frozen or stage.freeze_feature_encoder or trains_adapter_alone(stage, model)
+    return CONVOLUTIONS if encoder.front and fixed else None
 
 
 class FrozenStates:

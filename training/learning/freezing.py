@@ -7,13 +7,15 @@ import torch
 
 from ...configuration.recipe import StageRecipe
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..batches.frozen_states import frozen_layers
+from ..batches.frozen_states import frozen_layers, trains_adapter_alone
 
 
 def apply_freeze_mask(model: SerMetaModel, stage: StageRecipe) -> list[str]:
     """Freezes what the stage freezes, and what its losses do not reach; returns the parameters' names."""
     frozen = model.freeze_feature_encoder() if stage.freeze_feature_encoder else []
     frozen += model.freeze_layers(frozen_layers(stage, len(model.encoder.layers)))
+    if trains_adapter_alone(stage, model):
+        frozen += model.freeze_all_but_adapter()
     unreached = _unreached(model, stage.loss_weights)
     if stage.freeze_layer_fusion:
         unreached.append(model.layer_fusion)

@@ -8,6 +8,7 @@ from .environment import PACKAGES
 
 FEATURES = {
     "espeakng_loader": 'the demo: pip install "ser-meta[demo]"',
+    "peft": 'model.adapter: pip install "ser-meta[adapters]"',
     "gradio": 'serve: pip install "ser-meta[serve]"',
     "onnx": 'export: pip install "ser-meta[onnx]"',
     "onnxscript": 'export: pip install "ser-meta[onnx]"',
@@ -39,6 +40,8 @@ def _importable(module: str) -> str | None:
         import_module(module)
     except ImportError:
         return None
+    except OSError as error:  # of what it imports, such as a torchaudio for another torch
+        return f"does not load ({str(error).splitlines()[0]})"
     packages = packages_distributions().get(module, [module.replace("_", "-")])
     return _version(packages[0])  # onnxruntime-gpu has the module onnxruntime too
 

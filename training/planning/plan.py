@@ -16,7 +16,7 @@ from .folds import recipe_folds
 from .judged_by import judged_by
 from .labels import check_labels, find_tasks
 from .sides import divide, require_labels
-from .starting import check_encoder, refuse_heard
+from .starting import check_adapter_package, check_encoder, refuse_heard
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,6 +54,7 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
         UserError: whatever of the recipe does not fit the corpus.
     """
     check_encoder(recipe.model.encoder)
+    check_adapter_package(recipe.model.adapter)
     rows = load_rows(recipe) if rows is None else rows
     sides, test_fold = divide(rows, recipe)
     judged_by(recipe, len(rows))

@@ -2,9 +2,11 @@
 
 import os.path
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 
 from ...configuration.errors import UserError
+from ...configuration.recipe import AdapterRecipe
 from ...configuration.recipe_files import read_yaml
 from ...configuration.run_folder import RunFolder, read_json
 
@@ -22,6 +24,12 @@ def check_encoder(encoder: str) -> None:
     looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
     if looks_local and not Path(encoder_path(encoder)).is_dir():
         raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")
+
+
+def check_adapter_package(adapter: AdapterRecipe | None) -> None:
+    """Raises `UserError` for an adapter without the package that makes it."""
+    if adapter is not None and find_spec("peft") is None:
+        raise UserError('model.adapter needs peft: pip install "ser-meta[adapters]"')
 
 
 def describe_start(encoder: str, tested: Collection[str]) -> str | None:

@@ -103,6 +103,8 @@ class Preparation:
                 class_weights=self.class_weights,
                 **_config_options(self.recipe.model),
             )
+        if self.recipe.model.adapter is not None:
+            _add_adapter(model, self.recipe.model)
         if model.inherited is not None:
             self.new_parts = [part for part, kept in model.inherited.items() if not kept]
         return model
@@ -181,6 +183,14 @@ def _encoder_told(encoder: str) -> Iterator[None]:
         raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
 
 
+def _add_adapter(model: SerMetaModel, recipe: ModelRecipe) -> None:
+    """Puts the recipe's adapter into a new model; `UserError` where it does not fit the encoder."""
+    try:
+        model.add_encoder_adapter(**vars(recipe.adapter))
+    except (ImportError, ValueError) as error:
+        raise UserError(f"model.adapter of {recipe.encoder}: {error}") from error
+
+
 def _config_options(model: ModelRecipe) -> dict:
-    own = {"encoder", "auxiliary_tasks", "labels", "ranges", "class_weights"}
+    own = {"encoder", "auxiliary_tasks", "labels", "ranges", "class_weights", "adapter"}
     return {name: value for name, value in vars(model).items() if name not in own}

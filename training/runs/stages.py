@@ -16,6 +16,7 @@ from ...configuration.recipe_checks import require_trained_target
 from ...configuration.run_folder import RunFolder
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..learning.arguments import training_arguments
+from ..batches.frozen_states import trains_adapter_alone
 from ..batches.samplers import DurationBoundedBatches
 from .start import begun
 from ..learning.checkpoints import keep_checkpoints, last_checkpoint
@@ -64,6 +65,8 @@ def run_stages(
         if first_stage is not None:
             _adopt_first_stage(model, recipe, run, RunFolder(first_stage))
         model, state = _train_stages(prepared, model, run)
+        if not recipe.adapter_only:
+            model.merge_adapter()
         judgement = judge(prepared, model, state)
         if is_main_process():
             write_results(run, prepared, judgement, model, state)
@@ -191,6 +194,7 @@ def run_stage(
     trainer.save_model(str(folder))
     return {
         **asdict(stage),
+        "encoder": "adapter" if trains_adapter_alone(stage, model) else "all",
         "steps": trainer.state.global_step,
         "picked_step": trainer.picked_step,
         "seconds": round(time.monotonic() - started + (before["seconds"] if before else 0), 1),

@@ -16,6 +16,7 @@ from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..corpora.recordings import recordings
 from ..planning.corpus_record import corpus_record
 from ..planning.durations import check_durations, check_longest, longest_input
+from ..learning.adapters import check_adapter
 from ..learning.freezing import frozen_as_in
 from ..machine.interruption import leaving_on_signals
 from ..learning.memory import check_plan, plan_stage
@@ -64,6 +65,8 @@ def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaMo
             prepared.dataset, prepared.durations, prepared.sides["train"], longest, min(recipe.data.speed_factors)
         )
     _check_freezing(recipe, len(model.encoder.layers))
+    if recipe.model.adapter is not None:
+        check_adapter(model, prepared.processor, recipe.stages.values())
     idle = [
         f"model.{setting}={getattr(recipe.model, setting)} changes nothing: {why}"
         for setting, why in idle_settings(recipe.model).items()
