@@ -12,7 +12,18 @@ ROOMS = ("modeling_ser_meta", "configuration", "hub_cards", "training")  # each 
 FLOORS = {
     "hub_cards": ("wording", "document", "markdown", "page", "pictures", "card", "terminal", "study", "hub", "export"),
     "training": (
-        *("machine", "corpora", "planning", "checking", "measures", "batches", "learning", "runs", "studies"),
+        *(
+            "options",
+            "machine",
+            "corpora",
+            "planning",
+            "checking",
+            "measures",
+            "batches",
+            "learning",
+            "runs",
+            "studies",
+        ),
         *("prediction", "__main__"),
     ),
 }  # what stands in a room; each may import those before it

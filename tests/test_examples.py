@@ -5,7 +5,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,16 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
 from loopback_hub import LoopbackHub
 from PIL import Image
 from transformers import AutoFeatureExtractor, Wav2Vec2Model
 
-from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
 from ser_meta.training.planning.starting import PACKAGED_ENCODERS
-from ser_meta.training.runs.preparation import prepare
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -124,64 +119,6 @@ def test_predictions_of_a_data_set(finished_run, speech_table, recognise, tmp_pa
         best = [expected[task][0]["label"] for task in ("emotion", "gender", "style")]
         assert [row.emotion, row.gender, row.style, row.transcript] == [*best, expected["transcript"]]
         assert row.score == pytest.approx(expected["emotion"][0]["score"], abs=1e-5)
-
-
-@pytest.fixture
-def probes() -> dict[str, object]:
-    return runpy.run_path(str(EXAMPLES / "freeze_and_probe.py"))
-
-
-def test_a_linear_probe_on_a_frozen_encoder(probes, recipe_file, tmp_path, capsys):
-    probes["main"](
-        str(recipe_file), [f"cache={tmp_path / 'states'}", "cache_layers=false"], tmp_path / "results" / "probe.json"
-    )
-    lines = capsys.readouterr().out.splitlines()
-    assert [line[:10].strip() for line in lines] == [*(f"layer {layer}" for layer in range(1, 7)), "all layers"]
-    report = json.loads((tmp_path / "results" / "probe.json").read_text())
-    assert report["protocol"] == {"corpus": "table", "folds": ["anna+bela", "cleo+dora", "emil+finn"]}
-    for line, row in zip(lines, report["rows"], strict=True):
-        emotion = row["pooled"]["metrics"]["emotion"]
-        assert f"{emotion['ua']:.1%}" in line and emotion["n"] == 36  # each utterance is tested once
-        assert set(row["pooled"]["slices"]["style"]) == {"improvised", "scripted"}
-
-
-def test_a_probe_reads_the_mean_frame_of_each_layer(probes, recipe_file, encoder_folder, recording, tmp_path):
-    prepared = prepare(load_recipe(str(recipe_file), [f"cache={tmp_path}", "data.speed_factors=[1.0]"]))
-    embeddings = probes["embed"](prepared)
-    backbone = Wav2Vec2Model.from_pretrained(encoder_folder).eval()
-    with torch.no_grad():
-        samples = torch.tensor(soundfile.read(recording, dtype="float32")[0])
-        states = backbone(samples[None], output_hidden_states=True).hidden_states[1:]
-    row = list(prepared.dataset["utterance_id"]).index(recording.name)
-    assert embeddings[row] == pytest.approx(np.stack([state[0].mean(dim=0) for state in states]), abs=2e-3)
-
-
-def test_the_probe_is_judged_on_speakers_it_has_not_heard(probes, recipe_file):
-    recipe = load_recipe(str(recipe_file))
-    folds = [prepare(replace(recipe, data=replace(recipe.data, test_fold={"place": place}))) for place in range(3)]
-    speakers, emotions = (np.array(folds[0].dataset[name]) for name in ("speaker", "emotion"))
-    telling = (emotions[:, None] == np.unique(emotions)).astype(float)
-    found = probes["probe"](telling, telling, folds, "emotion")
-    assert len(found) == 36 and (found["emotion"] == found["emotion_predicted"]).all()
-    voices = (speakers[:, None] == np.unique(speakers)).astype(float)  # tell the speaker and nothing else
-    found = probes["probe"](voices, voices, folds, "emotion")
-    assert (found["emotion"] == found["emotion_predicted"]).mean() == pytest.approx(1 / 3)
-
-
-def test_a_probe_takes_off_the_mean_of_a_speaker_or_of_some_recordings(probes, recipe_file):
-    dataset = prepare(load_recipe(str(recipe_file))).dataset
-    embeddings = np.random.default_rng(0).normal(size=(36, 6, 4))
-    own = np.array(dataset["speaker"]) == "finn"
-    assert probes["centred"](embeddings, dataset, [], None) is embeddings
-    found = probes["centred"](embeddings, dataset, ["speaker"], None)
-    assert found[own] == pytest.approx(embeddings[own] - embeddings[own].mean(axis=0))
-    found = probes["centred"](embeddings, dataset, ["speaker"], 1)
-    assert np.isclose(found[own], 0).all(axis=(1, 2)).sum() == 1  # the one that the others were centred by
-
-
-def test_a_probe_needs_a_place_for_the_states(probes, recipe_file):
-    with pytest.raises(UserError, match="cache=FOLDER"):
-        probes["probe_layers"](load_recipe(str(recipe_file)))
 
 
 def test_pushing_in_python(finished_run, recording, recognise, tmp_path):

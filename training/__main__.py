@@ -6,12 +6,14 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..configuration.errors import Interrupted, UserError
 from ..configuration.printable import one_line
+from .options import AsJson, Debug, FinishedRun, Model, ModelLicense, Overrides, RecipeName
+from .studies.commands import ablate, crossval, probe
 
 app = typer.Typer(
     help="Speech emotion recognition that learns from all the metadata a corpus has.",
@@ -22,21 +24,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SECONDS_TO_FOLLOW = 10  # after which a process's error is taken for its own
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
-Model = Annotated[
-    str, typer.Argument(help="The folder of a ser-meta model, or owner/name of one on the Hub, with @revision or not.")
-]
-Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")]
-RecipeName = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")]
-FinishedRun = Annotated[Path, typer.Argument(help="The folder of a finished run.")]
-StudyFolder = Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")]
-Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")]
-AtOnce = Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")]
-ModelLicense = Annotated[
-    str | None,
-    typer.Option("--license", help="The model's, as the Hub names it (default: what the corpus's leaves, if one)."),
-]
 
 
 @app.callback()
@@ -100,69 +87,8 @@ def train(
         print(f"Model: {output / 'model'}   Report: {output / 'report.json'}   Pictures: {output / 'plots'}")
 
 
-@app.command()
-def crossval(
-    recipe: RecipeName,
-    overrides: Overrides = None,
-    output: StudyFolder = ...,
-    seeds: Seeds = None,
-    at_once: AtOnce = 1,
-    keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep every run's weights.")] = False,
-    skip_unfit: Annotated[
-        bool, typer.Option("--skip-unfit", help="Leave out folds without which a class cannot be learned.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Train a recipe on every fold, and judge all folds together.
-
-    Example: ser-meta crossval ravdess-whisper-base-frozen data.root=/data/ravdess --seed 1 --seed 2 --output frozen
-
-    Several GPUs: one fold on each with --at-once 4, or all of them on one fold after the other with
-    accelerate launch -m ser_meta.training crossval RECIPE ... --output STUDY
-    """
-    from .planning.beforehand import plan_crossval
-
-    checked, folds = plan_crossval(recipe, overrides or [], output, seeds or (), skip_unfit)
-    from .studies.crossval import cross_validate
-
-    report = cross_validate(checked, output, seeds or (), at_once, keep_models, skip_unfit, folds)
-    _show_study(report, output, as_json)
-
-
-@app.command()
-def ablate(
-    table: Annotated[str, typer.Argument(help="The paper's table, 1 to 4, or a YAML file with rows of your own.")],
-    recipes: Annotated[
-        list[str], typer.Argument(help="Recipes of the full method, and settings as key=value.", metavar="RECIPE...")
-    ],
-    output: StudyFolder = ...,
-    seeds: Seeds = None,
-    at_once: AtOnce = 1,
-    side: Annotated[str, typer.Option(help="Compare on test, or on validation, to choose a setting.")] = "test",
-    as_json: AsJson = False,
-) -> None:
-    """Train and compare a recipe with the rows of one of the paper's tables, or of your own.
-
-    1 compares the encoder alone with the full method, 2 leaves out ARI, co-attention or both, 3 compares
-    ARI with a weighted sum of the layers, 4 tries every set of the auxiliary tasks.
-
-    Example: ser-meta ablate 2 demo data.root=/tmp/recordings --output studies/demo
-
-    A file has a title, and rows with what each sets, as in a recipe; the recipe itself is the row ours. Such as this
-    pooling.yaml: {title: Pooling, rows: {with deviation: {model: {frame_pooling: [mean, deviation]}}}}
-    A row takes tasks away by model: {auxiliary_tasks: [...]} with those that stay, and a stage by stages: {NAME: null}
-
-    Example: ser-meta ablate pooling.yaml demo data.root=/tmp/recordings data.validation=speaker
-    --side validation --output studies/pooling
-    """
-    from .planning.beforehand import check_ablation
-    from .planning.tables import find_table
-
-    loaded = check_ablation(table, recipes, output, seeds or ())
-    from .studies.ablation import ablate as run_table
-
-    report = run_table(table, loaded, output, seeds or (), at_once, side)
-    _show_study(report, output / find_table(table).folder(side), as_json)
+for study in (crossval, ablate, probe):
+    app.command()(study)
 
 
 @app.command()
@@ -447,19 +373,6 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         for name, value in found.items():
             print(f"{name:<20}{value}")
-
-
-def _show_study(report: dict[str, Any], folder: Path, as_json: bool) -> None:
-    from ..hub_cards.study.write import print_study
-    from .machine.processes import is_main_process
-
-    if not is_main_process():
-        return
-    if as_json:
-        print(json.dumps(report))
-    else:
-        print_study(report)
-        print(f"Page: {folder / 'report.html'}   Report: {folder / 'report.json'}")
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

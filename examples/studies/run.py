@@ -16,10 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # where the other examples are
-
-from freeze_and_probe import probe_layers
 from summary import summarize
 
 from ser_meta.configuration.errors import Interrupted, UserError
@@ -29,6 +25,7 @@ from ser_meta.configuration.run_folder import write_json
 from ser_meta.training.planning.tables import find_table
 from ser_meta.training.studies.ablation import ablate, plan_table
 from ser_meta.training.studies.crossval import FoldRun
+from ser_meta.training.studies.probe import probe_layers
 
 RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
@@ -79,7 +76,7 @@ class Step:
             ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, self.side)
         elif not self.report.is_file():
             self.report.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.report, probe_layers(self.recipe))
+            write_json(self.report, probe_layers(self.recipe, "test"))
 
     def trainings(self) -> list[FoldRun]:
         """All that it needs, those that have finished among them."""

@@ -119,6 +119,42 @@ def plot_layer_shares(shares: Mapping[str, Sequence[float]], path: str | Path) -
     return save(figure, path)
 
 
+def plot_probe(
+    alone: Sequence[Mapping[str, Any]], together: Sequence[Mapping[str, Any]], suggested: int, path: str | Path
+) -> Path:
+    """Draws the UA of each layer alone and of the lowest layers together, each with its 95 % interval.
+
+    Args:
+        alone, together: measures with `ua` and perhaps `interval`, from the first layer to the last.
+        suggested: the number of layers that is marked.
+        path: of the PNG; its folder is made.
+
+    Returns:
+        The path.
+    """
+    figure = Figure(figsize=(max(5.2, 1.6 + 0.42 * len(alone)), 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvline(suggested, color=FAINT, linewidth=7, alpha=0.6, zorder=0, label=f"suggested: {suggested}")
+    series = {
+        "the layer with all below it": (together, OURS, -0.06),
+        "the layer alone": (alone, TASK_COLOURS[0], 0.06),
+    }
+    for name, (measured, colour, beside) in series.items():
+        places = np.arange(1, len(measured) + 1) + beside
+        values = [each["ua"] for each in measured]
+        bounds = [each.get("interval", {}).get("ua", [each["ua"]] * 2) for each in measured]
+        axes.vlines(places, *zip(*bounds, strict=True), color=colour, linewidth=1.2, alpha=0.5)
+        axes.plot(places, values, "o-", color=colour, markersize=5, linewidth=1.4, label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=25))
+    axes.set_xlim(0.5, len(alone) + 0.5)
+    axes.set_xlabel("layer of the encoder", color=INK)
+    axes.set_ylabel("UA of a linear probe", color=INK)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    bare(axes)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=INK, fontsize=8.5)
+    return save(figure, path)
+
+
 def plot_curves_of_runs(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], path: str | Path) -> Path:
     """Draws small multiples: a panel for each stage's loss or validated UA, in it a faint line a run and their mean.
 

@@ -15,6 +15,7 @@ from ..markdown import markdown_environment
 from ..terminal.tables import print_table
 from .ablation import ablation_page
 from .crossval import crossval_page
+from .probe import probe_page
 
 PIXELS_PER_POINT = 1.5  # of the pictures, so that they are sharp on a dense screen
 
@@ -27,7 +28,7 @@ def write_study(report: Mapping[str, Any], folder: Path, curves: Curves | None =
     The HTML page holds its pictures and its style itself and fetches nothing.
 
     Args:
-        report: of a cross-validation (`kind` `crossval`) or of an ablation (`ablation`).
+        report: of a cross-validation (`kind` `crossval`), of an ablation (`ablation`) or of a probe (`probe`).
         folder: is made where it is missing.
         curves: run -> stage -> the Trainer's log history, for the training curves of a cross-validation.
     """
@@ -47,7 +48,7 @@ def write_study(report: Mapping[str, Any], folder: Path, curves: Curves | None =
 
 
 def print_study(report: Mapping[str, Any], console: Console | None = None) -> None:
-    """Prints the main tables of a report of a cross-validation or an ablation (default: on standard output)."""
+    """Prints the main tables of a report (default: on standard output)."""
     console = console or Console()
     page = _page(report)
     console.print(Text(page.title, style="bold"))
@@ -62,7 +63,8 @@ def print_study(report: Mapping[str, Any], console: Console | None = None) -> No
 
 
 def _page(report: Mapping[str, Any], curves: Curves | None = None) -> Page:
-    return ablation_page(report) if report["kind"] == "ablation" else crossval_page(report, curves)
+    pages = {"ablation": ablation_page, "probe": probe_page}
+    return pages[report["kind"]](report) if report["kind"] in pages else crossval_page(report, curves)
 
 
 def _print_section(section: Section, console: Console) -> None:

@@ -35,6 +35,21 @@ def plan_crossval(
     return recipe, plan_study(recipe, seeds, skip_unfit)
 
 
+def plan_probe(name: str, overrides: Sequence[str], side: str, heard: int | None) -> Recipe:
+    """The recipe of a probe, with a validation side where that is to be judged; `UserError` for what does not fit."""
+    recipe = load_recipe(name, list(overrides))
+    if side not in ("validation", "test"):
+        raise UserError(f"layers are not judged on the side {side!r}: choose validation or test")
+    if recipe.cache is None:
+        raise UserError("cache=null: name a folder that keeps the frozen encoder's states, as cache=FOLDER")
+    if heard is not None and not recipe.model.center_by:
+        raise UserError(f"--heard {heard} needs recordings that are centred: set model.center_by=[speaker]")
+    if side == "validation" and recipe.data.validation == "none":
+        recipe = replace(recipe, data=replace(recipe.data, validation="speaker"))
+    plan_study(recipe)
+    return recipe
+
+
 def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequence[int]) -> dict[str, Recipe]:
     """The recipes of an ablation by name; `UserError` unless each fits all rows of the table, and the folder."""
     recipes, found = load_recipes(list(words)), find_table(table)

@@ -1,0 +1,169 @@
+"""What the layers of a pretrained encoder know of the target before any fine-tuning, and how many are worth having.
+
+Each layer's frames are averaged over the utterance, and a logistic regression on them is judged on speakers that it
+has not heard; further ones have the lowest layers side by side, and the last all of them. That one is the first
+yardstick for a fine-tuned model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pandas
+import torch
+from datasets import Dataset
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
+
+from ...configuration.recipe import Recipe
+from ..batches.group_means import centering_protocol
+from ..machine.environment import environment
+from ..measures.statistics import CONFIDENCE, paired_difference
+from ..planning.plan import find_folds
+from ..runs.judging import report_on
+from ..runs.preparation import Preparation, prepare
+
+ALL_LAYERS = "all layers"
+REGULARISATION = 0.01  # the same for every layer and corpus: a whole encoder has as many states as a corpus utterances
+
+
+def probe_layers(recipe: Recipe, side: str = "validation", heard: int | None = None) -> dict[str, Any]:
+    """The report (`kind` `probe`): what each layer, the lowest ones together, and all of them tell.
+
+    Args:
+        recipe: its corpus, folds, encoder and cache count.
+        side: of all folds: `validation`, by which a number of layers may be chosen, or `test`.
+        heard: with `model.center_by`, the recordings of each judged group that it is centred by.
+
+    Returns:
+        beside the rows `suggested`: `{"encoder_layers", "best", "differences"}`, see `suggest`.
+    """
+    columns, recipe = recipe.model.center_by, _of_all_states(recipe)
+    target = recipe.model.target_task
+    prepared = [prepare(replace(recipe, data=replace(recipe.data, test_fold=fold))) for fold in find_folds(recipe)]
+    embeddings = embed(prepared[0])
+    # learned from as they are, judged as if only so many of a group had been heard
+    sides = [centred(embeddings, prepared[0].dataset, columns, count) for count in (None, heard)]
+    judged = {
+        name: probe(*(each[:, layers].reshape(len(each), -1) for each in sides), prepared, target, side)
+        for name, layers in tqdm(layer_sets(embeddings.shape[1]).items(), unit="probe")
+    }
+    task = prepared[0].tasks[target]
+    pooled = {name: report_on(table, {target: task}, target) for name, table in judged.items()}
+    return {
+        "kind": "probe",
+        "target": target,
+        "encoder": recipe.model.encoder,
+        "protocol": _protocol(recipe, prepared, side, columns, heard),
+        "rows": [{"name": name, "pooled": report} for name, report in pooled.items()],
+        "suggested": suggest(judged, lowest_layers(embeddings.shape[1]), target),
+        "versions": environment(),
+    }
+
+
+def layer_sets(layers: int) -> dict[str, slice]:
+    """By a row's name, which of so many layers it has: each alone, the lowest ones together, all."""
+    alone = {f"layer {layer + 1}": slice(layer, layer + 1) for layer in range(layers)}
+    together = {f"lowest {count} layers": slice(count) for count in range(2, layers)}
+    return {**alone, **together, ALL_LAYERS: slice(layers)}
+
+
+def lowest_layers(layers: int) -> list[str]:
+    """The rows with the lowest layer, the lowest two, and so on up to all of so many."""
+    return [
+        *(["layer 1"] if layers > 1 else []),
+        *(f"lowest {count} layers" for count in range(2, layers)),
+        ALL_LAYERS,
+    ]
+
+
+def suggest(judged: Mapping[str, pandas.DataFrame], names: Sequence[str], target: str) -> dict[str, Any]:
+    """How few of the lowest layers are as good as the best number of them.
+
+    As good is within one standard error of the difference, which is taken over speakers on the same utterances: the
+    rule of Breiman et al. (Classification and Regression Trees, 1984). With too few speakers for an interval there is
+    no such error, and what is suggested is as good as the best in UA itself.
+
+    Args:
+        judged: by row, the predictions.
+        names: of the rows with one layer, two, and so on.
+        target: the column.
+
+    Returns:
+        `{"encoder_layers", "best", "differences"}`: the suggested number of layers, the best one, and by number the UA
+        of the best less that of this one, as `paired_difference` gives it.
+    """
+    against = [paired_difference(judged[name], judged[names[-1]], target)["ua"]["difference"] for name in names]
+    best = int(np.argmax(against))
+    differences = [paired_difference(judged[names[best]], judged[name], target)["ua"] for name in names]
+    fewest = next(place for place, each in enumerate(differences) if each["difference"] <= _standard_error(each))
+    return {"encoder_layers": fewest + 1, "best": best + 1, "differences": differences}
+
+
+def _standard_error(difference: Mapping[str, Any]) -> float:
+    low, high = difference.get("interval", (0.0, 0.0))
+    return (high - low) / (2 * NormalDist().inv_cdf((1 + CONFIDENCE) / 2))
+
+
+def embed(prepared: Preparation) -> np.ndarray:
+    """The mean over the frames of each layer's hidden states: `(utterances, layers, width)`."""
+    (stage, *_) = prepared.recipe.stages.values()
+    model = prepared.new_model().eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    states = prepared.build_collator(model, replace(stage, freeze_layers="all")).states
+    names = prepared.dataset["utterance_id"]
+    return np.stack([states.of(name, 1.0).mean(axis=1, dtype=np.float32) for name in names])
+
+
+def centred(embeddings: np.ndarray, dataset: Dataset, columns: list[str], heard: int | None) -> np.ndarray:
+    """Less the mean of those that are the same in the columns, or of so many of them, drawn at random."""
+    if not columns:
+        return embeddings
+    chance, less = np.random.default_rng(0), np.empty_like(embeddings)
+    for rows in dataset.select_columns(columns).to_pandas().groupby(columns, dropna=False).indices.values():
+        known = rows if heard is None else chance.choice(rows, min(heard, len(rows)), replace=False)
+        less[rows] = embeddings[rows] - embeddings[known].mean(axis=0)
+    return less
+
+
+def probe(
+    learned_from: np.ndarray, judged: np.ndarray, prepared: list[Preparation], target: str, side: str
+) -> pandas.DataFrame:
+    """Predictions for one side of all folds, by a logistic regression on the training side's `(utterances, width)`."""
+    dataset, labels = prepared[0].dataset, prepared[0].tasks[target]["labels"]
+    table = dataset.remove_columns("audio").to_pandas()
+    known = table[target].notna().to_numpy()
+    predictions = []
+    for fold in prepared:
+        train, rows = ([row for row in fold.sides[each] if known[row]] for each in ("train", side))
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000))
+        scores = classifier.fit(learned_from[train], table[target].iloc[train]).predict_proba(judged[rows])
+        scores = pandas.DataFrame(scores, columns=classifier.classes_)[labels].to_numpy()
+        predicted = [labels[best] for best in scores.argmax(axis=1)]
+        columns = {f"{target}_predicted": predicted, f"{target}_scores": list(scores)}
+        predictions.append(table.iloc[rows].assign(**columns))
+    return pandas.concat(predictions, ignore_index=True)
+
+
+def _of_all_states(recipe: Recipe) -> Recipe:
+    """With every layer's plain states at one speed, which is all that a probe reads."""
+    model = replace(recipe.model, layer_fusion="ari", center_by=[], encoder_layers=None)
+    return replace(recipe, model=model, data=replace(recipe.data, speed_factors=[1.0]), cache_layers=True)
+
+
+def _protocol(
+    recipe: Recipe, prepared: list[Preparation], side: str, columns: list[str], heard: int | None
+) -> dict[str, Any]:
+    data = recipe.data
+    protocol = {
+        "corpus": " + ".join(source.corpus for source in data.sources),
+        "folds": [each.test_fold for each in prepared],
+    }
+    if side == "validation":
+        chosen = data.validation in ("random", "speaker")
+        protocol |= {"judged_on": "validation sides", "validation": data.validation}
+        protocol |= {"validation_fraction": data.validation_fraction} if chosen else {}
+    return protocol | centering_protocol(columns) | ({} if heard is None else {"recordings_to_centre_by": heard})
