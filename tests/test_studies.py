@@ -21,6 +21,7 @@ TINY = [
     "precision=fp32",
     *(f"stages.{stage}.epochs=1" for stage in ("metadata", "emotion")),
 ]
+LISTS = {"ravdess-emobox": ["data.emobox=EmoBox"]}
 ONE_OF_EACH = ["nemo-frozen-probe", "nemo-frozen-table-2", "ravdess-table-1"]
 
 
@@ -93,6 +94,7 @@ def test_a_step_is_there_for_every_recipe(script):
         "nemo-frozen": {None, *"1234"},
         "ravdess": set("1234"),
         "ravdess-centred": {None, "1"},
+        "ravdess-emobox": {None, "1", str(STUDIES / "tables" / "packaged.yaml")},
         "ravdess-frozen": {None, *"1234"},
         "ravdess-speech": set("1234"),
     }
@@ -110,14 +112,14 @@ def test_settings_are_chosen_on_speakers_of_the_training_side(script):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_nothing_is_chosen_by_a_score(name):
-    recipe = load_recipe(str(STUDIES / f"{name}.yaml"))
+    recipe = load_recipe(str(STUDIES / f"{name}.yaml"), LISTS.get(name))
     for row in (row for table in "1234" for row in find_table(table).rows(recipe).values()):
         assert row.data.validation == "none" and all(stage.keep == "last" for stage in row.stages.values())
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_all_rows_have_the_same_data_and_epochs_and_the_same_rates_without_a_search(name):
-    recipe = replace(load_recipe(str(STUDIES / f"{name}.yaml")), baseline=BaselineRecipe())
+    recipe = replace(load_recipe(str(STUDIES / f"{name}.yaml"), LISTS.get(name)), baseline=BaselineRecipe())
     for row in (row for table in "123" for row in find_table(table).rows(recipe).values()):
         assert row.data == recipe.data and row.precision == recipe.precision
         assert sum_of_epochs(row) == sum_of_epochs(recipe)
@@ -180,6 +182,13 @@ def test_a_second_call_trains_nothing(take, study):
     take(only=ONE_OF_EACH)
     assert {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")} == before
     assert (study / "nemo-frozen-probe" / "report.json").stat().st_mtime_ns == probe
+
+
+def test_the_steps_on_emoboxs_folds_need_its_lists(take, tmp_path):
+    with pytest.raises(UserError, match="the steps ravdess-emobox-\\* need --emobox, a clone of https"):
+        take(only=["ravdess-emobox-table-1"])
+    with pytest.raises(UserError, match=f"emobox: no folds in {tmp_path}/data/ravdess"):
+        take(only=["ravdess-emobox-table-1"], emobox=tmp_path)
 
 
 def test_a_step_that_there_is_not_is_refused(take):

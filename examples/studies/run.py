@@ -6,6 +6,7 @@ It goes from the cheap to the dear: linear probes, our heads on the frozen encod
 Table I with its states centred by speaker, then the encoder fine-tuned in all four, first on RAVDESS's speech without
 its song; last come settings that the paper leaves open, judged on validation sides. What has finished is not done
 again: after an interruption the same command goes on.
+`--emobox EmoBox`, a clone of its repository, adds what stands on EmoBox's folds, with its leaderboard beside it.
 `--plan` tells how many trainings are left and trains none. Four GPUs: add precision=bf16 --at-once 4.
 """
 
@@ -30,9 +31,13 @@ from ser_meta.training.studies.probe import probe_layers
 RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
 FINE_TUNED = ("ravdess-speech", "ravdess", "nemo")
+EMOBOX = "ravdess-emobox"  # on folds that are not ours
 SETTINGS = sorted((RECIPES / "settings").glob("*.yaml"))
 STEPS = (
     *((f"{recipe}-probe", recipe, None) for recipe in FROZEN + CENTRED),
+    (f"{EMOBOX}-probe", EMOBOX, None),
+    (f"{EMOBOX}-table-1", EMOBOX, "1"),
+    (f"{EMOBOX}-table-packaged", EMOBOX, str(RECIPES / "tables" / "packaged.yaml")),
     *((f"{recipe}-table-{table}", recipe, table) for table in "2134" for recipe in FROZEN),
     *((f"{recipe}-table-1", recipe, "1") for recipe in CENTRED),
     *((f"{recipe}-table-{table}", recipe, table) for table in "1234" for recipe in FINE_TUNED),
@@ -95,6 +100,7 @@ def main(
         list[str] | None, typer.Argument(help="Of all recipes, as key=value.", metavar="[KEY=VALUE]...")
     ] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", help="Default: 1, 2 and 3.")] = None,
+    emobox: Annotated[Path | None, typer.Option(help="A clone of EmoBox; without it its steps are left out.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="This step alone; may be given again.")] = None,
     at_once: Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")] = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Count the trainings, and train none.")] = False,
@@ -102,9 +108,10 @@ def main(
     """Takes the study's steps one after another, and writes summary.md after each."""
     roots = {"ravdess": ravdess, "nemo": nemo}
     steps = []
-    for name, recipe, table in chosen_steps(only):
+    for name, recipe, table in chosen_steps(only, emobox is not None):
         root = roots[recipe.partition("-")[0]]
-        changes = [f"data.root={root}", f"model.encoder={encoder}", *(settings or [])]
+        lists = [f"data.emobox={emobox}"] if recipe == EMOBOX else []
+        changes = [f"data.root={root}", *lists, f"model.encoder={encoder}", *(settings or [])]
         loaded = load_recipe(str(RECIPES / f"{recipe}.yaml"), changes)
         steps.append(Step(name, loaded, table, output / recipe, list(seeds or (1, 2, 3))))
     if plan:
@@ -117,12 +124,15 @@ def main(
     print(output / "summary.md")
 
 
-def chosen_steps(only: list[str] | None) -> list[tuple[str, str, str | None]]:
-    """The steps with these names, in their order; all of them by default."""
+def chosen_steps(only: list[str] | None, with_emobox: bool) -> list[tuple[str, str, str | None]]:
+    """The steps with these names, in their order; all of them by default, those on EmoBox's folds if it is there."""
     names = [name for name, *_ in STEPS]
     if unknown := sorted(set(only or ()) - set(names)):
         raise UserError(f"no step {unknown[0]}: choose among {', '.join(names)}")
-    return [step for step in STEPS if not only or step[0] in only]
+    chosen = [step for step in STEPS if not only or step[0] in only]
+    if only and not with_emobox and any(recipe == EMOBOX for _, recipe, _ in chosen):
+        raise UserError(f"the steps {EMOBOX}-* need --emobox, a clone of https://github.com/emo-box/EmoBox")
+    return [step for step in chosen if with_emobox or step[1] != EMOBOX]
 
 
 def planned(steps: list[Step]) -> Iterator[str]:
