@@ -16,6 +16,7 @@ NO_FOLD = "none"  # as data.test_fold
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 CLASS_WEIGHTS = ("balanced",)
 TRAINED_OF_ENCODER = ("all", "adapter")
+RESAMPLERS = ("soxr", "torchaudio")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CONVENIENCES = ("workers", "cache", "cache_layers", "report_to")  # settings that change no result
 
@@ -84,6 +85,9 @@ class DataRecipe(CorpusRecipe):
         validation_fraction: its share, for `random` and `speaker`.
         allow_speaker_overlap: let a speaker stand on two sides.
         speed_factors: of the time domain spectral augmentation, one drawn an utterance and epoch; [1.0] for none.
+        resampler: brings the training's recordings to the encoder's rate and to their speed: `soxr`, one by one on the
+            CPU, or `torchaudio`, whole batches on a CUDA GPU. What their results differ by lies 48 dB or more below
+            the speech.
         trim_decibels: cut off both ends of a recording what is so much softer than its loudest part; null for none.
         longest: seconds; longer recordings are not trained on, and shorter ones are, whatever memory they take. Null
             trains on all, but refuses one that would take far more memory than a batch of the others.
@@ -99,6 +103,7 @@ class DataRecipe(CorpusRecipe):
     validation_fraction: float = 0.2
     allow_speaker_overlap: bool = False
     speed_factors: list[float] = field(default_factory=lambda: [0.8, 1.0, 1.2])
+    resampler: str = "soxr"
     trim_decibels: float | None = None
     longest: float | None = None
 

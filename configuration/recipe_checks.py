@@ -13,6 +13,7 @@ from .recipe import (
     NO_FOLD,
     OF_A_CORPUS,
     PRECISIONS,
+    RESAMPLERS,
     SCHEDULES,
     TRAINED_OF_ENCODER,
     VALIDATIONS,
@@ -56,6 +57,7 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
         yield from _stage_faults(f"stages.{name}", stage, recipe.model, recipe.data.validation)
     yield from _centering_faults(recipe)
     yield from _adapter_faults(recipe)
+    yield from _resampler_faults(recipe)
     if recipe.judged_by is not None and recipe.data.test_fold != NO_FOLD:
         yield (
             f"judged_by={recipe.judged_by} is for a final model: set data.test_fold={NO_FOLD}, or leave judged_by out"
@@ -163,6 +165,13 @@ def _adapter_faults(recipe: Recipe) -> Iterator[str]:
                 f"adapter_only=true keeps the adapter alone, but {name}.encoder=all trains the encoder too: "
                 "set one of them otherwise"
             )
+
+
+def _resampler_faults(recipe: Recipe) -> Iterator[str]:
+    """Other processes that read have no part in the GPU, and what is kept is read by any machine."""
+    yield from _choice("data.resampler", recipe.data.resampler, RESAMPLERS)
+    if recipe.data.resampler == "torchaudio" and (recipe.workers or recipe.cache is not None):
+        yield "data.resampler=torchaudio works in the training's own process: set workers=0 and cache=null"
 
 
 def _stage_faults(name: str, stage: StageRecipe, model: ModelRecipe, validation: str) -> Iterator[str]:

@@ -76,6 +76,14 @@ def read_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
     return np.concatenate(list(stream_audio(source, sampling_rate)))
 
 
+def read_as_recorded(source: Any) -> tuple[np.ndarray, float]:
+    """As `read_audio`, but at the rate at which it was recorded; and that rate in Hz."""
+    name = recording_name(source)
+    blocks, rate = _blocks(_described(source), name)
+    blocks = _not_empty(_resampled(_checked(blocks, name), rate, rate), name)
+    return np.concatenate(list(blocks)), rate
+
+
 def stream_audio(source: Any, sampling_rate: int = 16_000) -> Iterator[np.ndarray]:
     """Reads one recording block by block, so that an hour takes no more memory than a minute.
 

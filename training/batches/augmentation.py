@@ -38,7 +38,10 @@ class SpeedPerturbation:
 
     def __call__(self, samples: np.ndarray, utterance_id: str) -> np.ndarray:
         """The utterance `(samples,)` at its speed: `1 / factor` times as long, its pitch `factor` times as high."""
+        factor = self.heard_at(utterance_id, len(samples))
+        return samples if factor == 1 else resample(samples, factor, 1.0)
+
+    def heard_at(self, utterance_id: str, samples: int) -> float:
+        """The factor at which this utterance, of so many samples, is played: 1 if it would become too short."""
         factor = self.factor(utterance_id)
-        if factor == 1 or len(samples) / factor < self.shortest:
-            return samples
-        return resample(samples, factor, 1.0)
+        return 1.0 if samples / factor < self.shortest else factor

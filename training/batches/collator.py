@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from math import nan
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from tqdm import tqdm
@@ -51,8 +52,7 @@ class SpeechCollator:
 
     def inputs(self, rows: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
         """The model's inputs for these rows."""
-        heard = [self._read(row) for row in rows]
-        return self.processor(heard, sampling_rate=self.processor.sampling_rate)
+        return self.processor(self._heard(rows), sampling_rate=self.processor.sampling_rate)
 
     def state_means(self, row: dict[str, Any]) -> torch.Tensor | None:
         """What this row's states are centred by, `(layers, width)`; None for what the model holds."""
@@ -82,9 +82,11 @@ class SpeechCollator:
         """The same, for utterances as they were recorded."""
         return SpeechCollator(self.processor, self.tasks)
 
-    def _read(self, row: dict[str, Any]) -> Any:
-        samples = read_audio(recording(row), self.processor.sampling_rate)
-        return self.speed(samples, row["utterance_id"]) if self.speed else samples
+    def _heard(self, rows: list[dict[str, Any]]) -> list[np.ndarray]:
+        heard = [read_audio(recording(row), self.processor.sampling_rate) for row in rows]
+        if self.speed is None:
+            return heard
+        return [self.speed(samples, row["utterance_id"]) for samples, row in zip(heard, rows, strict=True)]
 
     def _labels(self, name: str, values: list[str | float | None]) -> torch.Tensor:
         if self.tasks[name]["kind"] == "ctc":

@@ -5,6 +5,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from .environment import PACKAGES
+from .torchaudio_build import find_torchaudio, torchaudio_on_gpu
 
 FEATURES = {
     "espeakng_loader": 'the demo: pip install "ser-meta[demo]"',
@@ -23,6 +24,7 @@ def examine() -> dict[str, str]:
     found |= {name: _version(name) for name in PACKAGES}
     found["torchaudio"] = _torchaudio()
     found["device"] = _device()
+    found["resampling"] = _resampling()
     for module, remedy in FEATURES.items():
         found[module] = _importable(module) or f"missing; needed for {remedy}"
     return found
@@ -48,18 +50,21 @@ def _importable(module: str) -> str | None:
 
 def _torchaudio() -> str:
     """A build for another torch is worse than none: Transformers imports it wherever it is installed, and dies."""
-    try:
-        installed = version("torchaudio")
-    except PackageNotFoundError:
+    build = find_torchaudio()
+    if build is None:
         return "not installed, and not needed"
-    try:
-        import_module("torchaudio")
-    except (ImportError, OSError) as error:
+    if build.fault:
         return (
-            f"{installed} is BROKEN ({str(error).splitlines()[0]}): it was built for another torch than yours, and "
+            f"{build.version} is BROKEN ({build.fault}): it was built for another torch than yours, and "
             "Transformers fails with it. Mend it with: pip uninstall torchaudio"
         )
-    return installed
+    return build.version
+
+
+def _resampling() -> str:
+    """What resamples and perturbs the speed of a training's recordings."""
+    build = torchaudio_on_gpu()
+    return f"soxr; torchaudio {build.version} with data.resampler=torchaudio" if build else "soxr"
 
 
 def _device() -> str:

@@ -15,9 +15,12 @@ def environment() -> dict[str, str]:
     import torch  # the doctor reads PACKAGES also where torch does not load
 
     from .device import device_name
+    from .torchaudio_build import torchaudio_on_gpu
 
+    torchaudio = torchaudio_on_gpu()
     return {
         **{name: version(name) for name in PACKAGES},
+        **({"torchaudio": torchaudio.version} if torchaudio else {}),
         "python": platform.python_version(),
         "device": device_name(),
         "threads": str(torch.get_num_threads()),

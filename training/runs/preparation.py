@@ -19,6 +19,7 @@ from ..batches.augmentation import SpeedPerturbation
 from ..batches.group_means import CenteringCollator, Group, group_means
 from ..checking.duplicates import refuse_shared_recordings
 from ..batches.collator import SpeechCollator
+from ..batches.device_resampling import DeviceCollator
 from ..planning.durations import recording_durations
 from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_depth
 from ..planning.plan import Plan, plan_run, shorten, utterances_of
@@ -128,7 +129,7 @@ class Preparation:
         collator = SpeechCollator(self.processor, self.tasks, speed)
         depth = None if self.recipe.cache is None else kept_depth(stage, model, self.recipe.cache_layers)
         if depth is None:
-            return collator
+            return DeviceCollator(collator, model.device) if self.recipe.data.resampler == "torchaudio" else collator
         longest = max(LONGEST_PIECE, *self.durations_of("train"))  # what is longer is heard in pieces
         rows = [row for row, seconds in enumerate(self.durations) if seconds <= longest]
         durations = [self.durations[row] for row in rows]

@@ -24,6 +24,7 @@ from ..planning.plan import Plan
 from ..machine.precision import choose_precision
 from .preparation import Preparation, prepare
 from ..machine.processes import hide_loading_bars, is_main_process, processes, say, wait_for_all_processes
+from ..machine.torchaudio_build import check_resampler
 from ..machine.trackers import check_trackers
 
 SECONDS_TO_APPEAR = 60.0
@@ -37,6 +38,7 @@ def begun(
     with leaving_on_signals(), full_disk_told(run.path):
         run.check(recipe, resume)
         check_trackers(recipe.report_to)
+        check_resampler(recipe.data.resampler)
         recipe = replace(recipe, precision=choose_precision(recipe.precision, run.recorded_precision))
         prepared, model, told = _prepared(recipe, plan)
         split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)

@@ -29,6 +29,7 @@ def test_a_broken_torchaudio_is_explained(broken_torchaudio):
     said = json.loads(done.stdout)["torchaudio"]
     for part in ("2.11.0 is BROKEN", "libc10_cuda.so", "pip uninstall torchaudio"):
         assert part in said
+    assert json.loads(done.stdout)["resampling"] == "soxr"
     assert "\n" not in said
 
 
