@@ -3,6 +3,7 @@
 import difflib
 import os.path
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,9 @@ def _typed(given: DictConfig, where: str, known: set[str]) -> Recipe:
 def _merged(given: DictConfig) -> tuple[DictConfig, list[str]]:
     """What is given with the types of a recipe, and what is wrong with the settings that do not fit them."""
     typed, faults = OmegaConf.structured(Recipe), []
+    with suppress(OmegaConfBaseException, TypeError):
+        return OmegaConf.merge(typed, given), faults
+    # one by one, each of which copies the whole, to name all that do not fit
     for setting in _settings(OmegaConf.to_container(given), []):
         try:
             typed = OmegaConf.merge(typed, setting)
