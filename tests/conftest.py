@@ -1,4 +1,5 @@
 import csv
+import gc
 import os
 from pathlib import Path
 
@@ -39,6 +40,21 @@ stages:
     head_learning_rate: 5.0e-3
     freeze_layers: third
 """
+
+
+def leave_imports_alone() -> None:
+    """What is imported by now is never looked through for garbage again, which the Trainer does after every stage."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    leave_imports_alone()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imports_left_alone() -> None:
+    leave_imports_alone()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The command line in a process of its own, which a test may kill, forked from one that has imported everything."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 from ser_meta.training.__main__ import main
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["killable", "ser_meta.training.runs.stages", "ser_meta.training.studies.crossval"])
+CONTEXT.set_forkserver_preload(["killable", "ser_meta.training.runs.stages", "ser_meta.training.studies.ablation"])
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 
 
@@ -70,6 +71,7 @@ def start_together(
 
 
 def _run(command: list[str], log: str, touches: "Touches", environment: dict[str, str]) -> None:
+    gc.freeze()  # what was imported before the fork is looked through for garbage no more
     os.environ.update(environment)
     sys.argv = command
     with open(log, "w") as file:

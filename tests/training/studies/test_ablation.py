@@ -1,9 +1,8 @@
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 
+import killable
 import pandas
 import pytest
 import torch
@@ -35,6 +34,14 @@ def table_2(recipe, tmp_path_factory):
     """The paper's Table II on the little corpus: the report and the folder."""
     folder = tmp_path_factory.mktemp("ablation") / "study"
     return ablate("2", {"tiny": recipe}, folder), folder
+
+
+@pytest.fixture(scope="module")
+def table_1(recipe, table_2):
+    """Table I in the same folder: the report, and by file when its second row had been judged before."""
+    _, folder = table_2
+    before = {path: path.stat().st_mtime_ns for path in (folder / "tiny" / "ours").rglob("report.json")}
+    return ablate("1", {"tiny": recipe}, folder), before
 
 
 @pytest.mark.parametrize("table", ROWS)
@@ -151,26 +158,24 @@ def test_a_shared_first_stage_that_learns_the_target_is_taken_over_whole(recipe_
     assert [name for name in alone if not torch.equal(shared[name], alone[name])] == []
 
 
-def test_tables_in_one_folder_share_their_rows(table_2, recipe):
+def test_tables_in_one_folder_share_their_rows(table_2, table_1):
     _, folder = table_2
-    before = {path: path.stat().st_mtime_ns for path in (folder / "tiny" / "ours").rglob("report.json")}
-    report = ablate("1", {"tiny": recipe}, folder)
+    report, before = table_1
     assert [row["name"] for row in report["rows"]] == ROWS["1"]
     assert {path: path.stat().st_mtime_ns for path in (folder / "tiny" / "ours").rglob("report.json")} == before
 
 
-def test_a_killed_table_ends_as_if_nothing_had_happened(table_2, recipe, recipe_file, tmp_path):
-    report = ablate("3", {"tiny": recipe}, table_2[1])
-    command = [sys.executable, "-m", "ser_meta.training", "ablate", "3", recipe_file, *SHORT]
-    command = list(map(str, [*command, "--output", tmp_path / "study", "--json"]))
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    # within the second of four trainings
-    next(line for line in first.stderr if "1 of 4 trainings done" in line)
-    first.send_signal(signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-2_000:]
-    repeated = json.loads(done.stdout)
+def test_a_killed_table_ends_as_if_nothing_had_happened(table_1, recipe_file, command_line, tmp_path):
+    report, _ = table_1
+    study = tmp_path / "study"
+    command = ["ablate", "1", recipe_file, *SHORT, "--output", study, "--json"]
+    # within the third of four trainings, between the stage that others may share and its own
+    third = {"writing": study, "kill_at": "ours/seed-1/fold-0/stage-2-emotion"}
+    assert killable.run(*command, log=tmp_path / "log", **third) == -signal.SIGKILL
+    assert len(list(study.rglob("fold-*/report.json"))) == 2
+    code, printed, errors = command_line(*command)
+    assert code == 0, errors
+    repeated = json.loads(printed)
     assert repeated["differences"] == report["differences"]
     assert [row["pooled"] for row in repeated["rows"]] == [row["pooled"] for row in report["rows"]]
 
@@ -309,12 +314,10 @@ def test_rows_are_compared_on_the_validation_side(recipe, own_table, tmp_path):
     assert "# Heads" in page and "All validation utterances" in page
 
 
-def test_a_row_that_says_something_else_by_now_is_not_taken_for_what_has_been_trained(recipe, own_table, tmp_path):
-    text = "title: a\nrows: {drier: {model: {dropout: 0.3}}}"
-    ablate(own_table(text), {"tiny": recipe}, tmp_path / "study")
-    changed = own_table(text.replace("0.3", "0.4"))
-    with pytest.raises(UserError, match="drier/seed-1/fold-0 was started with another recipe"):
-        ablate(changed, {"tiny": recipe}, tmp_path / "study")
+def test_a_row_that_says_something_else_by_now_is_not_taken_for_what_has_been_trained(table_2, recipe, own_table):
+    changed = own_table("title: a\nrows: {without ARI: {model: {dropout: 0.4}}}")
+    with pytest.raises(UserError, match="without-ARI/seed-1/fold-0 was started with another recipe"):
+        ablate(changed, {"tiny": recipe}, table_2[1])
 
 
 def test_a_file_with_the_name_of_a_table_of_the_paper_is_refused(tmp_path):
