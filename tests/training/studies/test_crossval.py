@@ -1,12 +1,14 @@
 import json
+import signal
 from dataclasses import replace
 from statistics import mean, stdev
 
 import killable
 import pandas
 import pytest
+from signalling import signal_trainings
 
-from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.measures.metrics import evaluate_predictions, flatten
 from ser_meta.training.runs.stages import run_stages
@@ -100,17 +102,24 @@ def test_folds_that_cannot_be_trained_are_named_before_any_is(changed, tmp_path)
 
 
 def test_the_other_folds_are_judged_when_asked(changed, tmp_path, capsys):
-    report = cross_validate(changed(without_sad_beside(["cleo"])), tmp_path / "study", skip_unfit=True)
+    """Their weights stay when they are wanted."""
+    recipe, study = changed(without_sad_beside(["cleo"])), tmp_path / "study"
+    report = cross_validate(recipe, study, skip_unfit=True, keep_models=True)
     assert [run["folder"] for run in report["runs"]] == ["seed-1/fold-0", "seed-1/fold-2"]
     assert report["protocol"]["folds_left_out"] == {"cleo+dora": "the train side has no utterance of sad"}
     assert "fold cleo+dora is left out: the train side has no utterance of sad" in capsys.readouterr().err
-    assert set(pandas.read_parquet(tmp_path / "study" / "predictions.parquet")["fold"]) == {0, 2}
-    page = (tmp_path / "study" / "report.md").read_text()
+    assert set(pandas.read_parquet(study / "predictions.parquet")["fold"]) == {0, 2}
+    page = (study / "report.md").read_text()
     assert "folds left out" in page and "cleo+dora" in page
+    assert len(list(study.glob("seed-1/fold-*/model/model.safetensors"))) == 2
 
 
-def test_a_study_does_not_go_on_with_another_corpus(changed, tmp_path):
-    cross_validate(changed(lambda row: row), tmp_path / "study")
+def test_a_study_does_not_go_on_with_another_corpus(changed, tmp_path, monkeypatch):
+    recipe = changed(lambda row: row)
+    signal_trainings(monkeypatch, "stage-1-emotion", 1, signal.SIGINT)
+    with pytest.raises(Interrupted):
+        cross_validate(recipe, tmp_path / "study")
+    monkeypatch.undo()
     other = changed(lambda row: row | ({"emotion": "sad"} if row["audio"] == "anna-angry-scripted.wav" else {}))
     with pytest.raises(UserError, match="fold-0 was started with another corpus: emotion is not what it was"):
         cross_validate(other, tmp_path / "study")
@@ -178,11 +187,9 @@ def test_what_has_finished_is_not_trained_again(study, recipe):
     assert len(before) == 6
 
 
-def test_weights_go_unless_they_are_wanted(study, recipe, tmp_path):
+def test_weights_go_unless_they_are_wanted(study):
     _, folder = study
     assert not list(folder.rglob("*.safetensors"))
-    cross_validate(recipe, tmp_path / "study", keep_models=True)
-    assert len(list((tmp_path / "study").glob("seed-1/fold-*/model/model.safetensors"))) == 3
 
 
 @pytest.mark.parametrize(("named", "gpus"), [("4,5", ["4", "5"]), ("GPU-8f7c2a", ["GPU-8f7c2a"])])
