@@ -14,7 +14,7 @@ from transformers import pipeline
 from ser_meta.configuration.run_folder import RunFolder
 from ser_meta.hub_cards.hub.push import push
 from ser_meta.hub_cards.hub.space import space_files
-from ser_meta.training.runs.hub import files_to_push
+from ser_meta.training.runs.hub import prepare_publication
 
 
 def main(
@@ -24,7 +24,7 @@ def main(
     recording: Annotated[Path, typer.Argument(help="A recording that the published model is asked about.")],
 ) -> None:
     """Pushes a model and its Space, and asks the model on the Hub about a recording."""
-    commit = push(files_to_push(RunFolder(run), repository=repository), repository)
+    commit = push(prepare_publication(RunFolder(run), repository=repository).files, repository)
     page = push(space_files(repository, commit.oid), space, kind="space")
     print(commit.commit_url, page.commit_url, sep="\n")
     # remote code runs here: the commit's id says which, for good

@@ -85,6 +85,9 @@ class SerMetaConfig(PretrainedConfig):
         task_order: the tasks' names in order (default: the order of `tasks`). A config file sorts the keys of a
             mapping, and the classifier's features stand in this order.
         target_task: the task that the auxiliary ones serve; a classification.
+        hidden_tasks: auxiliary tasks whose answers were taken out before the model was published, such as `speaker`
+            (ours). The co-attention reads what their heads hide in the middle, so that the target's answer is the
+            same; they are in `task_order`, and not in `tasks`.
         layer_fusion: `"ari"` (the paper's section II-A4), `"weighted_sum"` (softmax-weighted sum of all layers, its
             Table III rival) or `"last_hidden"`.
         ari_weighting: `"matrix"` (a `d x d` map a layer), `"channel"`, `"scalar"` or `"softmax"` (our reading).
@@ -150,6 +153,7 @@ class SerMetaConfig(PretrainedConfig):
         tasks: Mapping[str, Mapping[str, Any]] | None = None,
         task_order: Sequence[str] | None = None,
         target_task: str = "emotion",
+        hidden_tasks: Sequence[str] = (),
         layer_fusion: str = "ari",
         ari_weighting: str = "matrix",
         ari_join: str = "add",
@@ -175,11 +179,13 @@ class SerMetaConfig(PretrainedConfig):
         self.speech_config = _speech_config(speech_config)
         self.encoder_layers = encoder_layers
         tasks = tasks or _default_tasks(target_task)
-        self.task_order = list(task_order or tasks)
-        if sorted(self.task_order) != sorted(tasks):
-            raise ValueError(f"task_order={self.task_order} must name each of the tasks {list(tasks)} once")
+        self.hidden_tasks = list(hidden_tasks)
+        named = [*tasks, *self.hidden_tasks]
+        self.task_order = list(task_order or named)
+        if sorted(self.task_order) != sorted(named):
+            raise ValueError(f"task_order={self.task_order} must name each of the tasks {named} once")
         _refuse(task_name_faults(self.task_order))
-        self.tasks = {name: _task(name, tasks[name]) for name in self.task_order}
+        self.tasks = {name: _task(name, tasks[name]) for name in self.task_order if name in tasks}
         self.target_task = target_task
         self.layer_fusion = layer_fusion
         self.ari_weighting = ari_weighting
@@ -264,8 +270,8 @@ class SerMetaConfig(PretrainedConfig):
 
     @property
     def auxiliary_tasks(self) -> list[str]:
-        """Names of all tasks but the target, in order."""
-        return [name for name in self.tasks if name != self.target_task]
+        """Names of all tasks but the target, in order, the hidden ones too."""
+        return [name for name in self.task_order if name != self.target_task]
 
     @property
     def layers(self) -> int:
@@ -347,7 +353,7 @@ def _with_labels(settings: dict[str, Any], labels: list[str] | int | None, chang
             measured = {"class_weights": None, "calibration_temperature": 1.0}
             settings |= {name: value for name, value in measured.items() if name not in changed}
     if "tasks" in changed and "task_order" not in changed:
-        settings["task_order"] = list(tasks)
+        settings["task_order"] = [*tasks, *settings.get("hidden_tasks", ())]
     return {**settings, "tasks": tasks}
 
 

@@ -95,7 +95,7 @@ def _parts_that_fit(trained: PretrainedConfig, new: PretrainedConfig) -> dict[st
     for task in new.auxiliary_tasks:
         dense = task in trained.auxiliary_tasks and same("head_hidden_size")
         heads[f"heads.{task}.dense"] = dense
-        heads[f"heads.{task}.classifier"] = dense and _same_outputs(trained, new, task)
+        heads[f"heads.{task}.classifier"] = dense and task in trained.tasks and _same_outputs(trained, new, task)
     return {
         "encoder": True,
         "standardization": same("standardize_states", "layers"),

@@ -199,7 +199,8 @@ class SerMetaModel(PreTrainedModel):
         embeddings, coattentions = self._target_features(frames, encoded.frame_mask, vectors)
         logits = self.classifier(embeddings)
         # a ModelOutput, not a dict: the stock pipeline takes its batches apart
-        task_logits = ModelOutput({name: task_logits.get(name, logits) for name in self.config.tasks})
+        answers = {**task_logits, self.config.target_task: logits}
+        task_logits = ModelOutput({name: answers[name] for name in self.config.tasks})
         task_losses = self._losses(task_logits, labels, encoded.frame_mask)
         output = SerMetaOutput(
             loss=sum(task_losses.values()) if task_losses else None,
@@ -443,6 +444,8 @@ def _layer_fusion(config: SerMetaConfig, width: int, layers: int) -> nn.Module:
 
 
 def _head(config: SerMetaConfig, width: int, name: str) -> TaskHead:
+    if name in config.hidden_tasks:
+        return TaskHead(width, config.head_hidden_size, 0, config.dropout, per_frame=False)
     task = config.tasks[name]
     outputs = 1 if task["kind"] == "regression" else task.get("vocab_size") or len(task["labels"])
     return TaskHead(width, config.head_hidden_size, outputs, config.dropout, task["kind"] == "ctc", task.get("range"))

@@ -212,7 +212,7 @@ class TaskHead(nn.Module):
     Args:
         hidden_size: width of the frames.
         head_hidden_size: width of the hidden vector.
-        outputs: labels or characters; 1 for a regression.
+        outputs: labels or characters; 1 for a regression; 0 where its answers were taken out.
         dropout: of the hidden vector.
         per_frame: for CTC.
         value_range: of a regression: an output of -1 means the first number, 1 the second, and beyond is possible.
@@ -232,16 +232,16 @@ class TaskHead(nn.Module):
         self.dense = nn.Linear(hidden_size, head_hidden_size)
         self.activation = nn.GELU()
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(head_hidden_size, outputs)
+        self.classifier = nn.Linear(head_hidden_size, outputs) if outputs else None
 
-    def forward(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """From frames `(batch, frames, width)` to logits and the hidden vector `(batch, head width)`.
+    def forward(self, frames: torch.Tensor, frame_mask: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """From frames `(batch, frames, width)` to logits, if it answers, and the hidden vector `(batch, head width)`.
 
         The logits are `(batch, outputs)`, for CTC `(batch, frames, outputs)`, for a regression its numbers `(batch,)`.
         """
         features = frames if self.per_frame else masked_mean(frames, frame_mask)
         hidden = self.dropout(self.activation(self.dense(features)))
-        logits = self.classifier(hidden)
+        logits = None if self.classifier is None else self.classifier(hidden)
         if self.value_range is not None:
             low, high = self.value_range
             logits = (low + high) / 2 + (high - low) / 2 * logits[:, 0]

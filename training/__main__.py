@@ -292,23 +292,28 @@ def push(
     benchmark: Annotated[
         str | None, typer.Option(help="Send the UA to this leaderboard of the Hub too, as owner/dataset:task.")
     ] = None,
+    with_speakers: Annotated[
+        bool, typer.Option("--with-speakers", help="Send what tells the speakers of the training apart too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be sent, and send nothing.")] = False,
 ) -> None:
     """Publish a run's model on the Hub in one commit: weights, processor, code, pictures, results and card.
 
     Example: ser-meta push runs/ravdess someone/ravdess-emotions --space someone/ravdess-page
 
+    What the model would answer to the task speaker stays here; the other answers are the same without it.
+
     The Space of a private model needs a secret HF_TOKEN in its settings, which may read the model.
     """
     from ..configuration.run_folder import RunFolder
-    from .runs.hub import files_to_push, list_files, publish
+    from .runs.hub import list_files, prepare_publication, publish
 
     options = {"repository": repository, "revision": revision, "model_license": model_license}
-    files = files_to_push(RunFolder(run), benchmark, **options)
+    publication = prepare_publication(RunFolder(run), benchmark, with_speakers, **options)
     if dry_run:
-        list_files(files, repository, revision, space)
+        list_files(publication, repository, revision, space)
     else:
-        for address in publish(files, repository, private, revision, space):
+        for address in publish(publication.files, repository, private, revision, space):
             print(address)
 
 

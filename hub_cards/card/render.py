@@ -47,11 +47,15 @@ def write_card(
 def card_of_folder(
     model_folder: str | Path, report: Mapping[str, Any], corpora: Sequence[CorpusFacts] = (), **options: Any
 ) -> str:
-    """The card of a model folder, which is not written; arguments and errors as `write_card`'s."""
+    """The card of a model folder, which is not written; arguments and errors as `write_card`'s.
+
+    `config` is what is published in the place of the folder's own.
+    """
     folder = Path(model_folder)
     options.setdefault("repository", f"./{folder.name}")
+    config = options.pop("config", None) or _read_config(folder)
     pictures = [path.relative_to(folder).as_posix() for path in sorted((folder / "plots").glob("*.png"))]
-    return render_card(_read_config(folder), report, corpora, pictures=pictures, **options)
+    return render_card(config, report, corpora, pictures=pictures, **options)
 
 
 def render_card(
@@ -169,7 +173,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "subject": _subject(target),
         "labels": config["tasks"][target]["labels"],
         "auxiliary": auxiliary,
-        "answers": {name: _answer(name, config["tasks"][name]) for name in [target, *auxiliary]},
+        "answers": {name: _answer(name, config["tasks"].get(name)) for name in [target, *auxiliary]},
         "has_pipeline": bool(config.get("custom_pipelines")),
         "has_temperature": "calibration_temperature" in config,
         "center_by": config.get("center_by", []),
@@ -177,7 +181,9 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _answer(name: str, task: Mapping[str, Any]) -> str:
+def _answer(name: str, task: Mapping[str, Any] | None) -> str:
+    if task is None:
+        return "nothing: it served the training only, and its answers were taken out of the file"
     if not task["reported"]:
         return f"nothing: it served the training only{_what_is_left(name, task.get('labels', []))}"
     if task["kind"] == "classification":

@@ -1,5 +1,6 @@
 """A model, and the Space that runs it, on the Hub: what is sent, the refusals, and the one commit."""
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,9 +24,30 @@ from huggingface_hub.errors import (
 from ...configuration.errors import UserError
 from ..wording import speakers_line
 
-Files = dict[str, Path | bytes]
-"""By path in the repository: a file of this machine, or the content itself."""
 
+@dataclass(frozen=True)
+class LargeFile:
+    """A file that is read when it is sent, and what it held when it was listed."""
+
+    path: Path
+    size: int
+    digest: str
+
+    @classmethod
+    def listed(cls, path: Path) -> "LargeFile":
+        """The file as it is now."""
+        with path.open("rb") as file:
+            return cls(path, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+    def has_changed(self) -> bool:
+        """Whether it holds something else now, or is not there."""
+        return not self.path.is_file() or self.listed(self.path) != self
+
+
+Files = dict[str, bytes | LargeFile]
+"""By path in the repository: the content, or a file that is too large to be held."""
+
+LARGE = (".safetensors", ".onnx")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 CARD = "README.md"
 Kind = Literal["model", "space"]
@@ -46,11 +68,12 @@ KINDS: dict[Kind, _Repository] = {
 }
 
 
-def model_files(model_folder: Path, card: str) -> Files:
+def model_files(model_folder: Path, changed: Mapping[str, bytes | Path], card: str) -> Files:
     """All that a model's repository holds, the card last; hidden files stay here.
 
     Args:
         model_folder: of a run: weights, config, processor, code, pictures.
+        changed: what is sent beside these, or in their place.
         card: the text of the README.md to send, instead of the folder's.
 
     Raises:
@@ -66,8 +89,14 @@ def model_files(model_folder: Path, card: str) -> Files:
             )
     if not any(path.suffix == ".safetensors" for path in shown):
         raise UserError(f"{model_folder} holds no weights (*.safetensors): give the folder of a finished run")
-    files: Files = {path.as_posix(): model_folder / path for path in shown if path.as_posix() != CARD}
-    return files | {CARD: card.encode()}
+    files = {path.as_posix(): model_folder / path for path in shown} | changed
+    return {name: _listed(content) for name, content in files.items() if name != CARD} | {CARD: card.encode()}
+
+
+def _listed(content: bytes | Path) -> bytes | LargeFile:
+    if isinstance(content, bytes):
+        return content
+    return LargeFile.listed(content) if content.suffix in LARGE else content.read_bytes()
 
 
 def results_file(report: Mapping[str, Any], target: str, benchmark: str) -> Files:
@@ -100,13 +129,13 @@ def results_file(report: Mapping[str, Any], target: str, benchmark: str) -> File
     return {name: yaml.safe_dump([entry], sort_keys=False).encode()}
 
 
-def size(content: Path | bytes) -> int:
+def size(content: bytes | LargeFile) -> int:
     """Bytes of one file that is sent."""
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
+    return len(content) if isinstance(content, bytes) else content.size
 
 
 def push(
-    files: Mapping[str, Path | bytes],
+    files: Mapping[str, bytes | LargeFile],
     repository: str,
     *,
     kind: Kind = "model",
@@ -129,7 +158,7 @@ def push(
 
     Raises:
         UserError: the repository holds something else of its kind than ours, there is no token, it has no right to
-            write there, or there is no way to the Hub.
+            write there, there is no way to the Hub, or a file is another one than when it was listed.
     """
     with _hub(repository) as api:
         info = _find(api, repository, kind, None)
@@ -143,14 +172,32 @@ def push(
             api.create_branch(repository, repo_type=kind, branch=revision)
             branch = _find(api, repository, kind, revision)
         _refuse_foreign(api, branch, kind, revision)
+        try:
+            operations = [CommitOperationAdd(name, _source(content)) for name, content in files.items()]
+            api.preupload_lfs_files(repository, operations, repo_type=kind, revision=revision)
+        finally:  # whatever else goes wrong with a file that changes under the hand, that is the cause
+            _refuse_changed(files)
         return api.create_commit(
             repository,
-            [CommitOperationAdd(name, content) for name, content in files.items()],
+            operations,
             commit_message=KINDS[kind].message,
             repo_type=kind,
             revision=revision,
             parent_commit=branch.sha,  # whoever pushes meanwhile is not overwritten
         )
+
+
+def _source(content: bytes | LargeFile) -> bytes | Path:
+    return content if isinstance(content, bytes) else content.path
+
+
+def _refuse_changed(files: Mapping[str, bytes | LargeFile]) -> None:
+    for content in files.values():
+        if isinstance(content, LargeFile) and content.has_changed():
+            raise UserError(
+                f"{content.path} has changed since the push began, and nothing was published: push again when nothing "
+                "writes to it any more"
+            )
 
 
 def check_repository(repository: str, kind: Kind) -> None:

@@ -136,7 +136,7 @@ def hub():
 def own_cache(hub, monkeypatch, tmp_path):
     """An empty cache for what is read from the Hub, and a Hub that does not remember what was asked."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    hub.cut, hub.status, hub.requests = "", 0, []
+    hub.calm()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -44,7 +45,10 @@ class LoopbackHub(ThreadingHTTPServer):
         repositories: by `owner/name`, and by `spaces/owner/name`.
         requests: `METHOD path` of all that was asked.
         cut: drop the connection at every request whose path contains this.
+        lasts: drop the connection at every request after so many; None for none.
+        unanswered: carry out every request whose path contains this, and drop the connection before the answer.
         status: answer every request with this instead.
+        before_commit: called when a commit has arrived.
     """
 
     daemon_threads = True
@@ -53,12 +57,17 @@ class LoopbackHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.repositories: dict[str, Repository] = {}
         self.large_files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.cut, self.status = "", 0
+        self.calm()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+    def calm(self) -> None:
+        """Ends all harm, and forgets what was asked."""
+        self.cut, self.unanswered, self.status, self.requests = "", "", 0, []
+        self.lasts: int | None = None
+        self.before_commit: Callable[[], object] = lambda: None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A cut connection is meant."""
@@ -96,16 +105,21 @@ class Answers(BaseHTTPRequestHandler):
         hub, path = self.server, unquote(urlsplit(self.path).path).strip("/")
         hub.requests.append(f"{self.command} {path}")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if hub.cut and hub.cut in path:
-            self.close_connection = True
-            self.connection.close()
-            return
+        if (hub.cut and hub.cut in path) or (hub.lasts is not None and len(hub.requests) > hub.lasts):
+            return self._drop()
         try:
             if hub.status:
                 raise Refusal(hub.status, "Not now")
-            self._send(200, *self._find(path.split("/"), body))
+            answer = self._find(path.split("/"), body)
+            if hub.unanswered and hub.unanswered in path:
+                return self._drop()
+            self._send(200, *answer)
         except Refusal as refusal:
             self._send(refusal.status, json.dumps({"error": str(refusal)}).encode(), refusal.headers)
+
+    def _drop(self) -> None:
+        self.close_connection = True
+        self.connection.close()
 
     def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -178,6 +192,7 @@ class Answers(BaseHTTPRequestHandler):
         return {"url": f"{self.server.url}/{name}", "name": name}
 
     def _commit(self, name: str, repository: Repository, branch: str, body: bytes) -> dict[str, str]:
+        self.server.before_commit()
         parent = self._revision(repository, branch)
         tree = dict(repository.commits[parent])
         for line in body.decode().splitlines():

@@ -1,6 +1,7 @@
 """From a finished run to its card and its repository on the Hub."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from ...configuration.recipe_files import load_recipe
 from ...configuration.run_folder import RunFolder, read_json
 from ...hub_cards.card.render import card_of_folder, write_card
 from ...hub_cards.card.corpus_facts import CorpusFacts
-from ...hub_cards.hub.push import Files, check_repository, model_files, push, results_file, size
+from ...hub_cards.hub.names import read_model_config
+from ...hub_cards.hub.published import published_files, unspoken_tasks, without_answers
+from ...hub_cards.hub.push import Files, LargeFile, check_repository, model_files, push, results_file, size
 from ...hub_cards.hub.space import space_files
+from ...hub_cards.wording import speakers_words
 from ..corpora import corpus_module
 from ..corpora.mixture import corpus_name
 
@@ -30,24 +34,53 @@ def write_run_card(run: RunFolder, **options: Any) -> Path:
     return write_card(run.model, report, corpora, **options)
 
 
-def files_to_push(run: RunFolder, benchmark: str | None = None, **options: Any) -> Files:
-    """All that goes to the Hub of a run, the card last; writes nothing. `options` are as `write_run_card`'s.
+@dataclass(frozen=True)
+class Publication:
+    """What goes to the Hub of a run.
+
+    Args:
+        files: all of it, the card last.
+        kept_back: the tasks whose answers stay here.
+    """
+
+    files: Files
+    kept_back: list[str]
+
+
+def prepare_publication(
+    run: RunFolder, benchmark: str | None = None, with_speakers: bool = False, **options: Any
+) -> Publication:
+    """Finds what goes to the Hub of a run; writes nothing. `options` are as `write_run_card`'s.
 
     Args:
         benchmark: see `results_file`.
+        with_speakers: send the answers of tasks that predictions do not show too, such as `speaker`, and the name of a
+            test fold that is made of speakers' names.
     """
     report, corpora = _recorded(run)
-    card = card_of_folder(run.model, report, corpora, **options)
-    target = load_recipe(str(run.recipe)).model.target_task
-    results = results_file(report, target, benchmark) if benchmark else {}
-    return results | model_files(run.model, card)
+    config = read_model_config(run.model)
+    kept_back = [] if with_speakers else unspoken_tasks(config)
+    if not (with_speakers or all(corpus.license for corpus in corpora)):  # a published corpus has its own codes
+        report = _without_speakers_names(report)
+    card = card_of_folder(run.model, report, corpora, config=without_answers(config, kept_back), **options)
+    results = results_file(report, config["target_task"], benchmark) if benchmark else {}
+    files = results | model_files(run.model, published_files(run.model, kept_back), card)
+    return Publication(files, kept_back)
+
+
+def _without_speakers_names(report: dict[str, Any]) -> dict[str, Any]:
+    """A report whose test fold has no name where that is made of the speakers'."""
+    protocol, speakers = report["protocol"], report.get("data", {}).get("speakers", {}).get("test")
+    if not protocol.get("test_fold") or "speaker" not in str(protocol.get("folds")):
+        return report
+    return {**report, "protocol": {**protocol, "test_fold": speakers_words(speakers) if speakers else None}}
 
 
 def publish(files: Files, repository: str, private: bool, revision: str, space: str | None) -> Iterator[str]:
     """Pushes a model, and then the Space that runs the commit just pushed; yields each commit's address.
 
     Args:
-        files: of the model; see `files_to_push`.
+        files: of the model; see `prepare_publication`.
         repository: of the model, `owner/name`.
         private: make new repositories private ones.
         revision: the model's branch.
@@ -64,9 +97,14 @@ def publish(files: Files, repository: str, private: bool, revision: str, space: 
         yield push(space_files(repository, commit.oid), space, kind="space", private=private).commit_url
 
 
-def list_files(files: Files, repository: str, revision: str, space: str | None) -> None:
+def list_files(publication: Publication, repository: str, revision: str, space: str | None) -> None:
     """Prints what `publish` would send, and sends nothing; for want of a commit the Space would run the branch."""
-    _list_files(files, f"{repository}, revision {revision}")
+    _list_files(publication.files, f"{repository}, revision {revision}")
+    if publication.kept_back:
+        print(
+            f"kept back: the answers of {', '.join(publication.kept_back)}, with the labels or their numbers "
+            "(--with-speakers sends them)"
+        )
     if space:
         _list_files(space_files(repository, revision), f"the Space {space}")
 
@@ -76,7 +114,7 @@ def corpus_facts(recipe: Recipe) -> list[CorpusFacts]:
     return [_facts(source) for source in recipe.data.sources]
 
 
-def _list_files(files: Mapping[str, Path | bytes], where: str) -> None:
+def _list_files(files: Mapping[str, bytes | LargeFile], where: str) -> None:
     for name, content in files.items():
         print(f"{size(content):>13,}  {name}")
     print(f"{sum(map(size, files.values())):>13,}  bytes would go to {where}")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard, RepoCard, constants
 from loopback_hub import Repository
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from ser_meta.hub_cards.hub.space import space_files
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
@@ -40,9 +41,11 @@ def test_what_a_repository_holds(push, hub, finished_run):
     repository = hub.repositories["someone/held"]
     tree, model = repository.tree(), finished_run / "model"
     sent = {path.relative_to(model).as_posix(): path for path in model.rglob("*") if path.is_file()}
-    assert repository.private and set(tree) == {".gitattributes", *sent}
+    beside = {".gitattributes", "handler.py", "requirements.txt"}
+    assert repository.private and set(tree) == beside | set(sent)
     assert {"model.safetensors", "processor_config.json", "pipeline_ser_meta.py", "plots/confusion.png"} <= set(tree)
-    assert all(tree[name] == path.read_bytes() for name, path in sent.items() if name != "README.md")
+    changed = {"README.md", "config.json", "model.safetensors"}  # see test_published.py
+    assert all(tree[name] == path.read_bytes() for name, path in sent.items() if name not in changed)
     card = ModelCard(tree["README.md"].decode())
     assert card.data.eval_results[0].dataset_name == "speech" and card.data.model_name == "held"
     assert "someone/held" in card.text and "someone/held" not in (model / "README.md").read_text()
@@ -83,7 +86,9 @@ def test_an_interrupted_push_leaves_the_old_revision_whole(
     hub.cut = ""
     code, _, _ = push(name, folder=changed)
     assert code == 0
-    assert repository.tree()["model.safetensors"] == (changed / "model" / "model.safetensors").read_bytes()
+    sent = load(repository.tree()["model.safetensors"])
+    expected = load_file(changed / "model" / "model.safetensors")
+    assert sent and all(torch.equal(sent[name], expected[name]) for name in sent)
 
 
 def other_weights(run: Path, folder: Path) -> Path:
@@ -101,9 +106,10 @@ def test_a_dry_run_lists_the_files_and_asks_nothing(push, hub, finished_run, mon
     before = (finished_run / "model" / "README.md").read_bytes()
     code, printed, _ = push("someone/dry", "--dry-run")
     assert code == 0 and not hub.requests and "someone/dry" not in hub.repositories
-    listed = {line.split()[1]: int(line.split()[0].replace(",", "")) for line in printed.splitlines()[:-1]}
-    assert listed["model.safetensors"] == (finished_run / "model" / "model.safetensors").stat().st_size
-    assert list(listed)[-1] == "README.md" and printed.splitlines()[-1].endswith("someone/dry, revision main")
+    *lines, total, _ = printed.splitlines()
+    listed = {line.split()[1]: int(line.split()[0].replace(",", "")) for line in lines}
+    assert listed["vocab.json"] == (finished_run / "model" / "vocab.json").stat().st_size
+    assert list(listed)[-1] == "README.md" and total.endswith("someone/dry, revision main")
     assert (finished_run / "model" / "README.md").read_bytes() == before
 
 
@@ -173,7 +179,7 @@ def test_an_interrupted_push_of_a_space_is_made_good_by_the_next(push, refused, 
 def test_a_dry_run_lists_the_spaces_files_too(push, hub):
     code, printed, _ = push("someone/dry", "--space", "someone/page-dry", "--revision", "v1", "--dry-run")
     _, listed = printed.split("someone/dry, revision v1\n")
-    names = [line.split()[1] for line in listed.splitlines()[:-1]]
+    names = [line.split()[1] for line in listed.splitlines()[1:-1]]
     assert code == 0 and not hub.requests and {"app.py", "README.md", "page/space_app.py"} <= set(names)
     assert listed.splitlines()[-1].endswith("bytes would go to the Space someone/page-dry")
     assert "revision='v1'" in space_files("someone/dry", "v1")["app.py"].decode()
