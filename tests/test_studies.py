@@ -149,7 +149,7 @@ def test_the_plan_counts_every_training_once(take, study, capsys):
     take(plan=True)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     counts = {name: tuple(map(int, numbers)) for name, *numbers in lines[1:]}
-    assert counts["nemo-frozen-table-2"] == (8, 0, 0) and counts["nemo-frozen-table-1"] == (2, 2, 0)
+    assert counts["nemo-frozen-table-2"] == (8, 0, 0) and counts["nemo-frozen-table-1"] == (4, 4, 0)
     assert counts["ravdess-frozen-table-2"] == (8, 8, 4)  # two folds, with and without ARI
     assert counts["ravdess-table-4"][:2] == (2 * 15, 2 * 15) and counts["nemo-table-4"][:2] == (2 * 7, 2 * 7)
     assert counts["all"] == tuple(
@@ -169,16 +169,17 @@ def test_the_steps_leave_their_reports_and_a_summary(study):
         "## nemo-frozen, linear probes",
         "## ravdess, Table I: the encoder alone, and the full method",
     ]
-    (difference,) = table["differences"]
-    row = next(line for line in summary.splitlines() if line.startswith("| baseline"))
+    difference, of_the_best_layer = table["differences"]
+    row = next(line for line in summary.splitlines() if line.startswith("| baseline |"))
     for found in (difference, difference["slices"]["style"]["song"]):  # four actors are too few for an interval
         assert f"{100 * found['ua']['difference']:+.1f} (no interval)" in row and "interval" not in found["ua"]
+    assert of_the_best_layer["against"] == "baseline, best layer" and "| baseline, best layer |" in summary
 
 
 def test_a_second_call_trains_nothing(take, study):
     before = {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")}
     probe = (study / "nemo-frozen-probe" / "report.json").stat().st_mtime_ns
-    assert len(before) == 8 + 4
+    assert len(before) == 8 + 6
     take(only=ONE_OF_EACH)
     assert {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")} == before
     assert (study / "nemo-frozen-probe" / "report.json").stat().st_mtime_ns == probe

@@ -55,6 +55,11 @@ def _table(report: Report) -> Section:
     interval = report["rows"][0]["pooled"]["metrics"][_target(report)].get("interval")
     brackets = f"; {over_speakers(interval)}" if interval else ""
     texts = [f"All {side} utterances of all folds together{brackets}."]
+    texts += [
+        f"{row['name']}: {row['reads']}, chosen by a linear probe on speakers of each fold's training side."
+        for row in report["rows"]
+        if "reads" in row
+    ]
     if report.get("paper"):
         texts.append("The paper's figures are its own, on its own folds and seeds.")
     return Section("Results", texts, [table], brief=True)

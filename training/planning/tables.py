@@ -13,6 +13,8 @@ from ...configuration.recipe import BaselineRecipe, Recipe
 from ...configuration.recipe_files import change_recipe, read_yaml
 
 OURS = "ours"
+BEST_LAYER = "baseline, best layer"
+"""The row whose layer each fold chooses when it is trained, see `studies.best_layer`."""
 CHANGEABLE_DATA = ("speed_factors", "trim_decibels")  # how recordings are heard, not which there are
 
 
@@ -128,7 +130,7 @@ def with_auxiliary_tasks(recipe: Recipe, auxiliary: Iterable[str]) -> Recipe:
 
 
 def _table_1(recipe: Recipe) -> dict[str, Recipe]:
-    return {"baseline": baseline(recipe)}
+    return {"baseline": baseline(recipe), BEST_LAYER: baseline(recipe)}
 
 
 def _table_2(recipe: Recipe) -> dict[str, Recipe]:

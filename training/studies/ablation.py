@@ -18,8 +18,9 @@ from ..machine.environment import environment
 from ..machine.processes import is_main_process, wait_for_all_processes
 from ..measures.statistics import mcnemar, paired_difference
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study
-from ..planning.tables import OURS, AblationTable, find_table, folder_name
+from ..planning.tables import BEST_LAYER, OURS, AblationTable, find_table, folder_name
 from ..runs.stages import first_stage_recipe
+from .best_layer import layers_words, on_best_layer
 from .crossval import FoldRun, judge_runs, plan_runs, read_predictions, train_runs
 from .leaderboard import leaderboard
 from .paper import PAPER_TABLES
@@ -60,9 +61,10 @@ def ablate(
     study = StudyFolder(output)
     study.check(recipes)
     check_at_once(at_once)
-    runs = [run for planned in rows.values() for run in planned]
     if is_main_process():
         study.create(recipes)
+    rows = {key: on_best_layer(runs) if key[1] == BEST_LAYER else runs for key, runs in rows.items()}
+    runs = [run for planned in rows.values() for run in planned]
     _announce(found.title, runs)
     train_runs(runs, at_once)
     report = _report(found, rows, side)
@@ -134,7 +136,13 @@ def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]],
         "title": table.title,
         "protocol": judged[encoder, OURS]["protocol"],
         "rows": [
-            {"encoder": name, "name": row, "auxiliary_tasks": result["recipe"]["model"]["auxiliary_tasks"], **result}
+            {
+                "encoder": name,
+                "name": row,
+                "auxiliary_tasks": result["recipe"]["model"]["auxiliary_tasks"],
+                **({"reads": _layers(rows[name, row])} if row == BEST_LAYER else {}),
+                **result,
+            }
             for (name, row), result in judged.items()
         ],
         "differences": [_difference(rows, name, row, side) for name, row in rows if row != OURS],
@@ -142,6 +150,10 @@ def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]],
         "paper": PAPER_TABLES.get(table.name, []) if side == "test" and corpus == "iemocap" else [],
         "versions": environment(),
     }
+
+
+def _layers(runs: list[FoldRun]) -> str:
+    return layers_words([run.recipe.model.encoder_layers for run in runs])
 
 
 def _difference(rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row: str, side: str) -> dict[str, Any]:

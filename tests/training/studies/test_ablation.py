@@ -18,7 +18,7 @@ from ser_meta.training.studies.ablation import ablate, plan_table
 SHORT = ["stages.metadata.epochs=1", "stages.emotion.epochs=1", "data.group_size=3"]  # two folds
 BRIEF = ["stages.metadata.epochs=0.5", "stages.emotion.epochs=0.2"]
 ROWS = {
-    "1": ["baseline", "ours"],
+    "1": ["baseline", "baseline, best layer", "ours"],
     "2": ["without both", "without co-attention", "without ARI", "ours"],
     "3": ["weighted sum", "ours"],
 }
@@ -133,6 +133,7 @@ def test_a_plan_counts_what_is_left_and_writes_nothing(table_2, recipe, tmp_path
     plan = plan_table(find_table("1"), {"tiny": recipe}, folder)
     assert {row: [run.finished for run in runs] for (_, row), runs in plan.items()} == {
         "baseline": [False, False],
+        "baseline, best layer": [False, False],
         "ours": [True, True],
     }
     assert sorted(folder.rglob("*")) == before

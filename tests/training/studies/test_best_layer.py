@@ -1,0 +1,96 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.run_folder import RunFolder
+from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
+from ser_meta.training.runs.preparation import prepare
+from ser_meta.training.studies.ablation import ablate
+from ser_meta.training.studies.best_layer import best_layer, layers_words, mean_states
+
+LAYERS = 6
+BRIEF = ["stages.metadata.epochs=0.2", "stages.emotion.epochs=0.2", "data.group_size=3"]  # two folds
+
+
+@pytest.fixture(scope="module")
+def prepared(recipe_file):
+    return prepare(load_recipe(str(recipe_file)))
+
+
+def tells(prepared, layers):
+    """Mean states by utterance: noise, but for layers that tell the emotion of utterances on these sides."""
+    chance, found = np.random.default_rng(0), {}
+    side_of = {row: side for side, rows in prepared.sides.items() for row in rows}
+    for row, (name, emotion) in enumerate(
+        zip(prepared.dataset["utterance_id"], prepared.dataset["emotion"], strict=True)
+    ):
+        states = chance.normal(size=(LAYERS, 8))
+        for layer, sides in layers.items():
+            if side_of[row] in sides:
+                states[layer - 1, ["angry", "neutral", "sad"].index(emotion)] += 20
+        found[name] = states
+    return found
+
+
+def test_the_layer_is_chosen_on_speakers_that_are_trained_on(prepared):
+    assert best_layer(prepared, tells(prepared, {3: ["train", "test"]})) == 3
+    assert best_layer(prepared, tells(prepared, {3: ["train"], 5: ["test"]})) == 3
+
+
+def test_a_layer_that_knows_voices_alone_is_not_chosen(prepared):
+    means = tells(prepared, {4: ["train", "test"]})
+    speakers = sorted(set(prepared.dataset["speaker"]))
+    for name, speaker, emotion in zip(
+        *(prepared.dataset[key] for key in ("utterance_id", "speaker", "emotion")), strict=True
+    ):
+        of_voice = np.random.default_rng(speakers.index(speaker)).normal(
+            size=(3, 8)
+        )  # the emotions of each voice apart
+        means[name][1] = 20 * of_voice[["angry", "neutral", "sad"].index(emotion)]
+    assert best_layer(prepared, means) == 4
+
+
+def test_a_training_side_of_one_speaker_has_none_to_choose_by(prepared):
+    alone = [row for row in prepared.sides["train"] if prepared.dataset["speaker"][row] == "anna"]
+    with pytest.raises(UserError, match="chosen by speakers of the training side, which has one alone"):
+        best_layer(replace(prepared, sides=prepared.sides | {"train": alone}), tells(prepared, {}))
+
+
+def test_mean_states_are_those_of_the_encoder_as_it_comes(recipe_file):
+    recipe = load_recipe(str(recipe_file))
+    means = mean_states(recipe)
+    prepared = prepare(recipe)
+    model, row = prepared.new_model().eval(), prepared.dataset[7]
+    samples = read_audio(row["audio"], prepared.processor.sampling_rate)
+    with torch.no_grad():
+        states = model.encode(**prepared.processor([samples], sampling_rate=16_000)).hidden_states
+    expected = torch.stack(states)[:, 0].mean(dim=1)
+    assert len(means) == 36 and torch.allclose(torch.tensor(means[row["utterance_id"]]), expected, atol=1e-4)
+
+
+def test_table_1_has_the_best_layer_beside_the_last_one(recipe_file, tmp_path):
+    recipe = load_recipe(str(recipe_file), BRIEF)
+    report = ablate("1", {"tiny": recipe}, tmp_path)
+    last, best, ours = report["rows"]
+    assert [row["name"] for row in (last, best, ours)] == ["baseline", "baseline, best layer", "ours"]
+    tested = [replace(recipe, data=replace(recipe.data, test_fold={"place": place})) for place in (0, 1)]
+    means = mean_states(tested[0])
+    layers = [best_layer(prepare(each), means) for each in tested]
+    folders = [tmp_path / "tiny" / "baseline-best-layer" / "seed-1" / f"fold-{place}" for place in (0, 1)]
+    assert [load_recipe(str(RunFolder(folder).recipe)).model.encoder_layers for folder in folders] == layers
+    assert best["reads"] == layers_words(layers) and "reads" not in last
+    assert f"baseline, best layer: {best['reads']}, chosen" in (tmp_path / "table-1" / "report.md").read_text()
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("predictions.parquet")}
+    assert ablate("1", {"tiny": recipe}, tmp_path)["differences"] == report["differences"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("predictions.parquet")} == written
+    assert json.loads((tmp_path / "table-1" / "report.json").read_text())["rows"][1]["reads"] == best["reads"]
+
+
+def test_layers_in_words():
+    assert layers_words([3, 3]) == "layer 3"
+    assert layers_words([3, 4, 3]) == "layer 3 in 2 of 3 trainings, layer 4 in 1 of 3 trainings"
