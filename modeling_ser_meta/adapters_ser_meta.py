@@ -7,14 +7,18 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .settings_ser_meta import adapter_settings
 
+ADAPTER_FOLDER, ADAPTER_FILES = "adapter", ("adapter_config.json", "adapter_model.safetensors")  # as peft names them
 OF_ADAPTER = "lora_"  # begins the names of what peft adds to a linear layer, LoRA's matrices and DoRA's magnitudes
 
 
@@ -52,6 +56,40 @@ def merge(encoder: nn.Module) -> None:
         parent, _, own = name.rpartition(".")
         setattr(encoder.backbone.get_submodule(parent), own, module.get_base_layer())
     del encoder.backbone.peft_config
+
+
+def save_adapter(encoder: nn.Module, folder: Path, name: str, revision: str) -> None:
+    """Writes the adapter as peft has it, for `PeftModel.from_pretrained` and Transformers' `load_adapter`.
+
+    Args:
+        encoder: with an adapter.
+        folder: which is made.
+        name, revision: of the encoder on the Hub that the adapter belongs to.
+    """
+    peft = _peft()
+    config = deepcopy(encoder.backbone.peft_config["default"])
+    config.base_model_name_or_path, config.revision, config.inference_mode = name, revision, True
+    config.save_pretrained(folder)
+    weights = peft.get_peft_model_state_dict(encoder.backbone, adapter_name="default")
+    saved = {f"base_model.model.{own}": weight.detach().cpu().contiguous() for own, weight in weights.items()}
+    save_file(saved, folder / ADAPTER_FILES[1], metadata={"format": "pt"})
+
+
+def merge_saved(encoder: nn.Module, folder: Path) -> None:
+    """Adds to an encoder's weights the adapter that `save_adapter` has written.
+
+    Raises:
+        ImportError: there is no peft.
+        ValueError: the adapter belongs to another encoder.
+    """
+    peft = _peft()
+    weights = load_file(folder / ADAPTER_FILES[1])
+    adapted = peft.get_peft_model(encoder.backbone, peft.LoraConfig.from_pretrained(folder))
+    wanted = {f"base_model.model.{own}" for own in peft.get_peft_model_state_dict(encoder.backbone)}
+    if wanted != set(weights):
+        raise ValueError(f"the adapter in {folder} belongs to another encoder: {sorted(wanted ^ set(weights))[0]}")
+    peft.set_peft_model_state_dict(adapted, weights)
+    merge(encoder)
 
 
 def adapted_modules(encoder: nn.Module) -> dict[str, nn.Module]:

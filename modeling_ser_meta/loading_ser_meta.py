@@ -2,12 +2,16 @@
 
 import logging
 import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.utils import cached_file
 
+from .adapters_ser_meta import ADAPTER_FILES, ADAPTER_FOLDER
 from .configuration_ser_meta import LATIN_CHARACTERS, with_lowest_layers
 
 logger = logging.getLogger(__name__)
@@ -40,7 +44,7 @@ def load_backbone(
         "output_loading_info": True,
         **hub_options,
     }
-    with _transformers_silent():
+    with transformers_silent():
         if isinstance(config, WhisperConfig):
             backbone, info = WhisperEncoder.from_pretrained(name_or_path, key_mapping=_WHISPER_PREFIXES, **options)
         else:
@@ -63,6 +67,29 @@ def is_trained_model(name_or_path: str, revision: str) -> bool:
     """Whether a Hub repository or a folder holds a ser-meta model, and not an encoder."""
     config, _ = PretrainedConfig.get_config_dict(name_or_path, revision=revision)
     return config.get("model_type") == "ser_meta"
+
+
+def is_adapter_alone(name_or_path: str, options: Mapping[str, Any]) -> bool:
+    """Whether a ser-meta model is saved without its encoder's own weights; `options` are of `from_pretrained`."""
+    config = options.get("config")
+    if not isinstance(config, PretrainedConfig):
+        settings, _ = PretrainedConfig.get_config_dict(config or name_or_path, **_of_hub(options))
+        return settings.get("base_encoder") is not None
+    return getattr(config, "base_encoder", None) is not None
+
+
+def adapter_files(name_or_path: str, options: Mapping[str, Any]) -> Path:
+    """The folder with a saved model's adapter; `options` are of `from_pretrained`."""
+    hub = _of_hub(options)
+    hub["subfolder"] = str(PurePosixPath(hub.get("subfolder") or "", ADAPTER_FOLDER))
+    config, _ = (Path(cached_file(name_or_path, name, **hub)) for name in ADAPTER_FILES)
+    return config.parent
+
+
+def _of_hub(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where something is to be loaded from."""
+    names = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+    return {name: options[name] for name in names if name in options}
 
 
 def inherit(model: PreTrainedModel, trained: PreTrainedModel, name: str) -> dict[str, bool]:
@@ -122,7 +149,7 @@ def _is_above(name: str, layers: int) -> bool:
     return layer is not None and int(layer[1]) >= layers
 
 
-class _transformers_silent:
+class transformers_silent:
     """Transformers' own multi-line report about keys is replaced by our one line."""
 
     def __enter__(self):

@@ -12,10 +12,17 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .adapters_ser_meta import adapt, adapter_parameters, merge
+from .adapters_ser_meta import ADAPTER_FOLDER, adapt, adapter_parameters, merge, merge_saved, save_adapter
 from .configuration_ser_meta import SerMetaConfig
 from .encoder_ser_meta import EncoderOutput, build_encoder
-from .loading_ser_meta import inherit, is_trained_model, load_backbone
+from .loading_ser_meta import (
+    adapter_files,
+    inherit,
+    is_adapter_alone,
+    is_trained_model,
+    load_backbone,
+    transformers_silent,
+)
 from .losses_ser_meta import characters_loss, classification_loss, concordance_loss
 from .modules_ser_meta import (
     AugmentedResidualIntegration,
@@ -254,14 +261,32 @@ class SerMetaModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | PathLike | None, *arguments, **options) -> "SerMetaModel":
-        """As Transformers', from safetensors only.
+        """As Transformers', from safetensors only; of `save_adapter`, with the adapter merged into its encoder.
 
         Raises:
             ValueError: the folder's weights are pickled: what unpickles can run any code.
         """
         if name_or_path is not None:
             _refuse_pickled_weights(Path(name_or_path, options.get("subfolder") or ""))
-        return super().from_pretrained(name_or_path, *arguments, **{**options, "use_safetensors": True})
+        options = {**options, "use_safetensors": True}
+        if name_or_path is None or not is_adapter_alone(name_or_path, options):
+            return super().from_pretrained(name_or_path, *arguments, **options)
+        with transformers_silent():  # about the encoder's weights, which are not there
+            loaded = super().from_pretrained(name_or_path, *arguments, **options)
+        model, *info = loaded if isinstance(loaded, tuple) else (loaded,)
+        model._complete_encoder(adapter_files(name_or_path, options))
+        for report in info:
+            report["missing_keys"] = [name for name in report["missing_keys"] if not name.startswith("encoder.")]
+        return (model, *info) if info else model
+
+    def _complete_encoder(self, adapter: Path) -> None:
+        """Gives the encoder the weights that the config names, with the saved adapter merged into them."""
+        base, layers = self.config.base_encoder, self.config.encoder_layers
+        options = {"revision": base["revision"], "encoder_layers": layers, "coattention": False}
+        start = type(self).from_backbone_pretrained(base["name"], self.config.tasks, **options)
+        merge_saved(start.encoder, adapter)
+        self.encoder.load_state_dict(start.encoder.state_dict())
+        self.config.base_encoder = None
 
     def add_encoder_adapter(self, **settings) -> None:
         """Puts a new adapter into the encoder, which gives what it gave until the adapter is trained.
@@ -285,6 +310,30 @@ class SerMetaModel(PreTrainedModel):
         if self.config.adapter is not None:
             merge(self.encoder)
             self.config.adapter = None
+
+    def save_adapter(self, folder: str | PathLike, name: str, revision: str = "main") -> None:
+        """Saves the model without its encoder's own weights, which `from_pretrained` then takes from elsewhere.
+
+        The adapter is in `adapter/` as peft has it; `model.safetensors` holds what stands above the encoder.
+
+        Args:
+            folder: of the model.
+            name, revision: of the encoder on the Hub, or a folder, that the adapter was trained with.
+
+        Raises:
+            ValueError: there is no adapter.
+        """
+        config = self.config
+        if config.adapter is None:
+            raise ValueError("the encoder has no adapter to save: add one with add_encoder_adapter")
+        above = {own: weight for own, weight in self.state_dict().items() if not own.startswith("encoder.")}
+        adapter, config.adapter = config.adapter, None
+        config.base_encoder = {"name": name, "revision": revision}
+        try:
+            self.save_pretrained(folder, state_dict=above)
+        finally:
+            config.adapter, config.base_encoder = adapter, None
+        save_adapter(self.encoder, Path(folder, ADAPTER_FOLDER), name, revision)
 
     def freeze_all_but_adapter(self) -> list[str]:
         """Freezes the encoder's own weights, beside its adapter; returns the names of the frozen parameters."""

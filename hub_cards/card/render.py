@@ -22,6 +22,7 @@ FUSION = {
     "weighted_sum": "A learned weighted sum joins the encoder's layers.",
     "last_hidden": "It reads the encoder's last layer alone.",
 }
+TARGETS = {"attention": "the attention's projections", "all-linear": "the linear maps"}
 PICTURES = {"confusion": "Confusion matrix of the test side", "training": "Losses over the epochs"}
 HARDWARE = ("device", "threads")  # among the versions that a run records
 WHISPER_FRAMES_A_SECOND = 50
@@ -85,6 +86,7 @@ def render_card(
         language=_languages(corpora) or None,
         license=model_license or licence_left(corpora),
         base_model=_base_model(report),
+        **({"base_model_relation": "adapter"} if config.get("base_encoder") else {}),
         library_name="transformers",
         pipeline_tag="audio-classification",
         tags=TAGS,
@@ -107,6 +109,8 @@ def render_card(
             sides=_sides(report),
             not_judged_itself=not_judged_itself(report),
             base_model=metadata.base_model,
+            base_encoder=config.get("base_encoder"),
+            adapter=_adapter(report),
             started_trained=report.get("model", {}).get("started_trained", False),
             new_parts=report.get("model", {}).get("new_parts", []),
             parameters=f"{report['model']['parameters']:,}" if "model" in report else "",
@@ -152,6 +156,17 @@ def _base_model(report: Mapping[str, Any]) -> str | None:
     """The pretrained encoder, where it is one of the Hub's."""
     encoder = report.get("model", {}).get("encoder", "")
     return encoder if _HUB_NAME.fullmatch(encoder) and encoder[0] != "." and not Path(encoder).exists() else None
+
+
+def _adapter(report: Mapping[str, Any]) -> str:
+    """What the encoder's adapter is, in words; nothing without one."""
+    settings = report.get("model", {}).get("adapter")
+    if not settings:
+        return ""
+    kind, targets = settings["kind"].upper().replace("LORA", "LoRA").replace("DORA", "DoRA"), settings["targets"]
+    where = TARGETS[targets] if isinstance(targets, str) else words(targets)
+    layers = "all layers" if settings["layers"] is None else f"the layers {words(settings['layers'])}"
+    return f"{kind} of rank {settings['rank']} on {where} of {layers}"
 
 
 def _caption(path: str) -> str:

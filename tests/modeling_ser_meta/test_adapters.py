@@ -127,6 +127,36 @@ def test_a_model_is_saved_and_loaded_with_its_adapter(make_model, make_batch, tm
     assert sorted(name.replace("feed_forward.", "") for name in adapted_modules(loaded.encoder)) == sorted(names)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_an_adapter_alone_finds_its_encoder_again(kind, make_model, make_batch, tmp_path):
+    model = make_model("wavlm", encoder_layers=3)
+    model.config.speech_config.save_pretrained(tmp_path / "encoder")
+    model.encoder.backbone.save_pretrained(tmp_path / "encoder")
+    model.add_encoder_adapter(kind=kind, targets="all-linear")
+    batch = make_batch(drawn(model))
+    expected = model(**batch).logits
+    model.save_adapter(tmp_path / "model", str(tmp_path / "encoder"))
+    assert model.config.adapter["kind"] == kind and model.config.base_encoder is None
+    loaded, info = SerMetaModel.from_pretrained(tmp_path / "model", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert loaded.config.adapter is None and loaded.config.base_encoder is None
+    torch.testing.assert_close(loaded.eval()(**batch).logits, expected, rtol=1e-5, atol=1e-5)
+    loaded.save_pretrained(tmp_path / "whole")
+    whole = SerMetaModel.from_pretrained(tmp_path / "whole").eval()
+    torch.testing.assert_close(whole(**batch).logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_adapter_of_another_encoder_is_refused(make_model, tmp_path):
+    model = adapted(make_model, targets=["q_proj"])
+    make_model(changes={"num_hidden_layers": 3}).encoder.backbone.save_pretrained(tmp_path / "encoder")
+    model.save_adapter(tmp_path / "model", str(tmp_path / "encoder"))
+    with pytest.raises(ValueError, match="belongs to another encoder"):
+        SerMetaModel.from_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match="no adapter to save"):
+        make_model().save_adapter(tmp_path / "model", "encoder")
+
+
 def test_a_merged_model_loads_without_peft(make_model, tmp_path):
     model = drawn(adapted(make_model))
     model.merge_adapter()

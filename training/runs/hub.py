@@ -59,6 +59,7 @@ def prepare_publication(
     """
     report, corpora = _recorded(run)
     config = read_model_config(run.model)
+    _require_base(run.model, config)
     kept_back = [] if with_speakers else unspoken_tasks(config)
     if not (with_speakers or all(corpus.license for corpus in corpora)):  # a published corpus has its own codes
         report = _without_speakers_names(report)
@@ -112,6 +113,16 @@ def list_files(publication: Publication, repository: str, revision: str, space: 
 def corpus_facts(recipe: Recipe) -> list[CorpusFacts]:
     """What is known of the corpora of a recipe."""
     return [_facts(source) for source in recipe.data.sources]
+
+
+def _require_base(model: Path, config: Mapping[str, Any]) -> None:
+    """Refuses an adapter whose encoder nobody else has."""
+    base = config.get("base_encoder")
+    if base is not None and Path(base["name"]).exists():
+        raise UserError(
+            f"{model} holds an adapter of {base['name']}, a folder of this machine: train with an encoder of the Hub, "
+            "or with adapter_only=false"
+        )
 
 
 def _list_files(files: Mapping[str, bytes | LargeFile], where: str) -> None:

@@ -17,7 +17,7 @@ from ...hub_cards.pictures.run import plot_confusion, plot_training_curves
 from ...modeling_ser_meta.configuration_ser_meta import SerMetaConfig
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
-from ...modeling_ser_meta.settings_ser_meta import nameless_labels
+from ...modeling_ser_meta.settings_ser_meta import adapter_settings, nameless_labels
 from ..learning.arguments import judging_arguments
 from ..measures.yardstick import logistic_regression_yardstick
 from ..measures.temperature import fit_on
@@ -35,7 +35,7 @@ from ..planning.plan import SIDES
 from .preparation import Preparation
 from .hub import corpus_facts
 from ..planning.speakers import speaker_facts
-from ..planning.starting import describe_start
+from ..planning.starting import describe_start, encoder_path
 from ..measures.statistics import calibration, interval
 from ..learning.trainer import SerMetaTrainer
 
@@ -112,6 +112,7 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
             "encoder": recipe.model.encoder,
             "parameters": model.num_parameters(),
             "tasks": tasks,
+            **({} if recipe.model.adapter is None else {"adapter": adapter_settings(vars(recipe.model.adapter))}),
             **({} if prepared.new_parts is None else {"started_trained": True, "new_parts": prepared.new_parts}),
         },
         "layer_shares": layer_shares(model),
@@ -158,21 +159,25 @@ def write_results(run: RunFolder, prepared: Preparation, judgement: Judgement, m
         plot_confusion(measured["confusion"], labels, run.plots / "confusion.png", title)
     plot_training_curves({name: record["log"] for name, record in state.items()}, run.plots / "training.png")
     with moved_into_place(run.model) as folder:
-        save_model_folder(model, prepared.processor, folder)
+        save_model_folder(model, prepared, folder)
         shutil.copytree(run.plots, folder / "plots")
         facts = corpus_facts(prepared.recipe)
         write_card(folder, judgement.report, facts, repository=f"./{run.model.name}")
     write_json(run.report, judgement.report)
 
 
-def save_model_folder(model: SerMetaModel, processor: SerMetaProcessor, folder: Path) -> None:
+def save_model_folder(model: SerMetaModel, prepared: Preparation, folder: Path) -> None:
     """Weights, config, processor, and the code that `trust_remote_code` and the pipeline need.
 
-    What predictions do not show has no names there: who was recorded is nobody's business.
+    Of a model with an adapter, which has not been merged, the encoder's own weights are left out. What predictions do
+    not show has no names there: who was recorded is nobody's business.
     """
     with _nameless(model.config):
-        model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+        if model.config.adapter is None:
+            model.save_pretrained(folder)
+        else:
+            model.save_adapter(folder, encoder_path(prepared.recipe.model.encoder), prepared.encoder_revision)
+    prepared.processor.save_pretrained(folder)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ def load_model(folder: Path) -> tuple[SerMetaModel, SerMetaProcessor]:
     try:
         model, loaded = SerMetaModel.from_pretrained(folder, output_loading_info=True)
         processor = SerMetaProcessor.from_pretrained(folder)
+    except ImportError as error:  # of an adapter alone, without peft
+        raise UserError(f"{folder} cannot be loaded: {error}") from error
     except Exception as error:  # what a damaged file raises depends on where it is damaged
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"{folder} cannot be loaded ({reason}): {how_to_renew(folder)}") from error

@@ -39,6 +39,7 @@ class Preparation:
         means: with `model.center_by`, of every group's states, when they have been computed.
         left_out: by reason, how many rows of the corpus are on no side.
         too_long: how many utterances of the training side `data.longest` has taken from it.
+        encoder_revision: the commit of the encoder on the Hub, where it is known, or what the recipe calls it.
         new_parts: of a model that starts from a trained one, those that start anew; None for one that starts from an
             encoder.
     """
@@ -51,6 +52,7 @@ class Preparation:
     means: dict[Group, torch.Tensor] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     too_long: int = 0
+    encoder_revision: str = "main"
     new_parts: list[str] | None = None
 
     def side(self, name: str) -> Dataset:
@@ -104,6 +106,7 @@ class Preparation:
                 class_weights=self.class_weights,
                 **_config_options(self.recipe.model),
             )
+        self.encoder_revision = getattr(model.config.speech_config, "_commit_hash", None) or self.recipe.model.revision
         if self.recipe.model.adapter is not None:
             _add_adapter(model, self.recipe.model)
         if model.inherited is not None:

@@ -195,6 +195,7 @@ def run_stage(
     return {
         **asdict(stage),
         "encoder": "adapter" if trains_adapter_alone(stage, model) else "all",
+        "trained_parameters": model.num_parameters(only_trainable=True),
         "steps": trainer.state.global_step,
         "picked_step": trainer.picked_step,
         "seconds": round(time.monotonic() - started + (before["seconds"] if before else 0), 1),
