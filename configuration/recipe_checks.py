@@ -196,8 +196,11 @@ def _stage_faults(name: str, stage: StageRecipe, model: ModelRecipe, validation:
     yield from _within(f"{name}.weight_decay", stage.weight_decay, 0, 1_000)
     yield from _choice(f"{name}.schedule", stage.schedule, SCHEDULES)
     yield from _choice(f"{name}.keep", stage.keep, ("last", "best"))
-    if stage.encoder is not None:
-        yield from _choice(f"{name}.encoder", stage.encoder, TRAINED_OF_ENCODER)
+    if stage.encoder not in (None, *TRAINED_OF_ENCODER):
+        yield (
+            f"{name}.encoder={stage.encoder!r} must be one of {', '.join(TRAINED_OF_ENCODER)}; to train nothing "
+            f"of it, set {name}.freeze_layers=all"
+        )
     layers = stage.freeze_layers
     if layers not in ("third", "all") and (type(layers) is not int or layers < 0):
         yield f"{name}.freeze_layers={layers!r} must be a number of layers, third or all"

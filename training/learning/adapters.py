@@ -19,15 +19,16 @@ def check_adapter(model: SerMetaModel, processor: SerMetaProcessor, stages: Iter
     """Refuses an adapter of which a part could learn nothing.
 
     Raises:
-        UserError: it is in a layer that every stage freezes; or in one whose weights the encoder uses without calling
-            it. Such an adapter has no gradient and no part in the output, and changes it when it is merged.
+        UserError: its settings name a layer that every stage freezes; or it is in one whose weights the encoder uses
+            without calling it. Such an adapter has no gradient and no part in the output, and changes it when it is
+            merged.
     """
     layers = len(model.encoder.layers)
     lowest, trained = first_adapted_layer(model.encoder), min(frozen_layers(stage, layers) for stage in stages)
-    if lowest < trained:
+    if model.config.adapter["layers"] is not None and lowest < trained:
         raise UserError(
-            f"model.adapter is in layer {lowest}, which every stage freezes by freeze_layers: set "
-            f"model.adapter.layers={list(range(trained, layers))}"
+            f"model.adapter.layers={model.config.adapter['layers']}: every stage freezes layer {lowest}: choose of "
+            f"{trained} to {layers - 1}, or lower freeze_layers"
         )
     if dead := _without_gradient(model, processor):
         more = f" and {len(dead) - 1} more have" if len(dead) > 1 else " has"
