@@ -22,8 +22,10 @@ def published_files(folder: Path, names: list[str]) -> dict[str, bytes | Path]:
     here = Path(__file__).parent
     files: dict[str, bytes | Path] = {"handler.py": here / "handler.py", "requirements.txt": REQUIREMENTS.encode()}
     files |= {path.name: path for path in sorted(CODE.glob("*_ser_meta.py"))}  # also of a model of an older version
+    config = read_model_config(folder)
+    if config.get("base_encoder"):
+        files["requirements.txt"] = f"{REQUIREMENTS}peft>=0.18\n".encode()
     if names:
-        config = read_model_config(folder)
         files[CONFIG] = _as_json(without_answers(config, names))
         files |= _weights(folder, config, names)
     return files
