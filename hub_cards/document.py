@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
+from ..configuration.protocol import Protocol
+from ..configuration.report import Interval, Measures
+from ..configuration.study_report import LeaderboardRow, Spread
 from .wording import VALIDATION, figure, no_interval, percent, span, speakers_basis, words
 
 BACKGROUND = {
@@ -80,50 +82,50 @@ class Page:
     sections: Sequence[Section] = ()
 
 
-def protocol_line(protocol: Mapping[str, Any]) -> str:
+def protocol_line(protocol: Protocol) -> str:
     """What stands beside every figure: corpus, folds, validation side, the rule that picked the epoch, seeds."""
-    return "; ".join(f"{name.replace('_', ' ')}: {words(value)}" for name, value in protocol.items())
+    return "; ".join(f"{name}: {words(value)}" for name, value in protocol.facts().items())
 
 
-def protocol_section(protocol: Mapping[str, Any]) -> Section:
+def protocol_section(protocol: Protocol) -> Section:
     """The protocol as a table, its validation side explained."""
-    facts = {name.replace("_", " "): words(value) for name, value in protocol.items()}
+    facts = {name: words(value) for name, value in protocol.facts().items()}
     if facts.get("validation") in VALIDATION:
         facts["validation"] += f": {VALIDATION[facts['validation']]}"
     return Section("Protocol", tables=[Table(["", ""], list({**facts, **BACKGROUND}.items()), names=2)])
 
 
-def with_interval(measures: Mapping[str, Any], measure: str) -> str:
+def with_interval(measures: Measures, measure: str) -> str:
     """A measure with its interval, where it has one."""
     text = figure(measure, measures.get(measure))
     bounds = measures.get("interval", {}).get(measure)
     return f"{text} ({span(bounds)})" if bounds else text
 
 
-def leaderboard_section(report: Mapping[str, Any]) -> Section:
+def leaderboard_section(leaderboard: Sequence[LeaderboardRow]) -> Section:
     """EmoBox's leaderboard, where a study has its folds of a corpus."""
     names = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1"}
-    rows = [[row["encoder"], *(percent(row[measure]) for measure in names)] for row in report.get("leaderboard", ())]
+    rows = [[row["encoder"], *(percent(row[measure]) for measure in names)] for row in leaderboard]
     if not rows:
         return Section("EmoBox's leaderboard")
     texts = ["Frozen encoders on the same folds, as arXiv 2406.07162 has them in its Table 4; the seeds are its own."]
     return Section("EmoBox's leaderboard", texts, [Table(["encoder", *names.values()], rows)], brief=True)
 
 
-def over_speakers(interval: Mapping[str, Any]) -> str:
+def over_speakers(interval: Interval) -> str:
     """What the intervals of a table stand on, or why it has none; `interval` is that of one of its rows."""
     if "ua" in interval:
         return f"in brackets the 95 % interval over {speakers_basis(interval.get('speakers'))}"
     return no_interval(interval["speakers"])
 
 
-def mean_and_spread(summary: Mapping[str, Mapping[str, Mapping]], task: str, measure: str) -> tuple[str, str]:
+def mean_and_spread(summary: Mapping[str, Mapping[str, Spread]], task: str, measure: str) -> tuple[str, str]:
     """Mean and standard deviation over the folds, as text."""
     found = summary.get(task, {}).get(measure, {})
     return figure(measure, found.get("mean")), figure(measure, found.get("sd"))
 
 
-def task_columns(metrics: Mapping[str, Mapping[str, Any]], target: str) -> dict[str, tuple[str, str]]:
+def task_columns(metrics: Mapping[str, Measures], target: str) -> dict[str, tuple[str, str]]:
     """Column -> task and measure: all of the target's, and what tells most of each other task."""
     names = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
     columns = {names[key]: (target, key) for key in names if key in metrics[target]}

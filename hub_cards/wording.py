@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..configuration.report import Interval, JudgedBy, Measures, Report, Speakers
+
 NOTHING = "-"
 MEASURES = {"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "CER": "cer", "WER": "wer", "CCC": "ccc", "RMSE": "rmse"}
 NAMES = {key: name for name, key in MEASURES.items()}
@@ -47,7 +49,7 @@ def words(value: Any) -> str:
     return str(value)
 
 
-def interval_words(interval: Mapping[str, Any], measure: str) -> str:
+def interval_words(interval: Interval, measure: str) -> str:
     """The 95 % interval of a measure with the number of speakers that it stands on, or why there is none."""
     if measure not in interval:
         return no_interval(interval["speakers"])
@@ -74,59 +76,59 @@ def speakers_words(speakers: int) -> str:
     return f"{speakers} speaker{'s' if speakers != 1 else ''}"
 
 
-def speakers_line(report: Mapping[str, Any]) -> str:
-    """Whether the speakers that a figure was measured on were trained on; nothing where the report is older than that.
+def speakers_line(speakers: Speakers | None) -> str:
+    """Whether the speakers that a figure was measured on were trained on; nothing where the report does not say.
 
     Speaker-independent is said only where all speakers are known and none was trained on.
     """
-    facts = report.get("speakers")
-    if not facts:
+    if speakers is None:
         return ""
-    if facts["trained_on"] is None:
+    if speakers.trained_on is None:
         return "speaker-dependent, as far as is known: nothing tells whether these speakers were trained on"
-    n, folds = facts["judged"], facts.get("folds", 1)
-    fold = ", counted fold by fold" if folds > 1 else ""
+    fold = ", counted fold by fold" if speakers.folds > 1 else ""
     certain = [
-        f"{facts[key]:,} of {n:,} test speakers {what}{fold}"
-        for key, what in (("trained_on", "were trained on"), ("validated_on", "are on the validation side"))
-        if facts[key]
+        f"{count:,} of {speakers.judged:,} test speakers {what}{fold}"
+        for count, what in (
+            (speakers.trained_on, "were trained on"),
+            (speakers.validated_on, "are on the validation side"),
+        )
+        if count
     ]
-    if facts["repeated"]:
-        certain.append(f"{facts['repeated']:,} of the utterances were trained on themselves")
+    if speakers.repeated:
+        certain.append(f"{speakers.repeated:,} of the utterances were trained on themselves")
     unknown = [
-        f"the speaker of {facts[key]:,} {side} utterances is not known"
-        for key, side in (("unknown", "test"), ("unknown_in_training", "training"))
-        if facts[key]
+        f"the speaker of {count:,} {side} utterances is not known"
+        for count, side in ((speakers.unknown, "test"), (speakers.unknown_in_training, "training"))
+        if count
     ]
     if not certain and not unknown:
-        own = " in its fold" if folds > 1 else ""
-        return f"speaker-independent: none of the {n:,} test speakers was trained on{own}"
+        own = " in its fold" if speakers.folds > 1 else ""
+        return f"speaker-independent: none of the {speakers.judged:,} test speakers was trained on{own}"
     doubt = "" if certain else ", as far as is known"
     return f"speaker-dependent{doubt}: {'; '.join([*certain, *unknown])}"
 
 
-def not_judged_itself(report: Mapping[str, Any]) -> list[str]:
+def not_judged_itself(judged_by: JudgedBy | None) -> list[str]:
     """What is known of a model that learned from all speakers, one sentence each; nothing of any other model."""
-    if "judged_by" not in report:
+    if judged_by is None:
         return []
     sentences = ["This model was not judged itself: it learned from all speakers, and none was left to test it on."]
-    study = report["judged_by"]
-    if study is None:
+    if judged_by.study is None:
         return [*sentences, "No cross-validation of its recipe was named, so nothing is known of how good it is."]
-    measures, seeds = study["metrics"], words(study["seeds"])
+    measures, seeds = judged_by.metrics, words(judged_by.seeds)
     figures = ", ".join(f"{name} {percent(measures[key])}" for name, key in MEASURES.items() if key in measures)
     bounds = f" ({interval_words(measures['interval'], 'ua')})" if "interval" in measures else ""
-    line, untrained = speakers_line(study), study["folds_left_out"]
+    line, untrained = speakers_line(judged_by.speakers), judged_by.folds_left_out
     left_out = f" (without {words(untrained)}, which could not be trained)" if untrained else ""
     return [
         *sentences,
-        f"Its recipe was judged by the cross-validation {study['study']}: {study['folds']} folds{left_out}, "
-        f"seed{'s' if len(study['seeds']) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}{bounds}.",
+        f"Its recipe was judged by the cross-validation {judged_by.study}: {judged_by.folds} folds{left_out}, "
+        f"seed{'s' if len(judged_by.seeds) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}{bounds}.",
         *([f"{line[0].upper()}{line[1:]}."] if line else []),
     ]
 
 
-def remarks(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def remarks(metrics: Mapping[str, Measures]) -> list[str]:
     """What is not counted, or not defined, of the tasks' figures: one sentence each, without its full stop."""
     left_out = [
         f"{task}: {n:,} utterance{'s' if n != 1 else ''} not counted ({reason})"
@@ -141,41 +143,40 @@ def remarks(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return left_out + undefined
 
 
-def protocol_facts(report: Mapping[str, Any]) -> dict[str, str]:
+def protocol_facts(report: Report) -> dict[str, str]:
     """What a result was measured on and how, as name -> words; what the report does not say is left out."""
-    said = {name: value for name, value in report["protocol"].items() if value not in (None, "", [], {})}
-    facts = {name.replace("_", " "): words(value) for name, value in said.items()}
-    sides = {name: n for name, n in report.get("sides", {}).items() if n}
+    facts = {name: words(value) for name, value in report.protocol.facts().items()}
+    sides = {name: n for name, n in report.sides.items() if n}
     if sides:
         facts["utterances"] = ", ".join(f"{n} {name}" for name, n in sides.items())
     return facts
 
 
-def result_rows(report: Mapping[str, Any], target: str) -> list[tuple[str, str, Mapping[str, Any]]]:
+def result_rows(report: Report) -> list[tuple[str, str, Measures]]:
     """The lines of a results table as `(kind, name, measures)`, without what is not applicable.
 
     Kinds, in this order: `target`, its `slice`s, its `yardstick`, and each other `task`. A slice that lacks some of
     the target's classes says how many it has, since its UA is over those.
     """
-    metrics = report["metrics"]
+    metrics, target = report.metrics, report.target
     rows = [("target", target, metrics[target])]
     rows += [
         ("slice", f"{column} = {value}{classes_words(measures, metrics[target])}", measures)
-        for column, values in report.get("slices", {}).items()
+        for column, values in report.slices.items()
         for value, measures in values.items()
     ]
-    rows.append(("yardstick", "logistic regression", report.get("yardstick") or {}))
+    rows.append(("yardstick", "logistic regression", report.yardstick or {}))
     rows += [("task", name, measures) for name, measures in metrics.items() if name != target]
     return [row for row in rows if row[2] and "not_applicable" not in row[2]]
 
 
-def classes_words(part: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+def classes_words(part: Measures, whole: Measures) -> str:
     """How many of the whole's classes a part of it has, where it lacks some."""
     present, of = (sum(n > 0 for n in measures.get("support", {}).values()) for measures in (part, whole))
     return f" ({present} of {of} classes)" if present < of and "support" in part else ""
 
 
-def not_applicable(report: Mapping[str, Any]) -> dict[str, str]:
+def not_applicable(metrics: Mapping[str, Measures]) -> dict[str, str]:
     """Task -> why it has no result."""
-    reasons = {task: measures.get("not_applicable") for task, measures in report["metrics"].items()}
+    reasons = {task: measures.get("not_applicable") for task, measures in metrics.items()}
     return {task: reason for task, reason in reasons.items() if reason}

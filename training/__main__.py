@@ -12,6 +12,7 @@ import typer
 
 from ..configuration.errors import Interrupted, UserError
 from ..configuration.printable import one_line
+from ..configuration.records import to_json
 from .options import AsJson, Debug, FinishedRun, Model, ModelLicense, Overrides, RecipeName
 from .studies.commands import ablate, crossval, probe
 
@@ -81,7 +82,7 @@ def train(
     if not is_main_process():
         return
     if as_json:
-        print(json.dumps(report))
+        print(json.dumps(to_json(report)))
     else:
         print_report(report)
         print(f"Model: {output / 'model'}   Report: {output / 'report.json'}   Pictures: {output / 'plots'}")
@@ -122,7 +123,7 @@ def evaluate(
     from .runs.evaluate import evaluate_model
 
     report = evaluate_model(evaluation)
-    print(json.dumps(report)) if as_json else print_report(report)
+    print(json.dumps(to_json(report))) if as_json else print_report(report)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from summary import summarize
 from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.configuration.run_folder import write_json
+from ser_meta.configuration.study_report import write_study_report
 from ser_meta.training.planning.tables import find_table
 from ser_meta.training.studies.ablation import ablate, plan_table
 from ser_meta.training.studies.crossval import FoldRun
@@ -81,7 +81,7 @@ class Step:
             ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, self.side)
         elif not self.report.is_file():
             self.report.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.report, probe_layers(self.recipe, "test"))
+            write_study_report(self.report, probe_layers(self.recipe, "test"))
 
     def trainings(self) -> list[FoldRun]:
         """All that it needs, those that have finished among them."""

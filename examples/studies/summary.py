@@ -3,17 +3,17 @@
 python examples/studies/summary.py studies/whisper-base
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ser_meta.configuration.run_folder import read_json
+from ser_meta.configuration.report import Findings
+from ser_meta.configuration.study_report import AblationReport, Change, ProbeReport, read_study_report
 from ser_meta.hub_cards.document import protocol_line, signed_points, with_interval
 from ser_meta.hub_cards.wording import NOTHING, percent
-
-Report = Mapping[str, Any]
 
 
 def main(study: Annotated[Path, typer.Argument(help="The folder that run.py writes.")]) -> None:
@@ -31,52 +31,50 @@ def summarize(study: Path) -> str:
     for folder in sorted(path for path in study.iterdir() if path.is_dir()):
         if folder.name.endswith("-probe"):
             probed = folder.name.removesuffix("-probe")
-            lines += [f"## {probed}, linear probes", "", *_probes(read_json(folder / "report.json")), ""]
+            lines += [f"## {probed}, linear probes", "", *_probes(read_study_report(folder / "report.json")), ""]
         for path in sorted(folder.glob("table-*/report.json")):
-            report = read_json(path)
-            lines += [f"## {folder.name}, {report['title']}", "", *_table(report), ""]
+            report = read_study_report(path)
+            lines += [f"## {folder.name}, {report.title}", "", *_table(report), ""]
     return "\n".join(lines)
 
 
-def _probes(report: Report) -> Iterator[str]:
-    target = report["target"]
-    styles = _styles(report)
-    yield f"{protocol_line({**report['protocol'], 'folds': len(report['protocol']['folds'])})}."
+def _probes(report: ProbeReport) -> Iterator[str]:
+    styles = _styles(report.rows[0].pooled)
+    yield f"{protocol_line(replace(report.protocol, folds=str(len(report.protocol.folds))))}."
     yield ""
     yield from _heading(["frozen states", "UA", *styles])
-    for row in report["rows"]:
-        yield _line([row["name"], with_interval(row["pooled"]["metrics"][target], "ua"), *_of_styles(row, styles)])
+    for row in report.rows:
+        measured = with_interval(row.pooled.metrics[report.target], "ua")
+        yield _line([row.name, measured, *_of_styles(row.pooled, styles)])
 
 
-def _table(report: Report) -> Iterator[str]:
-    target = report["rows"][0]["recipe"]["model"]["target_task"]
-    styles = _styles(report)
-    differences = {each["against"]: each for each in report["differences"]}
-    yield f"{protocol_line(report['protocol'])}."
+def _table(report: AblationReport) -> Iterator[str]:
+    styles = _styles(report.rows[0].pooled)
+    differences = {each.against: each for each in report.differences}
+    yield f"{protocol_line(report.protocol)}."
     yield ""
     yield from _heading(["row", "UA", "full less row", *(f"{style}{of}" for style in styles for of in ("", ", less"))])
-    for row in report["rows"]:
-        compared = differences.get(row["name"], {})
-        by_style = compared.get("slices", {}).get("style", {})
-        cells = [row["name"], with_interval(row["pooled"]["metrics"][target], "ua"), _difference(compared)]
-        for style, figure in zip(styles, _of_styles(row, styles), strict=True):
-            cells += [figure, _difference(by_style.get(style, {}))]
+    for row in report.rows:
+        compared = differences.get(row.name)
+        by_style = compared.slices.get("style", {}) if compared else {}
+        cells = [row.name, with_interval(row.measures, "ua"), _difference(compared.ua if compared else None)]
+        for style, figure in zip(styles, _of_styles(row.pooled, styles), strict=True):
+            cells += [figure, _difference(by_style.get(style, {}).get("ua"))]
         yield _line(cells)
 
 
-def _styles(report: Report) -> list[str]:
+def _styles(found: Findings) -> list[str]:
     """The speaking styles that are judged apart, such as speech and song."""
-    return list(report["rows"][0]["pooled"]["slices"].get("style", {}))
+    return list(found.slices.get("style", {}))
 
 
-def _of_styles(row: Report, styles: list[str]) -> list[str]:
-    return [percent(row["pooled"]["slices"]["style"][style].get("ua")) for style in styles]
+def _of_styles(found: Findings, styles: list[str]) -> list[str]:
+    return [percent(found.slices["style"][style].get("ua")) for style in styles]
 
 
-def _difference(compared: Report) -> str:
-    if "ua" not in compared:
+def _difference(found: Change | None) -> str:
+    if found is None:
         return NOTHING
-    found = compared["ua"]
     between = " to ".join(map(signed_points, found["interval"])) if "interval" in found else "no interval"
     return f"{signed_points(found['difference'])} ({between})"
 

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from markupsafe import Markup
 
 from ...configuration.errors import UserError
+from ...configuration.report import Report
 from ...modeling_ser_meta.settings_ser_meta import nameless_labels
 from ..markdown import markdown_environment, one_line
 from ..wording import MEASURES, not_judged_itself, percent, protocol_facts, speakers_line, speakers_words, words
@@ -29,9 +30,7 @@ WHISPER_FRAMES_A_SECOND = 50
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def write_card(
-    model_folder: str | Path, report: Mapping[str, Any], corpora: Sequence[CorpusFacts] = (), **options: Any
-) -> Path:
+def write_card(model_folder: str | Path, report: Report, corpora: Sequence[CorpusFacts] = (), **options: Any) -> Path:
     """Writes the README.md of a model folder; arguments as `render_card`'s, the pictures those of `plots/`.
 
     Returns:
@@ -46,7 +45,7 @@ def write_card(
 
 
 def card_of_folder(
-    model_folder: str | Path, report: Mapping[str, Any], corpora: Sequence[CorpusFacts] = (), **options: Any
+    model_folder: str | Path, report: Report, corpora: Sequence[CorpusFacts] = (), **options: Any
 ) -> str:
     """The card of a model folder, which is not written; arguments and errors as `write_card`'s.
 
@@ -61,7 +60,7 @@ def card_of_folder(
 
 def render_card(
     config: Mapping[str, Any],
-    report: Mapping[str, Any],
+    report: Report,
     corpora: Sequence[CorpusFacts] = (),
     *,
     repository: str,
@@ -73,7 +72,7 @@ def render_card(
 
     Args:
         config: of the model, as in its `config.json`.
-        report: the content of `report.json`; whatever it lacks is left out of the card.
+        report: of the training; whatever it lacks is left out of the card.
         corpora: what is known of the data.
         repository: `owner/name` on the Hub, or a folder, for the snippets.
         revision: that the snippets name.
@@ -91,7 +90,7 @@ def render_card(
         pipeline_tag="audio-classification",
         tags=TAGS,
         model_name=_model_name(repository, data),
-        eval_results=_eval_results(report, config["target_task"], data) or None,
+        eval_results=_eval_results(report, data) or None,
     )
     return (
         markdown_environment()
@@ -107,16 +106,16 @@ def render_card(
             pictures={_caption(path): path for path in pictures},
             limits=_limits(report, config, corpora, data),
             sides=_sides(report),
-            not_judged_itself=not_judged_itself(report),
+            not_judged_itself=not_judged_itself(report.judged_by),
             base_model=metadata.base_model,
             base_encoder=config.get("base_encoder"),
             adapter=_adapter(report),
-            started_trained=report.get("model", {}).get("started_trained", False),
-            new_parts=report.get("model", {}).get("new_parts", []),
-            parameters=f"{report['model']['parameters']:,}" if "model" in report else "",
+            started_trained=report.model is not None and report.model.new_parts is not None,
+            new_parts=(report.model and report.model.new_parts) or [],
+            parameters=f"{report.model.parameters:,}" if report.model else "",
             **_model_facts(config),
             **_stage_facts(report),
-            **result_facts(report, config["target_task"]),
+            **result_facts(report),
         )
     )
 
@@ -131,10 +130,8 @@ def _read_config(folder: Path) -> dict:
     return config
 
 
-def _data_name(report: Mapping[str, Any], corpora: Sequence[CorpusFacts]) -> str:
-    return (
-        words([corpus.name for corpus in corpora]) if corpora else words(report.get("protocol", {}).get("corpus", ""))
-    )
+def _data_name(report: Report, corpora: Sequence[CorpusFacts]) -> str:
+    return words([corpus.name for corpus in corpora]) if corpora else report.protocol.corpus
 
 
 def _model_name(repository: str, data: str) -> str:
@@ -152,15 +149,15 @@ def _languages(corpora: Sequence[CorpusFacts]) -> list[str]:
     return sorted({language for corpus in corpora for language in corpus.languages})
 
 
-def _base_model(report: Mapping[str, Any]) -> str | None:
+def _base_model(report: Report) -> str | None:
     """The pretrained encoder, where it is one of the Hub's."""
-    encoder = report.get("model", {}).get("encoder", "")
+    encoder = report.model.encoder if report.model else ""
     return encoder if _HUB_NAME.fullmatch(encoder) and encoder[0] != "." and not Path(encoder).exists() else None
 
 
-def _adapter(report: Mapping[str, Any]) -> str:
+def _adapter(report: Report) -> str:
     """What the encoder's adapter is, in words; nothing without one."""
-    settings = report.get("model", {}).get("adapter")
+    settings = report.model and report.model.adapter
     if not settings:
         return ""
     kind, targets = settings["kind"].upper().replace("LORA", "LoRA").replace("DORA", "DoRA"), settings["targets"]
@@ -215,19 +212,19 @@ def _what_is_left(name: str, labels: Sequence[str]) -> str:
     return "; its head is in the file, and config.json names its labels"
 
 
-def _sides(report: Mapping[str, Any]) -> dict[str, list[str]]:
+def _sides(report: Report) -> dict[str, list[str]]:
     """Side -> utterances, speakers and minutes, as far as the report has them."""
-    data = {"utterances": report.get("sides", {}), **report.get("data", {})}
-    counts = {name: counted for name, counted in data.items() if isinstance(counted, Mapping)}
-    sides = [side for side, n in data["utterances"].items() if n]
+    data = {"utterances": report.sides, "speakers": report.data.speakers, "minutes": report.data.minutes}
+    counts = {name: counted for name, counted in data.items() if counted}
+    sides = [side for side, n in report.sides.items() if n]
     return {"": list(counts)} | {side: [words(counted.get(side)) for counted in counts.values()] for side in sides}
 
 
-def _stage_facts(report: Mapping[str, Any]) -> dict[str, Any]:
+def _stage_facts(report: Report) -> dict[str, Any]:
     """The stages side by side: setting -> its value in each."""
-    stages = report.get("stages", {})
+    stages = report.stages
     names = dict.fromkeys(name for settings in stages.values() for name in settings)
-    versions = dict(report.get("versions", {}))
+    versions = dict(report.versions)
     return {
         "hardware": ", ".join(f"{name} {versions.pop(name)}" for name in HARDWARE if name in versions),
         "stages": list(stages),
@@ -238,10 +235,8 @@ def _stage_facts(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _limits(
-    report: Mapping[str, Any], config: Mapping[str, Any], corpora: Sequence[CorpusFacts], data: str
-) -> list[str]:
-    measures = report.get("metrics", {}).get(config["target_task"], {})
+def _limits(report: Report, config: Mapping[str, Any], corpora: Sequence[CorpusFacts], data: str) -> list[str]:
+    measures = report.metrics.get(report.target, {})
     limits = ["Other corpora, rooms, microphones, languages and ways of speaking were not measured."]
     if "ua" in measures:
         speakers = speakers_judged(report)
@@ -256,17 +251,20 @@ def _limits(
     return [*limits, *(limit for corpus in corpora for limit in corpus.limits())]
 
 
-def _eval_results(report: Mapping[str, Any], target: str, data: str) -> list[EvalResult]:
-    measures = report.get("metrics", {}).get(target, {})
+def _eval_results(report: Report, data: str) -> list[EvalResult]:
+    measures = report.metrics.get(report.target, {})
     if "ua" not in measures:
         return []
     where = {
         "task_type": "audio-classification",
-        "task_name": _subject(target).capitalize(),
+        "task_name": _subject(report.target).capitalize(),
         "dataset_type": re.sub(r"[^a-z0-9]+", "-", data.lower()).strip("-") or "corpus",
         "dataset_name": one_line(data),
         "dataset_split": "test",
-        "dataset_args": {**protocol_facts(report), **({"speakers": line} if (line := speakers_line(report)) else {})},
+        "dataset_args": {
+            **protocol_facts(report),
+            **({"speakers": line} if (line := speakers_line(report.speakers)) else {}),
+        },
     }
     kinds = {"wa": "accuracy", "ua": "recall", "macro_f1": "f1"}
     return [

@@ -1,8 +1,8 @@
 """The results of a report as a card shows them."""
 
-from collections.abc import Mapping
 from typing import Any
 
+from ...configuration.report import Measures, Report, Temperature
 from ..wording import (
     MEASURES,
     VALIDATION,
@@ -19,18 +19,18 @@ from ..wording import (
 )
 
 
-def result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
+def result_facts(report: Report) -> dict[str, Any]:
     """What the template shows of the results; `measured` alone, which is false, where the report has none."""
-    if "metrics" not in report:
+    if not report.metrics:
         return {"measured": False}
     protocol = protocol_facts(report)
     if protocol.get("validation") in VALIDATION:
         protocol["validation"] += f" ({VALIDATION[protocol['validation']]})"
-    measures, rows = report["metrics"][target], result_rows(report, target)
+    target, measures, rows = report.target, report.metrics[report.target], result_rows(report)
     shown = {name: key for name, key in MEASURES.items() if any(row.get(key) is not None for _, _, row in rows)}
     return {
         "measured": True,
-        "speakers": _sentence(speakers_line(report)),
+        "speakers": _sentence(speakers_line(report.speakers)),
         "protocol": protocol,
         "columns": [*shown, "utterances"],
         "results": {
@@ -42,11 +42,11 @@ def result_facts(report: Mapping[str, Any], target: str) -> dict[str, Any]:
         },
         "intervals": _intervals(measures),
         "interval_note": _interval_note(measures),
-        "remarks": [_sentence(remark) for remark in remarks(report["metrics"])],
+        "remarks": [_sentence(remark) for remark in remarks(report.metrics)],
         "calibration": _calibration(measures),
-        "temperature": _temperature(report.get("calibration", {})),
-        "yardstick": "ua" in report.get("yardstick", {}),
-        "not_applicable": not_applicable(report),
+        "temperature": _temperature(report.temperature),
+        "yardstick": "ua" in (report.yardstick or {}),
+        "not_applicable": not_applicable(report.metrics),
         "recalls": {
             label: (percent(recall), str(measures["support"][label]))
             for label, recall in measures.get("recall", {}).items()
@@ -58,7 +58,7 @@ def _sentence(line: str) -> str:
     return f"{line[0].upper()}{line[1:]}." if line else ""
 
 
-def _intervals(measures: Mapping[str, Any]) -> dict[str, list[str]]:
+def _intervals(measures: Measures) -> dict[str, list[str]]:
     """Measure -> its value, and the ends of its 95 % interval."""
     intervals = measures.get("interval", {})
     return {
@@ -68,7 +68,7 @@ def _intervals(measures: Mapping[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def _interval_note(measures: Mapping[str, Any]) -> str:
+def _interval_note(measures: Measures) -> str:
     """What the intervals stand on, or why there are none; nothing where the report does not say."""
     interval = measures.get("interval")
     if not interval:
@@ -79,7 +79,7 @@ def _interval_note(measures: Mapping[str, Any]) -> str:
     return f"How far another draw of speakers could move it (bootstrap over {stands_on}):"
 
 
-def _calibration(measures: Mapping[str, Any]) -> dict[str, Any]:
+def _calibration(measures: Measures) -> dict[str, Any]:
     """The expected calibration error, and the bins that hold utterances."""
     calibration = measures.get("calibration")
     if not calibration:
@@ -91,18 +91,18 @@ def _calibration(measures: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _temperature(fitted: Mapping[str, Any]) -> str:
-    """How the scores were calibrated; nothing where the report does not say."""
-    if not fitted:
+def _temperature(temperature: Temperature | None) -> str:
+    """What the scores are divided by; nothing where the report does not say."""
+    if temperature is None:
         return ""
-    if not fitted["fitted_on"]:
+    if not temperature.fitted_on:
         return "No temperature was fitted: the scores are the network's own."
     return (
-        f"The scores are divided by a temperature of {words(fitted['temperature'])}, fitted on {fitted['n']} "
-        f"utterances of the {fitted['fitted_on']} side."
+        f"The scores are divided by a temperature of {words(temperature.value)}, fitted on {temperature.n} "
+        f"utterances of the {temperature.fitted_on} side."
     )
 
 
-def speakers_judged(report: Mapping[str, Any]) -> int | None:
+def speakers_judged(report: Report) -> int | None:
     """How many speakers the test side has; None where the report does not say."""
-    return report.get("data", {}).get("speakers", {}).get("test")
+    return report.data.speakers.get("test")

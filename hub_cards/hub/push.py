@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, ModelInfo, SpaceInfo, get_token
@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 )
 
 from ...configuration.errors import UserError
+from ...configuration.report import Report
 from ..wording import speakers_line
 
 
@@ -99,16 +100,15 @@ def _listed(content: bytes | Path) -> bytes | LargeFile:
     return LargeFile.listed(content) if content.suffix in LARGE else content.read_bytes()
 
 
-def results_file(report: Mapping[str, Any], target: str, benchmark: str) -> Files:
-    """The target's UA in the Hub's results-file form, which joins a benchmark's leaderboard.
+def results_file(report: Report, benchmark: str) -> Files:
+    """The target's UA, a fraction, in the Hub's results-file form, which joins a benchmark's leaderboard.
 
     The form is the Hub's `.eval_results/*.yaml` (https://huggingface.co/docs/hub/eval-results): it names a data set of
     the Hub that is registered as a benchmark, and one of that benchmark's tasks. A result on any other data belongs
     into the card's `model-index` alone.
 
     Args:
-        report: the content of `report.json`.
-        target: the task whose UA is sent, a fraction.
+        report: of the training.
         benchmark: `owner/dataset:task`.
 
     Raises:
@@ -117,13 +117,15 @@ def results_file(report: Mapping[str, Any], target: str, benchmark: str) -> File
     dataset, _, task = benchmark.partition(":")
     if dataset.count("/") != 1 or not task:
         raise UserError(f"--benchmark {benchmark} names no task of a Hub data set: give it as owner/dataset:task")
-    if "ua" not in report.get("metrics", {}).get(target, {}):
-        raise UserError(f"the run has no result for {target}: leave --benchmark out")
+    if "ua" not in report.metrics.get(report.target, {}):
+        raise UserError(f"the run has no result for {report.target}: leave --benchmark out")
     entry = {
         "dataset": {"id": dataset, "task_id": task},
-        "value": report["metrics"][target]["ua"],
+        "value": report.metrics[report.target]["ua"],
         "date": datetime.now(UTC).date().isoformat(),
-        "notes": "; ".join(filter(None, ["UA (mean recall over the classes), as a fraction", speakers_line(report)])),
+        "notes": "; ".join(
+            filter(None, ["UA (mean recall over the classes), as a fraction", speakers_line(report.speakers)])
+        ),
     }
     name = f".eval_results/{dataset.split('/')[1]}.yaml"
     return {name: yaml.safe_dump([entry], sort_keys=False).encode()}

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from ...configuration.report import Calibration, Measures
+from ...configuration.study_report import Difference
 from ..page.plots_style import FAINT, INK, TASK_COLOURS, bare, plain, save
 from .run import curves_of
 
@@ -16,11 +17,11 @@ OURS, LIGHT = TASK_COLOURS[1], "#dbe7f4"
 BIN_WIDTH = 1 / 15  # of the calibration's bins
 
 
-def plot_reliability(calibration: Mapping[str, Any], path: str | Path, title: str) -> Path:
+def plot_reliability(calibration: Calibration, path: str | Path, title: str) -> Path:
     """Draws how often the model is right at each confidence, and how many utterances have it.
 
     Args:
-        calibration: `{"ece", "bins": [{"confidence", "accuracy", "n"}, ...]}`, of 15 equal bins those with utterances.
+        calibration: of 15 equal bins those with utterances.
         path: of the PNG; its folder is made.
         title: above the picture.
 
@@ -119,9 +120,7 @@ def plot_layer_shares(shares: Mapping[str, Sequence[float]], path: str | Path) -
     return save(figure, path)
 
 
-def plot_probe(
-    alone: Sequence[Mapping[str, Any]], together: Sequence[Mapping[str, Any]], suggested: int, path: str | Path
-) -> Path:
+def plot_probe(alone: Sequence[Measures], together: Sequence[Measures], suggested: int, path: str | Path) -> Path:
     """Draws the UA of each layer alone and of the lowest layers together, each with its 95 % interval.
 
     Args:
@@ -179,12 +178,11 @@ def plot_curves_of_runs(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, 
     return save(figure, path)
 
 
-def plot_differences(differences: Sequence[Mapping[str, Any]], path: str | Path, measure: str = "ua") -> Path:
+def plot_differences(differences: Sequence[Difference], path: str | Path, measure: str = "ua") -> Path:
     """Draws the differences between models with their 95 % intervals (a forest plot), in percentage points.
 
     Args:
-        differences: `{"encoder", "name", "against", <measure>: {"difference", "interval"?}}` each, fractions, drawn
-            from top to bottom.
+        differences: drawn from top to bottom.
         path: of the PNG; its folder is made.
         measure: `ua` or `wa`.
 
@@ -195,11 +193,11 @@ def plot_differences(differences: Sequence[Mapping[str, Any]], path: str | Path,
     axes = figure.add_subplot()
     axes.axvline(0, color=INK, linewidth=1)
     for place, each in enumerate(differences):
-        found = each[measure]
+        found = getattr(each, measure)
         low, high = found.get("interval", [found["difference"]] * 2)
         axes.plot([low, high], [place, place], color=OURS, linewidth=2)
         axes.plot(found["difference"], place, "s", color=OURS, markersize=6)
-    encoders = {each["encoder"] for each in differences}
+    encoders = {each.encoder for each in differences}
     axes.set_yticks(range(len(differences)), [_comparison(each, len(encoders) > 1) for each in differences], color=INK)
     axes.set_ylim(len(differences) - 0.4, -0.6)
     axes.set_xlabel(f"difference of {measure.upper()} in percentage points{_over(differences, measure)}", color=INK)
@@ -209,10 +207,10 @@ def plot_differences(differences: Sequence[Mapping[str, Any]], path: str | Path,
     return save(figure, path)
 
 
-def _over(differences: Sequence[Mapping[str, Any]], measure: str) -> str:
-    if not any("interval" in each[measure] for each in differences):
+def _over(differences: Sequence[Difference], measure: str) -> str:
+    if not any("interval" in getattr(each, measure) for each in differences):
         return ""
-    speakers = differences[0].get("speakers")
+    speakers = differences[0].speakers
     return f", 95 % interval over {speakers} speakers" if speakers else ", 95 % interval over speakers"
 
 
@@ -242,6 +240,6 @@ def _draw_panel(axes: Axes, title: str, lines: Sequence[Sequence[tuple[float, fl
     bare(axes)
 
 
-def _comparison(each: Mapping[str, Any], several_encoders: bool) -> str:
-    words = f"{each['name']} against {each['against']}"
-    return plain(f"{each['encoder']}: {words}" if several_encoders else words)
+def _comparison(each: Difference, several_encoders: bool) -> str:
+    words = f"{each.name} against {each.against}"
+    return plain(f"{each.encoder}: {words}" if several_encoders else words)

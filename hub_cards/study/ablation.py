@@ -1,9 +1,10 @@
 """The page on an ablation: the rows of a table, each cross-validated, compared in pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from ...configuration.study_report import AblationReport, AblationRow, Change, Difference
 from ..document import (
     Page,
     Picture,
@@ -22,56 +23,51 @@ from ..document import (
 from ..pictures.study import plot_differences
 from ..wording import NOTHING, no_interval, speakers_basis, speakers_line, words
 
-Report = Mapping[str, Any]
 PAPER = {"CER": "cer", "WER": "wer", "gender": "gender", "style": "style", "UA": "ua", "WA": "wa"}
 
 
-def ablation_page(report: Report) -> Page:
-    """What an ablation report (`kind` `ablation`) says."""
+def ablation_page(report: AblationReport) -> Page:
+    """What the report of an ablation says."""
     sections = [
         _table(report),
         _paper_only(report),
-        leaderboard_section(report),
+        leaderboard_section(report.leaderboard),
         _differences(report),
         _spread(report),
-        protocol_section(report["protocol"]),
-        Section("Versions", texts=[words(report["versions"])]),
+        protocol_section(report.protocol),
+        Section("Versions", texts=[words(report.versions)]),
     ]
     return Page(
-        report["title"],
-        protocol_line(report["protocol"]),
-        speakers=speakers_line(report["rows"][0]),
+        report.title,
+        protocol_line(report.protocol),
+        speakers=speakers_line(report.rows[0].speakers),
         sections=filled(sections),
     )
 
 
-def _target(report: Report) -> str:
-    return report["rows"][0]["recipe"]["model"]["target_task"]
-
-
-def _table(report: Report) -> Section:
-    table = _every_task(report) if report["table"] == "3" else _by_encoder(report)
-    side = "validation" if "judged_on" in report["protocol"] else "test"
-    interval = report["rows"][0]["pooled"]["metrics"][_target(report)].get("interval")
+def _table(report: AblationReport) -> Section:
+    table = _every_task(report) if report.table == "3" else _by_encoder(report)
+    side = "validation" if report.protocol.judged_on else "test"
+    interval = report.rows[0].measures.get("interval")
     brackets = f"; {over_speakers(interval)}" if interval else ""
     texts = [f"All {side} utterances of all folds together{brackets}."]
     texts += [
-        f"{row['name']}: {row['reads']}, chosen by a linear probe on speakers of each fold's training side."
-        for row in report["rows"]
-        if "reads" in row
+        f"{row.name}: {row.reads}, chosen by a linear probe on speakers of each fold's training side."
+        for row in report.rows
+        if row.reads
     ]
-    if report.get("paper"):
+    if report.paper:
         texts.append("The paper's figures are its own, on its own folds and seeds.")
     return Section("Results", texts, [table], brief=True)
 
 
-def _by_encoder(report: Report) -> Table:
+def _by_encoder(report: AblationReport) -> Table:
     """A row of the paper's table a line, UA and WA of each encoder beside each other."""
-    target, rows = _target(report), {(row["encoder"], row["name"]): row for row in report["rows"]}
+    rows = {(row.encoder, row.name): row for row in report.rows}
     encoders, names = (list(dict.fromkeys(key[place] for key in rows)) for place in (0, 1))
-    paper = {(each["encoder"], each["name"]): each for each in report.get("paper", ())}
+    paper = {(each["encoder"], each["name"]): each for each in report.paper}
     with_paper = {encoder for encoder, _ in paper}
-    tasks = _auxiliary(report, target) if report["table"] == "4" else []
+    tasks = _auxiliary(report) if report.table == "4" else []
     names_columns = tasks or ["row"]
     columns = [*names_columns], [""] * len(names_columns)
     for encoder in encoders:
@@ -80,52 +76,51 @@ def _by_encoder(report: Report) -> Table:
         columns[1].extend([encoder] * len(measures))
     lines = []
     for name in names:
-        kept = set(next(row for key, row in rows.items() if key[1] == name)["pooled"]["metrics"])
+        kept = set(next(row for key, row in rows.items() if key[1] == name).pooled.metrics)
         line = ["✓" if task in kept else "" for task in tasks] if tasks else [name]
         for encoder in encoders:
-            line += _ua_and_wa(rows.get((encoder, name)), target)
+            line += _ua_and_wa(rows.get((encoder, name)))
             line += _figures(paper.get((encoder, name), {}), ["ua", "wa"]) if encoder in with_paper else []
         lines.append(line)
     header, groups = columns
     return Table(header, lines, names=len(names_columns), groups=groups)
 
 
-def _auxiliary(report: Report, target: str) -> list[str]:
+def _auxiliary(report: AblationReport) -> list[str]:
     """Every auxiliary task of any row, in the order of the full method's."""
-    tasks = max((list(row["pooled"]["metrics"]) for row in report["rows"]), key=len)
-    return [task for task in tasks if task != target]
+    tasks = max((list(row.pooled.metrics) for row in report.rows), key=len)
+    return [task for task in tasks if task != report.rows[0].target]
 
 
-def _ua_and_wa(row: Report | None, target: str) -> list[str]:
+def _ua_and_wa(row: AblationRow | None) -> list[str]:
     if row is None:
         return [NOTHING] * 2
-    return [with_interval(row["pooled"]["metrics"][target], measure) for measure in ("ua", "wa")]
+    return [with_interval(row.measures, measure) for measure in ("ua", "wa")]
 
 
-def _every_task(report: Report) -> Table:
+def _every_task(report: AblationReport) -> Table:
     """An encoder's row a line, and every task's measure beside each other, the auxiliary tasks' first."""
-    target = _target(report)
-    columns = task_columns(report["rows"][0]["pooled"]["metrics"], target)
+    target = report.rows[0].target
+    columns = task_columns(report.rows[0].pooled.metrics, target)
     columns = dict(sorted(columns.items(), key=lambda item: item[1][0] == target))
-    paper = {(each["encoder"], each["name"]): each for each in report.get("paper", ())}
+    paper = {(each["encoder"], each["name"]): each for each in report.paper}
     lines = []
-    for row in report["rows"]:
-        metrics = row["pooled"]["metrics"]
-        line = [row["encoder"], row["name"]]
-        line += [with_interval(metrics[task], measure) for task, measure in columns.values()]
-        lines.append(line + (_figures(paper.get((row["encoder"], row["name"]), {}), PAPER.values()) if paper else []))
+    for row in report.rows:
+        line = [row.encoder, row.name]
+        line += [with_interval(row.pooled.metrics[task], measure) for task, measure in columns.values()]
+        lines.append(line + (_figures(paper.get((row.encoder, row.name), {}), PAPER.values()) if paper else []))
     header = ["encoder", "row", *columns, *(f"paper's {name}" for name in PAPER if paper)]
     return Table(header, lines, names=2)
 
 
-def _figures(paper: Report, measures: Any) -> list[str]:
+def _figures(paper: Mapping[str, Any], measures: Iterable[str]) -> list[str]:
     return [f"{paper[measure]:.2f}" if measure in paper else NOTHING for measure in measures]
 
 
-def _paper_only(report: Report) -> Section:
+def _paper_only(report: AblationReport) -> Section:
     """The paper's rows that have no counterpart here, such as a mean over its encoders."""
-    ours = {(row["encoder"], row["name"]) for row in report["rows"]}
-    left = [each for each in report.get("paper", ()) if (each["encoder"], each["name"]) not in ours]
+    ours = {(row.encoder, row.name) for row in report.rows}
+    left = [each for each in report.paper if (each["encoder"], each["name"]) not in ours]
     shown = {name: key for name, key in PAPER.items() if any(key in each for each in left)}
     rows = [[each["encoder"], each["name"], *_figures(each, shown.values())] for each in left]
     if not rows:
@@ -134,13 +129,13 @@ def _paper_only(report: Report) -> Section:
     return Section("The paper's other rows", ["In percent, as its text gives them."], [table])
 
 
-def _differences(report: Report) -> Section:
-    found = report["differences"]
+def _differences(report: AblationReport) -> Section:
+    found = report.differences
     if not found:
         return Section("Differences")
-    several = len({each["encoder"] for each in found}) > 1
+    several = len({each.encoder for each in found}) > 1
     rows = [
-        [*([each["encoder"]] if several else []), f"{each['name']} against {each['against']}", *_comparison(each)]
+        [*([each.encoder] if several else []), f"{each.name} against {each.against}", *_comparison(each)]
         for each in found
     ]
     names = [*(["encoder"] if several else []), "comparison"]
@@ -165,21 +160,20 @@ def _differences(report: Report) -> Section:
     return Section("Differences", texts, [Table(header, rows, names=len(names), groups=groups)], pictures, brief=True)
 
 
-def _drawn(compared: Report) -> str:
-    speakers = compared.get("speakers")
-    if "interval" not in compared["ua"]:
-        return no_interval(speakers)
-    over = f" (over {speakers_basis(speakers)})" if speakers else ""
+def _drawn(compared: Difference) -> str:
+    if "interval" not in compared.ua:
+        return no_interval(compared.speakers)
+    over = f" (over {speakers_basis(compared.speakers)})" if compared.speakers else ""
     return f"the intervals{over} come from drawing whole speakers for both sides of a comparison at once"
 
 
-def _comparison(each: Report) -> list[str]:
-    test = each["mcnemar"]
+def _comparison(each: Difference) -> list[str]:
+    test = each.mcnemar
     counts = [str(test["only_this"]), str(test["only_other"])]
-    return [*_difference(each["ua"]), *_difference(each["wa"]), *counts, _p(test["p"])]
+    return [*_difference(each.ua), *_difference(each.wa), *counts, _p(test["p"])]
 
 
-def _difference(found: Report) -> list[str]:
+def _difference(found: Change) -> list[str]:
     bounds = found.get("interval")
     between = f"{signed_points(bounds[0])} to {signed_points(bounds[1])}" if bounds else NOTHING
     return [signed_points(found["difference"]), between]
@@ -189,18 +183,17 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _spread(report: Report) -> Section:
+def _spread(report: AblationReport) -> Section:
     """Mean and standard deviation over the folds, of every task."""
-    target = _target(report)
-    fullest = max((row["pooled"]["metrics"] for row in report["rows"]), key=len)
-    columns = task_columns(fullest, target)
+    fullest = max((row.pooled.metrics for row in report.rows), key=len)
+    columns = task_columns(fullest, report.rows[0].target)
     rows = [
         [
-            row["encoder"],
-            row["name"],
-            *(" ± ".join(mean_and_spread(row["summary"], *place)) for place in columns.values()),
+            row.encoder,
+            row.name,
+            *(" ± ".join(mean_and_spread(row.summary, *place)) for place in columns.values()),
         ]
-        for row in report["rows"]
+        for row in report.rows
     ]
     rows = [[cell.replace(f"{NOTHING} ± {NOTHING}", NOTHING) for cell in row] for row in rows]
     texts = ["Mean and standard deviation over the folds, each fold the mean of its seeds."]

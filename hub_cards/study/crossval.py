@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from ...configuration.report import Measures
+from ...configuration.study_report import CrossvalReport, TrainingFacts
 from ..document import (
     Page,
     Picture,
@@ -33,39 +35,37 @@ from ..wording import (
     words,
 )
 
-Report = Mapping[str, Any]
 Curves = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
 
 
-def crossval_page(report: Report, curves: Curves | None = None) -> Page:
-    """What a study report (`kind` `crossval`) says, with the runs' log histories where they are at hand."""
-    target = report["recipe"]["model"]["target_task"]
-    measures = report["pooled"]["metrics"][target]
+def crossval_page(report: CrossvalReport, curves: Curves | None = None) -> Page:
+    """What the report of a cross-validation says, with the runs' log histories where they are at hand."""
+    target, measures = report.target, report.measures
     sections = [
-        _folds(report, target),
-        leaderboard_section(report),
-        _tasks(report),
+        _folds(report),
+        leaderboard_section(report.leaderboard),
+        _tasks(report.pooled.metrics),
         _classes(measures, target),
-        _slices(report, measures),
+        _slices(report),
         _calibration(measures, target),
         _confusion(measures, target),
         _layers(report),
         _learning(curves or {}),
-        protocol_section(report["protocol"]),
-        _runs(report, target),
-        Section("Recipe", code=OmegaConf.to_yaml(OmegaConf.create(dict(report["recipe"])))),
-        Section("Versions", texts=[words(report["versions"])]),
+        protocol_section(report.protocol),
+        _runs(report),
+        Section("Recipe", code=OmegaConf.to_yaml(OmegaConf.create(report.recipe))),
+        Section("Versions", texts=[words(report.versions)]),
     ]
     return Page(
-        title=f"{target}: {len(_by_fold(report))} folds of {report['protocol']['corpus']}",
-        protocol=protocol_line(report["protocol"]),
-        speakers=speakers_line(report),
+        title=f"{target}: {len(_by_fold(report))} folds of {report.protocol.corpus}",
+        protocol=protocol_line(report.protocol),
+        speakers=speakers_line(report.speakers),
         headline=_headline(measures),
         sections=filled(sections),
     )
 
 
-def _headline(measures: Report) -> dict[str, tuple[str, str]]:
+def _headline(measures: Measures) -> dict[str, tuple[str, str]]:
     shown = {name: key for name, key in MEASURES.items() if measures.get(key) is not None}
     return {
         name: (figure(key, measures[key]), interval_words(measures["interval"], key) if "interval" in measures else "")
@@ -73,48 +73,48 @@ def _headline(measures: Report) -> dict[str, tuple[str, str]]:
     }
 
 
-def _by_fold(report: Report) -> dict[str, list[Report]]:
+def _by_fold(report: CrossvalReport) -> dict[str, list[TrainingFacts]]:
     """Fold -> its runs, one a seed."""
-    folds: dict[str, list[Report]] = {}
-    for run in report["runs"]:
-        folds.setdefault(str(run["fold"]), []).append(run)
+    folds: dict[str, list[TrainingFacts]] = {}
+    for run in report.runs:
+        folds.setdefault(run.fold, []).append(run)
     return folds
 
 
-def _folds(report: Report, target: str) -> Section:
-    folds, pooled = _by_fold(report), report["pooled"]["metrics"]
+def _folds(report: CrossvalReport) -> Section:
+    folds, target, pooled = _by_fold(report), report.target, report.pooled.metrics
     columns = task_columns(pooled, target)
-    seeds = len(report["protocol"]["seeds"]) > 1 and "ua" in pooled[target]
+    seeds = len(report.protocol.seeds) > 1 and "ua" in pooled[target]
     rows = [
         [
             fold,
-            str(runs[0]["metrics"][target].get("n", "-")),
+            str(runs[0].metrics[target].get("n", "-")),
             *(_mean(runs, *place) for place in columns.values()),
-            *([" / ".join(percent(run["metrics"][target].get("ua")) for run in runs)] if seeds else []),
+            *([" / ".join(percent(run.metrics[target].get("ua")) for run in runs)] if seeds else []),
         ]
         for fold, runs in folds.items()
     ]
-    summary = zip(*(mean_and_spread(report["summary"], *place) for place in columns.values()), strict=True)
+    summary = zip(*(mean_and_spread(report.summary, *place) for place in columns.values()), strict=True)
     blank = [""] * seeds
     for name, cells in zip(("mean of the folds", "standard deviation"), summary, strict=True):
         rows.append([name, "", *cells, *blank])
     total = [figure(measure, pooled[task].get(measure)) for task, measure in columns.values()]
     rows.append(["all utterances together", str(pooled[target].get("n", "-")), *total, *blank])
     header = ["fold", "n", *columns, *(["UA of each seed"] if seeds else [])]
-    several = ", the mean of its seeds" if len(report["protocol"]["seeds"]) > 1 else ""
+    several = ", the mean of its seeds" if len(report.protocol.seeds) > 1 else ""
     texts = [
         f"Each fold's test side{several}; n counts its utterances. All utterances together count each one once a seed."
     ]
     return Section("Folds", texts, [Table(header, rows)], _fold_picture(folds, pooled[target], target), brief=True)
 
 
-def _mean(runs: Sequence[Report], task: str, measure: str) -> str:
-    values = [run["metrics"][task][measure] for run in runs if run["metrics"].get(task, {}).get(measure) is not None]
+def _mean(runs: Sequence[TrainingFacts], task: str, measure: str) -> str:
+    values = [run.metrics[task][measure] for run in runs if run.metrics.get(task, {}).get(measure) is not None]
     return figure(measure, float(np.mean(values)) if values else None)
 
 
-def _fold_picture(folds: Mapping[str, Sequence[Report]], pooled: Report, target: str) -> list[Picture]:
-    found = {fold: [run["metrics"][target].get("ua") for run in runs] for fold, runs in folds.items()}
+def _fold_picture(folds: Mapping[str, Sequence[TrainingFacts]], pooled: Measures, target: str) -> list[Picture]:
+    found = {fold: [run.metrics[target].get("ua") for run in runs] for fold, runs in folds.items()}
     found = {fold: [value for value in values if value is not None] for fold, values in found.items()}
     if "ua" not in pooled or not all(found.values()):
         return []
@@ -122,44 +122,44 @@ def _fold_picture(folds: Mapping[str, Sequence[Report]], pooled: Report, target:
     return [Picture("folds", "UA of each fold and seed, and of all test utterances together with its interval", draw)]
 
 
-def _draw_folds(found: Mapping[str, Sequence[float]], pooled: Report, path: Any) -> Any:
+def _draw_folds(found: Mapping[str, Sequence[float]], pooled: Measures, path: Any) -> Any:
     interval = pooled.get("interval", {})
     return plot_folds(found, pooled["ua"], path, interval.get("ua"), interval.get("speakers"))
 
 
-def _tasks(report: Report) -> Section:
-    metrics = report["pooled"]["metrics"]
+def _tasks(metrics: Mapping[str, Measures]) -> Section:
     measured = {task: found for task, found in metrics.items() if "not_applicable" not in found}
     shown = {name: key for name, key in MEASURES.items() if any(key in found for found in measured.values())}
     rows = [
         [task, *(figure(key, found.get(key)) for key in shown.values()), str(found["n"])]
         for task, found in measured.items()
     ]
-    reasons = [f"Not applicable to {task}: {reason}." for task, reason in not_applicable({"metrics": metrics}).items()]
+    reasons = [f"Not applicable to {task}: {reason}." for task, reason in not_applicable(metrics).items()]
     texts = ["All test utterances together.", *reasons, *(f"{remark}." for remark in remarks(metrics))]
     return Section("Tasks", texts, [Table(["task", *shown, "n"], rows)], brief=True)
 
 
-def _classes(measures: Report, target: str) -> Section:
+def _classes(measures: Measures, target: str) -> Section:
     if "recall" not in measures:
         return Section("Classes")
     rows = [[label, percent(value), str(measures["support"][label])] for label, value in measures["recall"].items()]
     return Section("Classes", tables=[Table([target, "recall", "n"], rows)], brief=True)
 
 
-def _slices(report: Report, target: Report) -> Section:
+def _slices(report: CrossvalReport) -> Section:
+    whole = report.measures
     rows = [
         [
             column,
-            f"{value}{classes_words(found, target)}",
+            f"{value}{classes_words(found, whole)}",
             *(figure(key, found.get(key)) for key in ("wa", "ua", "macro_f1")),
             str(found["n"]),
         ]
-        for column, values in report["pooled"]["slices"].items()
+        for column, values in report.pooled.slices.items()
         for value, found in values.items()
         if "n" in found
     ]
-    if not rows or "ua" not in target:
+    if not rows or "ua" not in whole:
         return Section("Slices")
     texts = [
         "The target on parts of the test utterances; UA is over the classes that a part has, and one with few "
@@ -168,7 +168,7 @@ def _slices(report: Report, target: Report) -> Section:
     return Section("Slices", texts, [Table(["by", "value", "WA", "UA", "macro F1", "n"], rows, names=2)])
 
 
-def _calibration(measures: Report, target: str) -> Section:
+def _calibration(measures: Measures, target: str) -> Section:
     if "calibration" not in measures:
         return Section("Calibration")
     found = measures["calibration"]
@@ -181,7 +181,7 @@ def _calibration(measures: Report, target: str) -> Section:
     return Section("Calibration", texts, pictures=[picture])
 
 
-def _confusion(measures: Report, target: str) -> Section:
+def _confusion(measures: Measures, target: str) -> Section:
     if "confusion" not in measures:
         return Section("Confusion")
     labels = list(measures["recall"])
@@ -192,8 +192,8 @@ def _confusion(measures: Report, target: str) -> Section:
     return Section("Confusion", tables=[table], pictures=[picture])
 
 
-def _layers(report: Report) -> Section:
-    found = [run["layer_shares"] for run in report["runs"] if run.get("layer_shares")]
+def _layers(report: CrossvalReport) -> Section:
+    found = [run.layer_shares for run in report.runs if run.layer_shares]
     if not found:
         return Section("Layers")
     shares = {task: np.mean([each[task] for each in found], axis=0).tolist() for task in found[0]}
@@ -212,16 +212,16 @@ def _learning(curves: Curves) -> Section:
     return Section("Learning", texts, pictures=[Picture("curves", shows, partial(plot_curves_of_runs, curves))])
 
 
-def _runs(report: Report, target: str) -> Section:
-    key = "ua" if "ua" in report["pooled"]["metrics"][target] else "ccc"
+def _runs(report: CrossvalReport) -> Section:
+    key = "ua" if "ua" in report.measures else "ccc"
     rows = [
         [
-            str(run["folder"]),
-            str(run["fold"]),
-            str(run["seed"]),
-            figure(key, run["metrics"][target].get(key)),
-            f"{run['seconds'] / 60:.1f}",
+            run.folder,
+            run.fold,
+            str(run.seed),
+            figure(key, run.metrics[report.target].get(key)),
+            f"{run.seconds / 60:.1f}",
         ]
-        for run in report["runs"]
+        for run in report.runs
     ]
     return Section("Trainings", tables=[Table(["folder", "fold", "seed", key.upper(), "minutes"], rows, names=2)])

@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from rich.console import Console
 from rich.text import Text
 
+from ...configuration.study_report import AblationReport, CrossvalReport, StudyReport
 from ..document import Page, Section
 from ..markdown import markdown_environment
 from ..terminal.tables import print_table
@@ -22,13 +23,13 @@ PIXELS_PER_POINT = 1.5  # of the pictures, so that they are sharp on a dense scr
 Curves = Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
 
 
-def write_study(report: Mapping[str, Any], folder: Path, curves: Curves | None = None) -> None:
+def write_study(report: StudyReport, folder: Path, curves: Curves | None = None) -> None:
     """Writes `report.md`, `report.html` and the pictures `plots/*.png`; every figure is the report's.
 
     The HTML page holds its pictures and its style itself and fetches nothing.
 
     Args:
-        report: of a cross-validation (`kind` `crossval`), of an ablation (`ablation`) or of a probe (`probe`).
+        report: of a cross-validation, an ablation or a probe.
         folder: is made where it is missing.
         curves: run -> stage -> the Trainer's log history, for the training curves of a cross-validation.
     """
@@ -47,7 +48,7 @@ def write_study(report: Mapping[str, Any], folder: Path, curves: Curves | None =
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
-def print_study(report: Mapping[str, Any], console: Console | None = None) -> None:
+def print_study(report: StudyReport, console: Console | None = None) -> None:
     """Prints the main tables of a report (default: on standard output)."""
     console = console or Console()
     page = _page(report)
@@ -62,9 +63,10 @@ def print_study(report: Mapping[str, Any], console: Console | None = None) -> No
     console.print(Text(page.protocol))
 
 
-def _page(report: Mapping[str, Any], curves: Curves | None = None) -> Page:
-    pages = {"ablation": ablation_page, "probe": probe_page}
-    return pages[report["kind"]](report) if report["kind"] in pages else crossval_page(report, curves)
+def _page(report: StudyReport, curves: Curves | None = None) -> Page:
+    if isinstance(report, CrossvalReport):
+        return crossval_page(report, curves)
+    return ablation_page(report) if isinstance(report, AblationReport) else probe_page(report)
 
 
 def _print_section(section: Section, console: Console) -> None:

@@ -1,13 +1,11 @@
 """A report on the terminal."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...configuration.report import Measures, Report
 from ..wording import (
     MEASURES,
     NOTHING,
@@ -27,41 +25,41 @@ INDENT = {"target": "", "slice": "  ", "yardstick": "  ", "task": ""}
 STYLE = {"target": "bold", "slice": "", "yardstick": "dim", "task": ""}
 
 
-def print_report(report: Mapping[str, Any], console: Console | None = None) -> None:
-    """Prints the results of a `report.json`.
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Prints a report.
 
     First comes whether its speakers were trained on, then each task, slices and the yardstick, the recall by class,
     the protocol.
 
     Args:
-        report: with `target`, `metrics` and `protocol`; what else it has is shown where present.
+        report: what it has is shown, and what it lacks is not.
         console: where to print (default: standard output).
     """
     console = console or Console()
-    for sentence in not_judged_itself(report):
+    for sentence in not_judged_itself(report.judged_by):
         console.print(Text(sentence, style="bold"))
-    if "metrics" in report:
+    if report.metrics:
         _print_results(report, console)
     console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report).items())))
 
 
-def _print_results(report: Mapping[str, Any], console: Console) -> None:
-    target, metrics = report["target"], report["metrics"]
-    if line := speakers_line(report):
+def _print_results(report: Report, console: Console) -> None:
+    target, metrics = report.target, report.metrics
+    if line := speakers_line(report.speakers):
         console.print(Text(line, style="bold"))
-    console.print(_task_table(report, target))
+    console.print(_task_table(report))
     if "interval" in metrics[target]:
         console.print(Text(f"{target} UA: {interval_words(metrics[target]['interval'], 'ua')}"))
     if "recall" in metrics[target]:
         console.print(_recall_table(metrics[target], target))
-    for task, reason in not_applicable(report).items():
+    for task, reason in not_applicable(metrics).items():
         console.print(Text(f"{task}: not applicable, {reason}"))
     for remark in remarks(metrics):
         console.print(Text(remark))
 
 
-def _task_table(report: Mapping[str, Any], target: str) -> Table:
-    rows = result_rows(report, target)
+def _task_table(report: Report) -> Table:
+    rows = result_rows(report)
     shown = [name for name, key in MEASURES.items() if any(key in measures for _, _, measures in rows)]
     table = Table("task", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in (*shown, "n"):
@@ -72,7 +70,7 @@ def _task_table(report: Mapping[str, Any], target: str) -> Table:
     return table
 
 
-def _recall_table(measures: Mapping[str, Any], target: str) -> Table:
+def _recall_table(measures: Measures, target: str) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column(Text(target))
     table.add_column("")

@@ -8,6 +8,9 @@ from huggingface_hub import constants, file_download
 from loopback_hub import LoopbackHub
 from transformers.utils import hub as transformers_hub
 
+from ser_meta.configuration.protocol import Protocol
+from ser_meta.configuration.records import from_json
+from ser_meta.configuration.report import Report
 from ser_meta.modeling_ser_meta import SerMetaConfig
 
 EMOTION = {
@@ -56,7 +59,7 @@ def report():
         "slices": {
             "style": {"song": {**EMOTION, "wa": 0.5025, "n": 17}, "speech": {"not_applicable": "no reference"}}
         },
-        "calibration": {"temperature": 1.375, "fitted_on": "validation", "n": 53},
+        "temperature": {"value": 1.375, "fitted_on": "validation", "n": 53},
         "yardstick": {**EMOTION, "wa": 0.3125},
         "protocol": {
             "corpus": "ravdess",
@@ -78,13 +81,13 @@ def report():
         },
         "versions": {"torch": "2.13.0", "device": "x86_64 CPU", "threads": "1"},
     }
-    return deepcopy(measured)
+    return from_json(Report, deepcopy(measured), "report")
 
 
 @pytest.fixture
 def small_report(report):
     """The least a report may hold."""
-    return {"target": "emotion", "metrics": {"emotion": report["metrics"]["emotion"]}, "protocol": {"corpus": "own"}}
+    return Report(target="emotion", protocol=Protocol(corpus="own"), metrics={"emotion": report.metrics["emotion"]})
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_frames_are_counted_as_the_model_makes_them(recipe_file):
 def test_a_class_absent_from_the_test_fold_is_judged_by_the_others(recipe_file, changed, tmp_path):
     settings = changed(lambda row: None if row["speaker"] in ("emil", "finn") and row["emotion"] == "sad" else row)
     report = run_stages(load_recipe(str(recipe_file), [*settings, *BRIEF]), tmp_path / "run")
-    judged = report["metrics"]["emotion"]
+    judged = report.metrics["emotion"]
     assert judged["support"] == {"angry": 4, "neutral": 4, "sad": 0}
     assert judged["ua"] == pytest.approx((judged["recall"]["angry"] + judged["recall"]["neutral"]) / 2)
 
@@ -174,8 +174,8 @@ def test_a_single_speaker_in_two_sessions_trains(recipe_file, changed, tmp_path)
     settings = [*changed(one_speaker), "data.folds=session", "data.test_fold=scri", "data.group_size=1"]
     recipe = load_recipe(str(recipe_file), [*settings, "data.allow_speaker_overlap=true", *BRIEF])
     report = run_stages(recipe, tmp_path / "run")
-    assert report["model"]["tasks"]["speaker"]["labels"] == ["anna"]
-    assert report["metrics"]["emotion"]["interval"] == {"speakers": 1}  # too few for one
+    assert report.model.tasks["speaker"]["labels"] == ["anna"]
+    assert report.metrics["emotion"]["interval"] == {"speakers": 1}  # too few for one
 
 
 @pytest.mark.parametrize("task", ["gender", "style", "transcript"])
@@ -197,8 +197,8 @@ def test_one_example_of_each_class_trains(recipe_file, changed, tmp_path):
     settings = changed(lambda row: row if row["audio"] in kept else None)
     settings += ["data.group_size=1", "data.test_fold=bela"]
     report = run_stages(load_recipe(str(recipe_file), settings), tmp_path / "run")
-    assert report["sides"] == {"train": 2, "validation": 0, "test": 1}
-    assert report["metrics"]["emotion"]["support"] == {"angry": 0, "sad": 1}
+    assert report.sides == {"train": 2, "validation": 0, "test": 1}
+    assert report.metrics["emotion"]["support"] == {"angry": 0, "sad": 1}
 
 
 def test_a_single_class_is_refused(refused, recipe_file, changed, tmp_path):

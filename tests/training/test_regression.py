@@ -16,6 +16,7 @@ from transformers import AutoModel
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.report import read_report
 from ser_meta.hub_cards.terminal.report import print_report
 from ser_meta.modeling_ser_meta.losses_ser_meta import concordance_loss
 from ser_meta.training.batches.collator import SpeechCollator
@@ -89,7 +90,7 @@ def test_the_run_judges_numbers_on_the_corpus_that_was_left_out(run):
 
 def test_summary_and_card_show_numbers_as_numbers(run, capsys):
     report = json.loads((run / "report.json").read_text(encoding="utf-8"))
-    print_report(report)
+    print_report(read_report(run / "report.json"))
     printed, card = capsys.readouterr().out, (run / "model" / "README.md").read_text(encoding="utf-8")
     for measure in ("ccc", "rmse"):
         assert measure.upper() in printed and measure.upper() in card
@@ -103,7 +104,7 @@ def test_the_model_is_whole_when_loaded_and_judged_again(run):
     east = load_recipe(str(run / "recipe.yaml")).data.corpora[0]
     options = [f"audio_root={east.options['audio_root']}"]
     again = evaluate_model(find_evaluation(run / "model", ["table", east.root, *options]))
-    assert set(again["metrics"]["valence"]) == {"ccc", "rmse", "n"}
+    assert set(again.metrics["valence"]) == {"ccc", "rmse", "n"}
 
 
 def test_labels_are_numbers_and_nan_where_missing(recipe):

@@ -99,12 +99,11 @@ def sums(encoded: EncoderOutput) -> tuple[torch.Tensor, list[int]]:
     return totals.cpu().double(), mask.sum(dim=1).tolist()
 
 
-def centering_protocol(columns: Sequence[str]) -> dict[str, str]:
-    """What a reader of a result must know: empty, or what the states are centred by."""
+def describe_centering(columns: Sequence[str]) -> str | None:
+    """In words for a protocol, what the states are centred by; None where they are not."""
     if not columns:
-        return {}
-    groups = " and ".join(columns)
-    return {"states_centred_by": f"{groups}, over all recordings of the same, test recordings too, without labels"}
+        return None
+    return f"{' and '.join(columns)}, over all recordings of the same, test recordings too, without labels"
 
 
 def _batches(dataset: Dataset, collator: SpeechCollator) -> Iterator[tuple[list[dict], Mapping[str, torch.Tensor]]]:

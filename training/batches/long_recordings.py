@@ -26,13 +26,12 @@ def is_long(seconds: Sequence[float]) -> np.ndarray:
     return np.asarray(seconds) > LONGEST_PIECE
 
 
-def hearing_protocol(seconds: Sequence[float]) -> dict[str, str]:
-    """What a reader of a result must know: empty, or how many recordings were heard in pieces."""
+def describe_pieces(seconds: Sequence[float]) -> str | None:
+    """In words for a protocol, how many recordings of these durations are heard in pieces; None for none."""
     count = int(is_long(seconds).sum())
     if not count:
-        return {}
-    words = f"{count} of {len(seconds)} last more than {LONGEST_PIECE:g} s, heard in pieces as by predict"
-    return {"long_recordings": words}
+        return None
+    return f"{count} of {len(seconds)} last more than {LONGEST_PIECE:g} s, heard in pieces as by predict"
 
 
 def predict_long(

@@ -14,6 +14,8 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainerCallback
 
+from ...configuration.protocol import Protocol
+from ...configuration.report import Report
 from ...hub_cards.card.render import render_card
 from ...modeling_ser_meta.losses_ser_meta import concordance_loss, labelled_rows
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
@@ -287,7 +289,12 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         """Writes our card in place of the Trainer's, from what a trainer knows: settings, versions, no results."""
         if self.is_world_process_zero():
             config = self.accelerator.unwrap_model(self.model).config.to_dict()
-            report = {"stages": {"this stage": self._settings()}, "versions": environment()}
+            report = Report(
+                target=config["target_task"],
+                protocol=Protocol(corpus=""),  # a Trainer has rows, and nothing tells it whose
+                stages={"this stage": self._settings()},
+                versions=environment(),
+            )
             folder = Path(self.args.output_dir)
             repository, revision = self.hub_model_id or f"./{folder.name}", self.args.hub_revision or "main"
             card = render_card(config, report, repository=repository, revision=revision)

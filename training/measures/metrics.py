@@ -13,6 +13,7 @@ import pandas
 from sklearn.metrics import confusion_matrix
 
 from ...configuration.errors import UserError
+from ...configuration.report import Measures
 
 LOGGED_MEASURES = ("wa", "ua", "macro_f1", "cer", "wer", "ccc", "rmse")
 LEAST_IN_SLICE = 10
@@ -30,7 +31,7 @@ def evaluate_predictions(
     predictions: pandas.DataFrame,
     tasks: Mapping[str, Mapping[str, Any]],
     not_judged: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, dict]:
+) -> dict[str, Measures]:
     """Measures every task on one table of predictions.
 
     The speaker task is measured on the utterances of speakers that it has as labels, which were trained on; for the
@@ -56,7 +57,7 @@ def evaluate_predictions(
     }
 
 
-def classification_metrics(reference: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict:
+def classification_metrics(reference: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> Measures:
     """Recall-centred measures of one classification.
 
     WA is the overall accuracy and UA the mean recall over the classes that the reference has (some public code swaps
@@ -95,7 +96,7 @@ def accuracies(confusions: np.ndarray) -> np.ndarray:
     return np.stack([right.sum(-1) / reference.sum(-1), recall.sum(-1) / present.sum(-1), f1.sum(-1) / either.sum(-1)])
 
 
-def transcript_metrics(reference: Sequence[str], predicted: Sequence[str]) -> dict:
+def transcript_metrics(reference: Sequence[str], predicted: Sequence[str]) -> Measures:
     """Character and word error rate, pooled: all errors over all reference characters or words.
 
     An utterance with an empty reference (a tag only, say) is left out of both and of `n`, and counted in `left_out`:
@@ -117,7 +118,7 @@ def transcript_metrics(reference: Sequence[str], predicted: Sequence[str]) -> di
     }
 
 
-def regression_metrics(reference: Sequence[float], predicted: Sequence[float]) -> dict:
+def regression_metrics(reference: Sequence[float], predicted: Sequence[float]) -> Measures:
     """How near numbers are to those that were given.
 
     Returns:
@@ -152,7 +153,7 @@ def slices(
     tasks: Mapping[str, Mapping[str, Any]],
     target: str,
     by: Iterable[str] = SLICED_BY,
-) -> dict[str, dict[str, dict]]:
+) -> dict[str, dict[str, Measures]]:
     """The target's measures within each value of a metadata column; age and duration in the bands of `BANDS`.
 
     Returns:
@@ -178,7 +179,7 @@ def flatten(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, Any]) -> dict:
+def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, Any]) -> Measures:
     if name not in predictions or not predictions[name].notna().any():
         return {"not_applicable": f"no utterance here has a reference for {name}"}
     rows = predictions[predictions[name].notna()]
@@ -193,7 +194,7 @@ def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, A
     return classification_metrics(reference, predicted, task["labels"])
 
 
-def _of_known_classes(rows: pandas.DataFrame, name: str, labels: Sequence[str]) -> dict:
+def _of_known_classes(rows: pandas.DataFrame, name: str, labels: Sequence[str]) -> Measures:
     known = rows[rows[name].isin(labels)]
     if known.empty:
         return {"not_applicable": f"none of the {rows[name].nunique()} {name}s here is among the model's labels"}
@@ -205,7 +206,7 @@ def _left_out(reason: str, utterances: int) -> dict[str, dict[str, int]]:
     return {"left_out": {reason: utterances}} if utterances else {}
 
 
-def _of_slice(measures: dict) -> dict:
+def _of_slice(measures: Measures) -> Measures:
     if measures.get("n", LEAST_IN_SLICE) < LEAST_IN_SLICE:
         return {"n": measures["n"]}
     if sum(count > 0 for count in measures.get("support", {}).values()) == 1:

@@ -8,6 +8,8 @@ import pandas
 from scipy.stats import binomtest, bootstrap
 
 from ...configuration.errors import UserError
+from ...configuration.report import Calibration, Interval
+from ...configuration.study_report import McNemar
 from .metrics import accuracies
 
 CONFIDENCE = 0.95
@@ -25,7 +27,7 @@ intervals of this kind covered the truth in 51 % of 4,000 trials with 2 speakers
 
 def interval(
     predictions: pandas.DataFrame, tasks: Mapping[str, Mapping[str, Any]], target: str, resamples: int = RESAMPLES
-) -> dict[str, Any]:
+) -> Interval:
     """The 95 % interval of WA, UA and macro F1 that comes of drawing other speakers (percentile bootstrap).
 
     Utterances of one speaker, and the same utterance with several seeds, stand and fall together, so whole speakers
@@ -89,14 +91,11 @@ def paired_difference(
     return {"speakers": speakers, **found}
 
 
-def mcnemar(predictions: pandas.DataFrame, others: pandas.DataFrame, target: str) -> dict[str, Any]:
+def mcnemar(predictions: pandas.DataFrame, others: pandas.DataFrame, target: str) -> McNemar:
     """McNemar's exact test: which of two models recognises the utterances that only one of them recognises.
 
     With several seeds an utterance counts once, for the model that recognises it with more of its seeds. The test
     takes utterances as independent and knows nothing of speakers, unlike `paired_difference`.
-
-    Returns:
-        `{"only_this", "only_other", "p"}`: utterances, and the two-sided p.
 
     Raises:
         UserError: the tables hold different utterances.
@@ -112,7 +111,7 @@ def mcnemar(predictions: pandas.DataFrame, others: pandas.DataFrame, target: str
     return {"only_this": only_this, "only_other": only_other, "p": float(p)}
 
 
-def calibration(predictions: pandas.DataFrame, target: str) -> dict[str, Any]:
+def calibration(predictions: pandas.DataFrame, target: str) -> Calibration:
     """Whether the model is right as often as its scores say: expected calibration error over 15 equal bins.
 
     Args:

@@ -8,54 +8,51 @@ from typing import Any
 from ...configuration.errors import UserError
 from ...configuration.recipe import Recipe
 from ...configuration.recipe_files import load_recipe
-from ...configuration.run_folder import StudyFolder, read_json
+from ...configuration.report import JudgedBy
+from ...configuration.run_folder import StudyFolder
+from ...configuration.study_report import CrossvalReport, read_study_report
 
 SHOWN = 3  # settings that differ
 FIGURES = ("wa", "ua", "macro_f1", "n", "interval")
 
 
-def judged_by(recipe: Recipe, utterances: int) -> dict[str, Any] | None:
-    """What a recipe's cross-validation found, for the report of its final model; None where it names none.
+def judged_by(recipe: Recipe, utterances: int) -> JudgedBy:
+    """What a recipe's cross-validation found, for the report of its final model; empty where it names none.
 
     Args:
         recipe: with `judged_by`, the folder of a finished study of `ser-meta crossval`.
         utterances: of the corpus.
 
-    Returns:
-        `{"study", "folds", "folds_left_out", "seeds", "speakers", "protocol", "metrics"}`: the study's name, how many
-        folds it has, the names of those that could not be trained, its seeds, what it says of its speakers, its
-        protocol, and the target's figures over all folds together.
-
     Raises:
         UserError: no finished cross-validation, one of another recipe, or of a corpus of another size.
     """
     if recipe.judged_by is None:
-        return None
+        return JudgedBy()
     study = StudyFolder(Path(recipe.judged_by).expanduser())
-    report = read_json(study.report) if study.report.is_file() else {}
-    if not isinstance(report, dict) or report.get("kind") != "crossval":
+    judged = study.recipes / "crossval.yaml"
+    report = read_study_report(study.report) if study.report.is_file() and judged.is_file() else None
+    if not isinstance(report, CrossvalReport):
         raise UserError(
             f"judged_by={recipe.judged_by} holds no finished cross-validation: give the --output of ser-meta crossval"
         )
-    _refuse_another_recipe(recipe, load_recipe(str(study.recipes / "crossval.yaml")))
-    runs, (seed, *_) = report["runs"], report["protocol"]["seeds"]
-    tested = [run["sides"]["test"] for run in runs if run["seed"] == seed]
-    left_out = list(report["protocol"].get("folds_left_out") or [])
+    _refuse_another_recipe(recipe, load_recipe(str(judged)))
+    seed, *_ = report.protocol.seeds
+    tested = [run.sides["test"] for run in report.runs if run.seed == seed]
+    left_out = list(report.protocol.folds_left_out)
     if sum(tested) != utterances and not (left_out and sum(tested) < utterances):
         raise UserError(
             f"judged_by={recipe.judged_by} tested {sum(tested)} utterances, and the corpus has {utterances}: run the "
             "cross-validation again, into another --output"
         )
-    measures = report["pooled"]["metrics"][recipe.model.target_task]
-    return {
-        "study": study.path.resolve().name,
-        "folds": len(tested),
-        "folds_left_out": left_out,
-        "seeds": report["protocol"]["seeds"],
-        "speakers": report.get("speakers"),
-        "protocol": report["protocol"],
-        "metrics": {name: measures[name] for name in FIGURES if name in measures},
-    }
+    return JudgedBy(
+        study=study.path.resolve().name,
+        folds=len(tested),
+        folds_left_out=left_out,
+        seeds=report.protocol.seeds,
+        speakers=report.speakers,
+        protocol=report.protocol,
+        metrics={name: report.measures[name] for name in FIGURES if name in report.measures},
+    )
 
 
 def _refuse_another_recipe(recipe: Recipe, judged: Recipe) -> None:

@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from ...configuration.recipe_files import load_recipe
+from ...configuration.report import Report
 from .stages import run_stages
 
 # what a person without this package does with the model; the first line makes sure that it is not there
@@ -21,7 +21,7 @@ print(json.dumps(recognise(recording)))
 """
 
 
-def run_demo(output: Path, seed: int = 1, resume: bool = False) -> dict[str, Any]:
+def run_demo(output: Path, seed: int = 1, resume: bool = False) -> Report:
     """Speaks the corpus into `output/recordings`, trains into `output/run`, and returns the report."""
     recipe = load_recipe("demo", [f"data.root={output / 'recordings'}", f"seed={seed}"])
     return run_stages(recipe, output / "run", resume)

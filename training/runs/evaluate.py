@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from ...configuration.protocol import Protocol
+from ...configuration.report import Report, Speakers
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..planning.evaluation import Evaluation, foreign_labels, foreign_words, on_side, read_side
-from ..batches.group_means import CenteringCollator, centering_protocol, group_means
+from ..batches.group_means import CenteringCollator, describe_centering, group_means
 from ..batches.collator import SpeechCollator
 from ..corpora.mixture import corpora_words, label_maps
 from ..corpora.rows import Rows
@@ -14,12 +16,12 @@ from ..machine.environment import environment
 from ..planning.folds import read
 from .judging import predict_dataset, report_on
 from .loading import load_model
-from ..batches.long_recordings import hearing_protocol
+from ..batches.long_recordings import describe_pieces
 from ..machine.processes import processes
 from ..planning.speakers import NOT_KNOWN, speaker_facts, speakers_not_known
 
 
-def evaluate_model(evaluation: Evaluation) -> dict[str, Any]:
+def evaluate_model(evaluation: Evaluation) -> Report:
     """Judges a model on corpora, or on one side of a run's split; `find_evaluation` says on what.
 
     Returns:
@@ -41,16 +43,17 @@ def evaluate_model(evaluation: Evaluation) -> dict[str, Any]:
     predictions = predict_dataset(model, processor, dataset, _collator(model, processor, dataset))
     not_judged = {} if split else dict(NOT_KNOWN)
     not_judged |= {name: foreign_words(name, labels, tasks[name]) for name, labels in foreign.items()}
-    return {
-        "speakers": speakers,
-        **report_on(predictions, tasks, target, not_judged=not_judged),
-        "protocol": {**_protocol(evaluation, rows, model), **hearing_protocol(durations)},
-        "sides": {"test": len(dataset)},
-        "versions": environment(),
-    }
+    return Report(
+        target=target,
+        protocol=_protocol(evaluation, rows, model, durations),
+        speakers=speakers,
+        **vars(report_on(predictions, tasks, target, not_judged=not_judged)),
+        sides={"test": len(dataset)},
+        versions=environment(),
+    )
 
 
-def _speakers_of_side(rows: Rows, split: Path, side: str) -> dict[str, Any]:
+def _speakers_of_side(rows: Rows, split: Path, side: str) -> Speakers:
     """Who of a side was trained on; the speaker of an utterance of the split that the corpus lacks is not known."""
     speaker_of = dict(zip(rows["utterance_id"], read(rows, "speaker"), strict=True))
     names = {name: read_side(split, name) for name in ("train", "validation", side)}
@@ -68,12 +71,12 @@ def _collator(model: SerMetaModel, processor: Any, dataset: Any) -> SpeechCollat
     return CenteringCollator(collator, columns, group_means(model, collator, dataset)) if columns else collator
 
 
-def _protocol(evaluation: Evaluation, rows: Rows, model: SerMetaModel) -> dict[str, Any]:
-    facts = {
-        "corpus": corpora_words(evaluation.sources),
-        "label_map": label_maps(evaluation.sources),
-        "left_out": rows.remarks.get("left out"),
-        "side": evaluation.side if evaluation.split else "all utterances",
-        **centering_protocol(model.config.center_by),
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+def _protocol(evaluation: Evaluation, rows: Rows, model: SerMetaModel, durations: list[float]) -> Protocol:
+    return Protocol(
+        corpus=corpora_words(evaluation.sources),
+        label_map=label_maps(evaluation.sources),
+        left_out=dict(rows.remarks.get("left out", {})),
+        side=evaluation.side if evaluation.split else "all utterances",
+        long_recordings=describe_pieces(durations),
+        states_centred_by=describe_centering(model.config.center_by),
+    )

@@ -1,14 +1,15 @@
 """From a finished run to its card and its repository on the Hub."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe, Recipe
 from ...configuration.recipe_files import load_recipe
-from ...configuration.run_folder import RunFolder, read_json
+from ...configuration.report import Report, read_report
+from ...configuration.run_folder import RunFolder
 from ...hub_cards.card.render import card_of_folder, write_card
 from ...hub_cards.card.corpus_facts import CorpusFacts
 from ...hub_cards.hub.names import read_model_config
@@ -64,17 +65,17 @@ def prepare_publication(
     if not (with_speakers or all(corpus.license for corpus in corpora)):  # a published corpus has its own codes
         report = _without_speakers_names(report)
     card = card_of_folder(run.model, report, corpora, config=without_answers(config, kept_back), **options)
-    results = results_file(report, config["target_task"], benchmark) if benchmark else {}
+    results = results_file(report, benchmark) if benchmark else {}
     files = results | model_files(run.model, published_files(run.model, kept_back), card)
     return Publication(files, kept_back)
 
 
-def _without_speakers_names(report: dict[str, Any]) -> dict[str, Any]:
+def _without_speakers_names(report: Report) -> Report:
     """A report whose test fold has no name where that is made of the speakers'."""
-    protocol, speakers = report["protocol"], report.get("data", {}).get("speakers", {}).get("test")
-    if not protocol.get("test_fold") or "speaker" not in str(protocol.get("folds")):
+    protocol, speakers = report.protocol, report.data.speakers.get("test")
+    if not protocol.test_fold or "speaker" not in str(protocol.folds):
         return report
-    return {**report, "protocol": {**protocol, "test_fold": speakers_words(speakers) if speakers else None}}
+    return replace(report, protocol=replace(protocol, test_fold=speakers_words(speakers) if speakers else None))
 
 
 def publish(files: Files, repository: str, private: bool, revision: str, space: str | None) -> Iterator[str]:
@@ -131,13 +132,13 @@ def _list_files(files: Mapping[str, bytes | LargeFile], where: str) -> None:
     print(f"{sum(map(size, files.values())):>13,}  bytes would go to {where}")
 
 
-def _recorded(run: RunFolder) -> tuple[dict[str, Any], list[CorpusFacts]]:
+def _recorded(run: RunFolder) -> tuple[Report, list[CorpusFacts]]:
     for path in (run.recipe, run.report):
         if not path.is_file():
             raise UserError(
                 f"{run.path} holds no finished run ({path.name} is missing): give the --output of a training"
             )
-    return read_json(run.report), corpus_facts(load_recipe(str(run.recipe)))
+    return read_report(run.report), corpus_facts(load_recipe(str(run.recipe)))
 
 
 def _facts(source: CorpusRecipe) -> CorpusFacts:

@@ -1,4 +1,4 @@
-"""What a run says of itself: predictions of what it has not learned from, the report, and the model for the Hub."""
+"""The judgement of a trained model: predictions of its validation and test side, the report, and the model folder."""
 
 import shutil
 import tempfile
@@ -11,7 +11,18 @@ from typing import Any
 import pandas
 from datasets import Dataset
 
-from ...configuration.run_folder import RunFolder, moved_into_place, write_json
+from ...configuration.protocol import Protocol
+from ...configuration.report import (
+    DataFacts,
+    Findings,
+    ModelFacts,
+    Report,
+    SideFindings,
+    Speakers,
+    Temperature,
+    write_report,
+)
+from ...configuration.run_folder import RunFolder, moved_into_place
 from ...hub_cards.card.render import write_card
 from ...hub_cards.pictures.run import plot_confusion, plot_training_curves
 from ...modeling_ser_meta.configuration_ser_meta import SerMetaConfig
@@ -21,7 +32,7 @@ from ...modeling_ser_meta.settings_ser_meta import adapter_settings, nameless_la
 from ..learning.arguments import judging_arguments
 from ..measures.yardstick import logistic_regression_yardstick
 from ..measures.temperature import fit_on
-from ..batches.group_means import centering_protocol
+from ..batches.group_means import describe_centering
 from ..batches.collator import SpeechCollator
 from ..corpora.mixture import corpora_words, label_maps
 from ..planning.durations import recording_durations
@@ -29,7 +40,7 @@ from ..machine.environment import environment
 from ..planning.folds import describe_folds, read
 from ..planning.judged_by import judged_by
 from ..measures.layer_shares import layer_shares
-from ..batches.long_recordings import hearing_protocol
+from ..batches.long_recordings import describe_pieces
 from ..measures.metrics import evaluate_predictions, slices
 from ..planning.plan import SIDES
 from .preparation import Preparation
@@ -45,7 +56,7 @@ class Judgement:
     """Predictions of the sides that were not learned from, and the report that was made of them."""
 
     predictions: dict[str, pandas.DataFrame]
-    report: dict[str, Any]
+    report: Report
 
 
 def predict_dataset(
@@ -73,13 +84,13 @@ def predict_dataset(
 
 def report_on(
     predictions: pandas.DataFrame, tasks: dict[str, dict], target: str, not_judged: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+) -> Findings:
     """Metrics of every task, and the target's by slices of the utterances, with its intervals and its calibration."""
     metrics = evaluate_predictions(predictions, tasks, not_judged or {})
     if "confusion" in metrics[target]:
         metrics[target]["calibration"] = calibration(predictions, target)
         metrics[target]["interval"] = interval(predictions, tasks, target)
-    return {"target": target, "metrics": metrics, "slices": slices(predictions, tasks, target=target)}
+    return Findings(metrics=metrics, slices=slices(predictions, tasks, target=target))
 
 
 def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> Judgement:
@@ -90,60 +101,60 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     recipe = prepared.recipe
     *_, last_stage = recipe.stages.values()
     collator = prepared.build_collator(model, last_stage)
-    calibration_facts, predictions = calibrate(prepared, model, collator)
+    temperature, predictions = set_temperature(prepared, model, collator)
     if prepared.test_fold is not None:
         predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
     tasks, target = model.config.tasks, model.config.target_task
-    reports = {
-        side: {"speakers": _speakers(prepared, side), **report_on(table, tasks, target)}
+    found = {
+        side: SideFindings(speakers=_speakers(prepared, side), **vars(report_on(table, tasks, target)))
         for side, table in predictions.items()
     }
-    stages = {name: {key: value for key, value in record.items() if key != "log"} for name, record in state.items()}
-    report = {
-        "target": target,
-        **reports.pop("test", {}),
-        **reports,
-        **({"judged_by": judged_by(recipe, len(prepared.dataset))} if prepared.test_fold is None else {}),
-        "calibration": calibration_facts,
-        "protocol": protocol_of(prepared),
-        "sides": {side: len(rows) for side, rows in prepared.sides.items()},
-        "data": _data_facts(prepared),
-        "model": {
-            "encoder": recipe.model.encoder,
-            "parameters": model.num_parameters(),
-            "tasks": tasks,
-            **({} if recipe.model.adapter is None else {"adapter": adapter_settings(vars(recipe.model.adapter))}),
-            **({} if prepared.new_parts is None else {"started_trained": True, "new_parts": prepared.new_parts}),
-        },
-        "layer_shares": layer_shares(model),
-        "stages": stages,
-        "versions": environment(),
-    }
-    if recipe.yardstick and prepared.test_fold is not None:
-        report["yardstick"] = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
+    report = Report(
+        target=target,
+        protocol=protocol_of(prepared),
+        validation=found.get("validation"),
+        temperature=temperature,
+        sides={side: len(rows) for side, rows in prepared.sides.items()},
+        data=_data_facts(prepared),
+        model=ModelFacts(
+            encoder=recipe.model.encoder,
+            parameters=model.num_parameters(),
+            tasks=tasks,
+            adapter=None if recipe.model.adapter is None else adapter_settings(vars(recipe.model.adapter)),
+            new_parts=prepared.new_parts,
+        ),
+        layer_shares=layer_shares(model),
+        stages={name: {key: value for key, value in record.items() if key != "log"} for name, record in state.items()},
+        versions=environment(),
+        **vars(found.get("test", SideFindings())),
+    )
+    if prepared.test_fold is None:
+        report.judged_by = judged_by(recipe, len(prepared.dataset))
+    elif recipe.yardstick:
+        report.yardstick = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
     return Judgement(predictions, report)
 
 
-def calibrate(
+def set_temperature(
     prepared: Preparation, model: SerMetaModel, collator: SpeechCollator
-) -> tuple[dict[str, Any], dict[str, pandas.DataFrame]]:
+) -> tuple[Temperature, dict[str, pandas.DataFrame]]:
     """Fits the temperature of the target's scores on the validation side, and stores it in the model's config.
 
     Returns:
-        `{"temperature", "fitted_on": "validation", "n"}`, or a temperature of 1 that is `fitted_on` nothing where the
-        run has no validation side; and by `"validation"` the predictions of that side, at a temperature of 1.
+        the temperature, which is 1 where the run has no validation side; and by `"validation"` the predictions of that
+        side, at a temperature of 1.
     """
     config = model.config
     config.calibration_temperature = 1.0
-    facts, predictions = {"temperature": 1.0, "fitted_on": None, "n": 0}, {}
+    temperature, predictions = Temperature(value=1.0, fitted_on=None, n=0), {}
     if prepared.sides["validation"]:
         table = predict_dataset(model, prepared.processor, prepared.side("validation"), collator)
         predictions["validation"] = table
         fitted = fit_on(table, config.target_task, config.tasks[config.target_task]["labels"])
         if fitted is not None:
             config.calibration_temperature, n = fitted
-            facts = {"temperature": config.calibration_temperature, "fitted_on": "validation", "n": n}
-    return facts, predictions
+            temperature = Temperature(value=config.calibration_temperature, fitted_on="validation", n=n)
+    return temperature, predictions
 
 
 def write_results(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
@@ -152,7 +163,7 @@ def write_results(run: RunFolder, prepared: Preparation, judgement: Judgement, m
         with moved_into_place(run.predictions_of(side)) as aside:
             table.to_parquet(aside)
     target = model.config.target_task
-    measured = judgement.report.get("metrics", {}).get(target, {})
+    measured = judgement.report.metrics.get(target, {})
     run.plots.mkdir(exist_ok=True)
     if "confusion" in measured:
         labels, title = model.config.tasks[target]["labels"], f"{target}, test side"
@@ -163,7 +174,7 @@ def write_results(run: RunFolder, prepared: Preparation, judgement: Judgement, m
         shutil.copytree(run.plots, folder / "plots")
         facts = corpus_facts(prepared.recipe)
         write_card(folder, judgement.report, facts, repository=f"./{run.model.name}")
-    write_json(run.report, judgement.report)
+    write_report(run.report, judgement.report)
 
 
 def save_model_folder(model: SerMetaModel, prepared: Preparation, folder: Path) -> None:
@@ -197,49 +208,46 @@ def _nameless(config: SerMetaConfig) -> Iterator[None]:
         config.tasks = named
 
 
-def longest(seconds: float, left_out: Sequence[int]) -> str:
-    """In words, what `data.longest` did in one run or several, which leave out so many utterances each."""
+def describe_longest(seconds: float, left_out: Sequence[int]) -> str:
+    """What `data.longest` did in one run or several, which leave out so many utterances each, in words."""
     fewest, most = min(left_out), max(left_out)
     several = fewest if fewest == most else f"{fewest} to {most}"
     return f"{seconds:g} s: {several} longer utterances were not trained on"
 
 
-def _data_facts(prepared: Preparation) -> dict[str, Any]:
-    """Speakers and minutes of each side, and how many utterances were too long to train on."""
+def _data_facts(prepared: Preparation) -> DataFacts:
     speakers, durations = read(prepared.dataset, "speaker"), prepared.durations
-    return {
-        "speakers": {side: len({speakers[row] for row in prepared.sides[side]} - {None}) for side in SIDES},
-        "minutes": {side: round(sum(durations[row] for row in prepared.sides[side]) / 60, 1) for side in SIDES},
-        "too_long": prepared.too_long,
-    }
+    return DataFacts(
+        speakers={side: len({speakers[row] for row in prepared.sides[side]} - {None}) for side in SIDES},
+        minutes={side: round(sum(durations[row] for row in prepared.sides[side]) / 60, 1) for side in SIDES},
+        too_long=prepared.too_long,
+    )
 
 
-def _speakers(prepared: Preparation, judged: str) -> dict[str, int]:
+def _speakers(prepared: Preparation, judged: str) -> Speakers:
     speakers = read(prepared.dataset, "speaker")
     of_side = {side: [speakers[row] for row in prepared.sides[side]] for side in SIDES}
     validation = of_side["validation"] if judged != "validation" else ()
     return speaker_facts(of_side[judged], of_side["train"], validation)
 
 
-def protocol_of(prepared: Preparation) -> dict[str, Any]:
+def protocol_of(prepared: Preparation) -> Protocol:
     """All of a recipe that changes what a figure of it means."""
-    data = prepared.recipe.data
-    last_stage = list(prepared.recipe.stages.values())[-1]
-    start = describe_start(prepared.recipe.model.encoder, prepared.side("test")["utterance_id"])
-    facts = {
-        "corpus": corpora_words(data.sources),
-        "label_map": label_maps(data.sources),
-        "left_out": dict(prepared.left_out) or None,
-        "folds": describe_folds(data),
-        "test_fold": prepared.test_fold,
-        "allow_speaker_overlap": data.allow_speaker_overlap or None,
-        "validation": data.validation,
-        "validation_fraction": data.validation_fraction if data.validation in ("random", "speaker") else None,
-        "longest": None if data.longest is None else longest(data.longest, [prepared.too_long]),
-        "epoch_rule": f"{last_stage.keep} epoch of {last_stage.epochs:g}",
-        "seed": prepared.recipe.seed,
-        "started_from": start,
-        **hearing_protocol(prepared.durations_of("test")),
-        **centering_protocol(prepared.recipe.model.center_by),
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+    recipe, data = prepared.recipe, prepared.recipe.data
+    *_, last_stage = recipe.stages.values()
+    return Protocol(
+        corpus=corpora_words(data.sources),
+        label_map=label_maps(data.sources),
+        left_out=dict(prepared.left_out),
+        folds=describe_folds(data),
+        test_fold=prepared.test_fold,
+        allow_speaker_overlap=data.allow_speaker_overlap,
+        validation=data.validation,
+        validation_fraction=data.validation_fraction if data.validation in ("random", "speaker") else None,
+        longest=None if data.longest is None else describe_longest(data.longest, [prepared.too_long]),
+        epoch_rule=f"{last_stage.keep} epoch of {last_stage.epochs:g}",
+        seed=recipe.seed,
+        started_from=describe_start(recipe.model.encoder, prepared.side("test")["utterance_id"]),
+        long_recordings=describe_pieces(prepared.durations_of("test")),
+        states_centred_by=describe_centering(recipe.model.center_by),
+    )

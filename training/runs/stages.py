@@ -13,6 +13,7 @@ from transformers import EarlyStoppingCallback
 from ...configuration.errors import UserError
 from ...configuration.recipe import Recipe, StageRecipe
 from ...configuration.recipe_checks import require_trained_target
+from ...configuration.report import Report
 from ...configuration.run_folder import RunFolder
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..learning.arguments import training_arguments
@@ -40,7 +41,7 @@ def run_stages(
     resume: bool = False,
     first_stage: Path | None = None,
     plan: Plan | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Trains the recipe's stages, judges the model on the test side and writes the run folder.
 
     Args:

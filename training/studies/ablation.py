@@ -6,13 +6,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from pandas import DataFrame
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import Recipe
-from ...configuration.run_folder import JUDGED_SIDES, RunFolder, StudyFolder, write_json
+from ...configuration.run_folder import JUDGED_SIDES, RunFolder, StudyFolder
+from ...configuration.study_report import AblationReport, AblationRow, Difference, write_study_report
 from ...hub_cards.study.write import write_study
 from ..machine.environment import environment
 from ..machine.processes import is_main_process, wait_for_all_processes
@@ -33,7 +33,7 @@ def ablate(
     seeds: Sequence[int] = (),
     at_once: int = 1,
     side: str = "test",
-) -> dict[str, Any]:
+) -> AblationReport:
     """Trains and compares the rows of one of the paper's tables, or of a file.
 
     Rows that need the same first stage share it, and tables in the same folder share their rows: what has finished is
@@ -72,7 +72,7 @@ def ablate(
     if is_main_process():
         folder.mkdir(exist_ok=True)
         write_study(report, folder)
-        write_json(folder / "report.json", report)
+        write_study_report(folder / "report.json", report)
     wait_for_all_processes()
     return report
 
@@ -126,49 +126,42 @@ def _announce(title: str, runs: list[FoldRun]) -> None:
         )
 
 
-def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]], side: str) -> dict[str, Any]:
+def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]], side: str) -> AblationReport:
     judged = {key: judge_runs(runs, side) for key, runs in rows.items()}
     encoder = next(iter(judged))[0]
-    corpus = judged[encoder, OURS]["protocol"]["corpus"]
-    return {
-        "kind": "ablation",
-        "table": table.name,
-        "title": table.title,
-        "protocol": judged[encoder, OURS]["protocol"],
-        "rows": [
-            {
-                "encoder": name,
-                "name": row,
-                "auxiliary_tasks": result["recipe"]["model"]["auxiliary_tasks"],
-                **({"reads": _layers(rows[name, row])} if row == BEST_LAYER else {}),
-                **result,
-            }
-            for (name, row), result in judged.items()
+    protocol = judged[encoder, OURS].protocol
+    return AblationReport(
+        table=table.name,
+        title=table.title,
+        protocol=protocol,
+        rows=[
+            AblationRow(encoder=name, name=row, reads=_layers(row, rows[name, row]), **vars(found))
+            for (name, row), found in judged.items()
         ],
-        "differences": [_difference(rows, name, row, side) for name, row in rows if row != OURS],
-        "leaderboard": leaderboard(next(iter(rows.values()))[0].recipe),
-        "paper": PAPER_TABLES.get(table.name, []) if side == "test" and corpus == "iemocap" else [],
-        "versions": environment(),
-    }
+        differences=[_difference(rows, name, row, side) for name, row in rows if row != OURS],
+        leaderboard=leaderboard(next(iter(rows.values()))[0].recipe),
+        paper=PAPER_TABLES.get(table.name, []) if side == "test" and protocol.corpus == "iemocap" else [],
+        versions=environment(),
+    )
 
 
-def _layers(runs: list[FoldRun]) -> str:
-    return layers_words([run.recipe.model.encoder_layers for run in runs])
+def _layers(row: str, runs: list[FoldRun]) -> str | None:
+    return layers_words([run.recipe.model.encoder_layers for run in runs]) if row == BEST_LAYER else None
 
 
-def _difference(rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row: str, side: str) -> dict[str, Any]:
+def _difference(rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row: str, side: str) -> Difference:
     """The full method against one row, on the same utterances: how much better it is, and on each style apart."""
     ours, other = rows[encoder, OURS], rows[encoder, row]
     target = ours[0].recipe.model.target_task
     tables = read_predictions(ours, side), read_predictions(other, side)
-    return {
-        "encoder": encoder,
-        "name": OURS,
-        "against": row,
+    return Difference(
+        encoder=encoder,
+        name=OURS,
+        against=row,
         **paired_difference(*tables, target),
-        "slices": _differences_by_style(*tables, target),
-        "mcnemar": mcnemar(*tables, target),
-    }
+        slices=_differences_by_style(*tables, target),
+        mcnemar=mcnemar(*tables, target),
+    )
 
 
 def _differences_by_style(ours: DataFrame, other: DataFrame, target: str) -> dict[str, dict[str, dict]]:

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ...configuration.study_report import StudyReport, study_json
 from ..options import AsJson, AtOnce, Overrides, RecipeName, Seeds, StudyFolder
 
 
@@ -97,24 +98,24 @@ def probe(
     from ..planning.beforehand import plan_probe
 
     checked = plan_probe(recipe, overrides or [], side, heard)
-    from ...configuration.run_folder import write_json
+    from ...configuration.study_report import write_study_report
     from ...hub_cards.study.write import write_study
     from .probe import probe_layers
 
     report = probe_layers(checked, side, heard)
     write_study(report, output)
-    write_json(output / "report.json", report)
+    write_study_report(output / "report.json", report)
     _show_study(report, output, as_json)
 
 
-def _show_study(report: dict[str, Any], folder: Path, as_json: bool) -> None:
+def _show_study(report: StudyReport, folder: Path, as_json: bool) -> None:
     from ...hub_cards.study.write import print_study
     from ..machine.processes import is_main_process
 
     if not is_main_process():
         return
     if as_json:
-        print(json.dumps(report))
+        print(json.dumps(study_json(report)))
     else:
         print_study(report)
         print(f"Page: {folder / 'report.html'}   Report: {folder / 'report.json'}")

@@ -10,22 +10,24 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas
 import torch
 from omegaconf import OmegaConf
 
 from ...configuration.errors import Interrupted, UserError
+from ...configuration.protocol import Protocol
 from ...configuration.recipe import Recipe
-from ...configuration.run_folder import RunFolder, StudyFolder, moved_into_place, read_json, write_json
+from ...configuration.report import Report, read_report
+from ...configuration.run_folder import RunFolder, StudyFolder, moved_into_place
+from ...configuration.study_report import CrossvalReport, RecipeFindings, Spread, TrainingFacts, write_study_report
 from ...hub_cards.study.write import write_study
 from ..machine.environment import environment
 from ..machine.interruption import leaving_on_signals
 from ..machine.processes import is_main_process, processes, say, wait_for_all_processes
 from ..planning.speakers import not_judged, together
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study
-from ..runs.judging import longest, report_on
+from ..runs.judging import describe_longest, report_on
 from ..runs.preparation import prepare
 from ..runs.stages import run_stages, train_first_stage
 from .leaderboard import leaderboard
@@ -61,7 +63,7 @@ def cross_validate(
     keep_models: bool = False,
     skip_unfit: bool = False,
     folds: StudyFolds | None = None,
-) -> dict[str, Any]:
+) -> CrossvalReport:
     """Trains a recipe with every fold as the test side, and judges all folds together.
 
     A run that has finished is not repeated, and one that was interrupted goes on.
@@ -95,19 +97,13 @@ def cross_validate(
     if is_main_process():
         study.create({"crossval": recipe})
     train_runs(runs, at_once, keep_models)
-    report = {
-        "kind": "crossval",
-        **judge_runs(runs),
-        "leaderboard": leaderboard(recipe),
-        "versions": environment(),
-    }
-    if folds.unfit:
-        report["protocol"]["folds_left_out"] = dict(folds.unfit)
+    report = CrossvalReport(**vars(judge_runs(runs)), leaderboard=leaderboard(recipe), versions=environment())
+    report.protocol.folds_left_out = dict(folds.unfit)
     if is_main_process():
         with moved_into_place(study.predictions) as aside:
             read_predictions(runs).to_parquet(aside)
         write_study(report, study.path, curves=training_curves(runs))
-        write_json(study.report, report)
+        write_study_report(study.report, report)
     wait_for_all_processes()
     return report
 
@@ -160,24 +156,24 @@ def time_left(seconds: float) -> str:
     return f", about {count} {unit}{'' if count == 1 else 's'} left"
 
 
-def judge_runs(runs: list[FoldRun], side: str = "test") -> dict[str, Any]:
+def judge_runs(runs: list[FoldRun], side: str = "test") -> RecipeFindings:
     """What the runs of one recipe show: each run's figures, their mean and spread over the folds, and all together."""
-    reports = [read_json(RunFolder(run.folder).report) for run in runs]
+    reports = [read_report(RunFolder(run.folder).report) for run in runs]
     if side == "validation":
-        reports = [{**report, **report["validation"]} for report in reports]
+        reports = [replace(report, **vars(report.validation)) for report in reports]
     recipe = runs[0].recipe
     predictions = read_predictions(runs, side)
     speakers = together(
-        report["speakers"] for run, report in zip(runs, reports, strict=True) if run.recipe.seed == recipe.seed
+        report.speakers for run, report in zip(runs, reports, strict=True) if run.recipe.seed == recipe.seed
     )
-    return {
-        "speakers": speakers,
-        "recipe": OmegaConf.to_container(OmegaConf.structured(recipe)),
-        "protocol": _protocol(runs, reports, side, predictions),
-        "runs": [_run_facts(run, report) for run, report in zip(runs, reports, strict=True)],
-        "summary": _mean_and_spread(runs, reports),
-        "pooled": report_on(predictions, _tasks(reports), recipe.model.target_task, not_judged(speakers)),
-    }
+    return RecipeFindings(
+        speakers=speakers,
+        recipe=OmegaConf.to_container(OmegaConf.structured(recipe)),
+        protocol=_protocol(runs, reports, side, predictions),
+        runs=[_training_facts(run, report) for run, report in zip(runs, reports, strict=True)],
+        summary=_mean_and_spread(runs, reports),
+        pooled=report_on(predictions, _tasks(reports), recipe.model.target_task, not_judged(speakers)),
+    )
 
 
 def read_predictions(runs: Iterable[FoldRun], side: str = "test") -> pandas.DataFrame:
@@ -264,16 +260,16 @@ def _drop_weights(run: FoldRun, runs: list[FoldRun]) -> None:
         shutil.rmtree(run.first_stage)
 
 
-def _protocol(
-    runs: list[FoldRun], reports: list[dict[str, Any]], side: str, predictions: pandas.DataFrame
-) -> dict[str, Any]:
-    protocol = {name: value for name, value in reports[0]["protocol"].items() if name not in ("test_fold", "seed")}
-    if (seconds := runs[0].recipe.data.longest) is not None:
-        protocol["longest"] = longest(seconds, [report["data"]["too_long"] for report in reports])
-    protocol["seeds"] = sorted({run.recipe.seed for run in runs})
-    if side == "validation":
-        protocol["judged_on"] = _validation_sides(predictions)
-    return protocol
+def _protocol(runs: list[FoldRun], reports: list[Report], side: str, predictions: pandas.DataFrame) -> Protocol:
+    seconds, too_long = runs[0].recipe.data.longest, [report.data.too_long for report in reports]
+    return replace(
+        reports[0].protocol,
+        test_fold=None,
+        seed=None,
+        longest=None if seconds is None else describe_longest(seconds, too_long),
+        seeds=sorted({run.recipe.seed for run in runs}),
+        judged_on=_validation_sides(predictions) if side == "validation" else None,
+    )
 
 
 def _validation_sides(predictions: pandas.DataFrame) -> str:
@@ -284,37 +280,39 @@ def _validation_sides(predictions: pandas.DataFrame) -> str:
     return f"{known}, {several} of them in several folds" if several else known
 
 
-def _tasks(reports: list[dict[str, Any]]) -> dict[str, dict]:
+def _tasks(reports: list[Report]) -> dict[str, dict]:
     """The tasks of all folds together, with the labels of every fold, such as the speakers that it trained on."""
-    tasks = dict(reports[0]["model"]["tasks"])
+    tasks = dict(reports[0].model.tasks)
     for name, task in tasks.items():
         if task["kind"] == "classification":
-            every = (label for report in reports for label in report["model"]["tasks"][name]["labels"])
+            every = (label for report in reports for label in report.model.tasks[name]["labels"])
             tasks[name] = {**task, "labels": list(dict.fromkeys(every))}
     return tasks
 
 
-def _run_facts(run: FoldRun, report: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "seed": run.recipe.seed,
-        "fold": run.recipe.data.test_fold,
-        "folder": f"{run.folder.parent.name}/{run.folder.name}",
-        "seconds": sum(stage["seconds"] for stage in report["stages"].values()),
-        **{name: report[name] for name in ("metrics", "slices", "sides", "layer_shares")},
-    }
+def _training_facts(run: FoldRun, report: Report) -> TrainingFacts:
+    return TrainingFacts(
+        seed=run.recipe.seed,
+        fold=run.recipe.data.test_fold,
+        folder=f"{run.folder.parent.name}/{run.folder.name}",
+        seconds=sum(stage["seconds"] for stage in report.stages.values()),
+        metrics=report.metrics,
+        sides=report.sides,
+        layer_shares=report.layer_shares,
+    )
 
 
-def _mean_and_spread(runs: list[FoldRun], reports: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+def _mean_and_spread(runs: list[FoldRun], reports: list[Report]) -> dict[str, dict[str, Spread]]:
     """By task and measure: mean and standard deviation over the folds, of each fold's mean over the seeds."""
     figures = [
         {"fold": run.fold, "task": task, "measure": measure, "value": value}
         for run, report in zip(runs, reports, strict=True)
-        for task, measures in report["metrics"].items()
+        for task, measures in report.metrics.items()
         for measure, value in measures.items()
         if isinstance(value, float)
     ]
     by_fold = pandas.DataFrame(figures).groupby(["task", "measure", "fold"])["value"].mean()
-    summary: dict[str, dict[str, dict[str, float]]] = {}
+    summary: dict[str, dict[str, Spread]] = {}
     for (task, measure), values in by_fold.groupby(level=["task", "measure"]):
         summary.setdefault(task, {})[measure] = {"mean": values.mean(), "sd": values.std() if len(values) > 1 else 0.0}
     return summary

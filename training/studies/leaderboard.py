@@ -4,9 +4,8 @@ Table 4 of arXiv 2406.07162, as the repository shows it (docs/intra-corpus.jpg):
 ReLU between them learn from each encoder's states. Where a corpus has one fold, it nearly always shares speakers.
 """
 
-from typing import Any
-
 from ...configuration.recipe import Recipe
+from ...configuration.study_report import LeaderboardRow
 from ..corpora.emobox import emobox_name
 
 ENCODERS = (
@@ -187,7 +186,7 @@ FIGURES = {
 """By EmoBox's name of a corpus: UA, WA and macro F1 in percent, of each encoder."""
 
 
-def leaderboard(recipe: Recipe) -> list[dict[str, Any]]:
+def leaderboard(recipe: Recipe) -> list[LeaderboardRow]:
     """The rows that a recipe's figures may stand beside, in fractions and the best UA first.
 
     None unless it has EmoBox's folds and classes of one corpus and learns from nothing else.

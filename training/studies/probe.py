@@ -19,8 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
+from ...configuration.protocol import Protocol
 from ...configuration.recipe import Recipe
-from ..batches.group_means import centering_protocol
+from ...configuration.study_report import ProbeReport, ProbeRow, SuggestedLayers
+from ..batches.group_means import describe_centering
+from ..corpora.mixture import corpora_words
 from ..machine.environment import environment
 from ..measures.statistics import CONFIDENCE, paired_difference
 from ..planning.plan import find_folds
@@ -31,16 +34,13 @@ ALL_LAYERS = "all layers"
 REGULARISATION = 0.01  # the same for every layer and corpus: a whole encoder has as many states as a corpus utterances
 
 
-def probe_layers(recipe: Recipe, side: str = "validation", heard: int | None = None) -> dict[str, Any]:
-    """The report (`kind` `probe`): what each layer, the lowest ones together, and all of them tell.
+def probe_layers(recipe: Recipe, side: str = "validation", heard: int | None = None) -> ProbeReport:
+    """What each layer, the lowest ones together, and all of them tell.
 
     Args:
         recipe: its corpus, folds, encoder and cache count.
         side: of all folds: `validation`, by which a number of layers may be chosen, or `test`.
         heard: with `model.center_by`, the recordings of each judged group that it is centred by.
-
-    Returns:
-        beside the rows `suggested`: `{"encoder_layers", "best", "differences"}`, see `suggest`.
     """
     columns, recipe = recipe.model.center_by, _of_all_states(recipe)
     target = recipe.model.target_task
@@ -54,15 +54,14 @@ def probe_layers(recipe: Recipe, side: str = "validation", heard: int | None = N
     }
     task = prepared[0].tasks[target]
     pooled = {name: report_on(table, {target: task}, target) for name, table in judged.items()}
-    return {
-        "kind": "probe",
-        "target": target,
-        "encoder": recipe.model.encoder,
-        "protocol": _protocol(recipe, prepared, side, columns, heard),
-        "rows": [{"name": name, "pooled": report} for name, report in pooled.items()],
-        "suggested": suggest(judged, lowest_layers(embeddings.shape[1]), target),
-        "versions": environment(),
-    }
+    return ProbeReport(
+        target=target,
+        encoder=recipe.model.encoder,
+        protocol=_protocol(recipe, prepared, side, columns, heard),
+        rows=[ProbeRow(name=name, pooled=found) for name, found in pooled.items()],
+        suggested=suggest(judged, lowest_layers(embeddings.shape[1]), target),
+        versions=environment(),
+    )
 
 
 def layer_sets(layers: int) -> dict[str, slice]:
@@ -81,7 +80,7 @@ def lowest_layers(layers: int) -> list[str]:
     ]
 
 
-def suggest(judged: Mapping[str, pandas.DataFrame], names: Sequence[str], target: str) -> dict[str, Any]:
+def suggest(judged: Mapping[str, pandas.DataFrame], names: Sequence[str], target: str) -> SuggestedLayers:
     """How few of the lowest layers are as good as the best number of them.
 
     As good is within one standard error of the difference, which is taken over speakers on the same utterances: the
@@ -92,16 +91,12 @@ def suggest(judged: Mapping[str, pandas.DataFrame], names: Sequence[str], target
         judged: by row, the predictions.
         names: of the rows with one layer, two, and so on.
         target: the column.
-
-    Returns:
-        `{"encoder_layers", "best", "differences"}`: the suggested number of layers, the best one, and by number the UA
-        of the best less that of this one, as `paired_difference` gives it.
     """
     against = [paired_difference(judged[name], judged[names[-1]], target)["ua"]["difference"] for name in names]
     best = int(np.argmax(against))
     differences = [paired_difference(judged[names[best]], judged[name], target)["ua"] for name in names]
     fewest = next(place for place, each in enumerate(differences) if each["difference"] <= _standard_error(each))
-    return {"encoder_layers": fewest + 1, "best": best + 1, "differences": differences}
+    return SuggestedLayers(encoder_layers=fewest + 1, best=best + 1, differences=differences)
 
 
 def _standard_error(difference: Mapping[str, Any]) -> float:
@@ -156,14 +151,15 @@ def _of_all_states(recipe: Recipe) -> Recipe:
 
 def _protocol(
     recipe: Recipe, prepared: list[Preparation], side: str, columns: list[str], heard: int | None
-) -> dict[str, Any]:
-    data = recipe.data
-    protocol = {
-        "corpus": " + ".join(source.corpus for source in data.sources),
-        "folds": [each.test_fold for each in prepared],
-    }
-    if side == "validation":
-        chosen = data.validation in ("random", "speaker")
-        protocol |= {"judged_on": "validation sides", "validation": data.validation}
-        protocol |= {"validation_fraction": data.validation_fraction} if chosen else {}
-    return protocol | centering_protocol(columns) | ({} if heard is None else {"recordings_to_centre_by": heard})
+) -> Protocol:
+    data, validates = recipe.data, side == "validation"
+    drawn = validates and data.validation in ("random", "speaker")
+    return Protocol(
+        corpus=corpora_words(data.sources),
+        folds=[each.test_fold for each in prepared],
+        validation=data.validation if validates else None,
+        validation_fraction=data.validation_fraction if drawn else None,
+        states_centred_by=describe_centering(columns),
+        recordings_to_centre_by=heard,
+        judged_on="validation sides" if validates else None,
+    )

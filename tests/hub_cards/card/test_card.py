@@ -2,6 +2,7 @@ import ast
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from markdown_it import MarkdownIt
 
 import ser_meta.hub_cards.card.render
 from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.records import from_json, to_json
+from ser_meta.configuration.report import Report
 from ser_meta.hub_cards.card.corpus_facts import CorpusFacts, licence_left, licence_sentences
 from ser_meta.hub_cards.card.render import card_of_folder, write_card
 
@@ -135,11 +138,12 @@ def test_no_section_is_empty(card, model_folder, report, small_report):
     assert_no_gaps(ModelCard.load(write_card(model_folder, small_report)))
     parts = ("slices", "yardstick", "sides", "data", "stages", "versions", "model", "metrics")
     for part in parts:
-        fewer = {name: value for name, value in report.items() if name != part}
+        given = {name: value for name, value in to_json(report).items() if name != part}
+        fewer = from_json(Report, given, "report")
         assert_no_gaps(ModelCard(card_of_folder(model_folder, fewer, [RAVDESS])))
     for part in ("interval", "calibration"):
-        measures = {name: value for name, value in report["metrics"]["emotion"].items() if name != part}
-        text = card_of_folder(model_folder, {**report, "metrics": {"emotion": measures}}, [RAVDESS])
+        measures = {name: value for name, value in report.metrics["emotion"].items() if name != part}
+        text = card_of_folder(model_folder, replace(report, metrics={"emotion": measures}), [RAVDESS])
         assert_no_gaps(ModelCard(text))
         assert ("95 % interval" in text, "### Calibration" in text) == (part != "interval", part != "calibration")
 
@@ -179,7 +183,7 @@ def shown_figures(card):
 
 def test_every_figure_is_from_the_report(card, report):
     assert len(shown_figures(card)) > 30
-    assert shown_figures(card) <= known_figures(report, RAVDESS.license, "3 labels", "ISO 639-1")
+    assert shown_figures(card) <= known_figures(to_json(report), RAVDESS.license, "3 labels", "ISO 639-1")
 
 
 def test_every_figure_of_a_finished_run_is_from_its_report(finished_run):
@@ -200,7 +204,7 @@ def test_without_a_custom_pipeline_the_card_promises_none(model_folder, small_re
 
 
 def test_a_target_without_references_claims_no_result(model_folder, small_report):
-    small_report["metrics"]["emotion"] = {"not_applicable": "no utterance here has a reference for emotion"}
+    small_report.metrics["emotion"] = {"not_applicable": "no utterance here has a reference for emotion"}
     card = ModelCard.load(write_card(model_folder, small_report))
     assert card.data.eval_results is None
     assert "%" not in card.text
@@ -211,11 +215,11 @@ def hostile_card(model_folder, report):
     config = json.loads((model_folder / "config.json").read_text())
     config["tasks"]["emotion"]["labels"] = [HOSTILE, "happy", "sad"]
     (model_folder / "config.json").write_text(json.dumps(config))
-    emotion = report["metrics"]["emotion"]
+    emotion = report.metrics["emotion"]
     emotion["recall"] = {HOSTILE: 0.5, "happy": 0.5, "sad": 0.5}
     emotion["support"] = {HOSTILE: 1, "happy": 1, "sad": 1}
-    report["protocol"] |= {"corpus": HOSTILE, "test_fold": HOSTILE}
-    report["stages"] = {HOSTILE: {HOSTILE: HOSTILE}}
+    report.protocol.corpus = report.protocol.test_fold = HOSTILE
+    report.stages = {HOSTILE: {HOSTILE: HOSTILE}}
     corpus = CorpusFacts(HOSTILE, HOSTILE, f"{HOSTILE}\n```\n# Owned\n", ("en",), notes=(HOSTILE,))
     return ModelCard.load(write_card(model_folder, report, [corpus], repository=f'x/"{HOSTILE}', revision=HOSTILE))
 

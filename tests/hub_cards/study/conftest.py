@@ -1,11 +1,11 @@
 """Reports of studies on random predictions: 24 speakers, eight emotions, two seeds. No model is behind them."""
 
-import json
-
 import numpy as np
 import pandas
 import pytest
 
+from ser_meta.configuration.records import from_json, to_json
+from ser_meta.configuration.study_report import AblationReport, CrossvalReport
 from ser_meta.training.measures.metrics import evaluate_predictions, slices
 from ser_meta.training.measures.statistics import calibration, interval, mcnemar, paired_difference
 from ser_meta.training.planning.speakers import speaker_facts, together
@@ -105,18 +105,18 @@ def study_row(table, tasks=TASKS, seeds=SEEDS):
     recipe = {"seed": 1, "data": {"corpus": "ravdess"}, "model": {"target_task": "emotion", "auxiliary_tasks": []}}
     speakers = together([speaker_facts(["a", "b", "c", "d"], ["e"])] * 6)
     row = {
-        "speakers": speakers,
+        "speakers": to_json(speakers),
         "recipe": recipe,
         "protocol": PROTOCOL,
         "runs": runs,
         "summary": summary,
         "pooled": pooled(table, tasks),
     }
-    return json.loads(json.dumps(row))  # as it is read back from report.json
+    return row
 
 
 def study_report():
-    return {"kind": "crossval", **study_row(random_predictions()), "versions": VERSIONS}
+    return from_json(CrossvalReport, {**study_row(random_predictions()), "versions": VERSIONS}, "report")
 
 
 def log(epochs, tasks, chance):
@@ -129,11 +129,11 @@ def log(epochs, tasks, chance):
 def logs_of_runs(report):
     chance, auxiliary = np.random.default_rng(0), ["gender", "speaker", "style", "transcript"]
     return {
-        f"fold {run['fold']}, seed {run['seed']}": {
+        f"fold {run.fold}, seed {run.seed}": {
             "metadata": log(4, auxiliary, chance),
             "emotion": log(6, ["emotion", *auxiliary], chance),
         }
-        for run in report["runs"]
+        for run in report.runs
     }
 
 
@@ -149,8 +149,7 @@ def ablated(table, rows, paper=(), encoders=("iemocap-wavlm-base",)):
         for number, (name, (rate, _)) in enumerate(rows.items())
     }
     *others, full = rows
-    return {
-        "kind": "ablation",
+    report = {
         "table": table,
         "title": find_table(table).title,
         "protocol": PROTOCOL,
@@ -172,6 +171,7 @@ def ablated(table, rows, paper=(), encoders=("iemocap-wavlm-base",)):
         "paper": list(paper),
         "versions": VERSIONS,
     }
+    return from_json(AblationReport, report, "report")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.font_manager import fontManager
 from matplotlib.image import imread
 
+from ser_meta.configuration.study_report import Difference
 from ser_meta.hub_cards.page.plots_style import plain
 from ser_meta.hub_cards.pictures.run import plot_confusion
 from ser_meta.hub_cards.pictures.study import (
@@ -24,8 +25,14 @@ def coloured(picture, colour):
 
 
 def difference(name, low, middle, high):
-    measures = {"difference": middle, "interval": [low, high]}
-    return {"encoder": "wavlm", "name": "ours", "against": name, "ua": measures, "wa": {"difference": middle}}
+    return Difference(
+        encoder="wavlm",
+        name="ours",
+        against=name,
+        ua={"difference": middle, "interval": [low, high]},
+        wa={"difference": middle},
+        mcnemar={"only_this": 0, "only_other": 0, "p": 1.0},
+    )
 
 
 @pytest.mark.parametrize("label", ["愤怒", "गुस्सा", "غضب", "😠"])

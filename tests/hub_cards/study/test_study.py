@@ -1,6 +1,7 @@
 import itertools
 import re
 from copy import deepcopy
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
@@ -74,40 +75,40 @@ def span(bounds):
 
 
 def test_both_pages_hold_every_figure(crossval, crossval_report):
-    pooled = crossval_report["pooled"]["metrics"]
+    pooled = crossval_report.pooled.metrics
     emotion, transcript = pooled["emotion"], pooled["transcript"]
     for page in crossval[:2]:
         assert page.row("happy", percent(emotion["recall"]["happy"])) == [
             "happy", percent(emotion["recall"]["happy"]), str(emotion["support"]["happy"])
         ]  # fmt: skip
         assert page.row("transcript")[-3:] == [percent(transcript["cer"]), percent(transcript["wer"]), "1920"]
-        assert page.row("mean of the folds")[2] == percent(crossval_report["summary"]["emotion"]["ua"]["mean"])
-        assert page.row("standard deviation")[2] == percent(crossval_report["summary"]["emotion"]["ua"]["sd"])
+        assert page.row("mean of the folds")[2] == percent(crossval_report.summary["emotion"]["ua"]["mean"])
+        assert page.row("standard deviation")[2] == percent(crossval_report.summary["emotion"]["ua"]["sd"])
         assert page.row("all utterances together")[2:4] == [percent(emotion["ua"]), percent(emotion["wa"])]
-        band = crossval_report["pooled"]["slices"]["duration"]["2 to 4 s"]
+        band = crossval_report.pooled.slices["duration"]["2 to 4 s"]
         assert page.row("duration", "2 to 4 s")[2:] == [
             *(percent(band[measure]) for measure in ("wa", "ua", "macro_f1")), str(band["n"])
         ]  # fmt: skip
         assert page.row("happy", str(emotion["confusion"][2][0]))[3] == str(emotion["confusion"][2][2])
-        shares = [run["layer_shares"]["gender"][1] for run in crossval_report["runs"]]
+        shares = [run.layer_shares["gender"][1] for run in crossval_report.runs]
         assert percent(sum(shares) / len(shares)) in page.row("gender", percent(_mean_share(crossval_report, 0)))
         assert len([row for table in page.tables for row in table if row[0].startswith("seed-")]) == 12
 
 
 def _mean_share(report, layer):
-    shares = [run["layer_shares"]["gender"][layer] for run in report["runs"]]
+    shares = [run.layer_shares["gender"][layer] for run in report.runs]
     return sum(shares) / len(shares)
 
 
 def test_a_folds_row_is_the_mean_of_its_seeds(crossval, crossval_report):
-    first = [run["metrics"]["emotion"]["ua"] for run in crossval_report["runs"] if run["fold"] == "01 to 04"]
+    first = [run.metrics["emotion"]["ua"] for run in crossval_report.runs if run.fold == "01 to 04"]
     row = crossval[0].row("01 to 04")
     assert row[2] == percent(sum(first) / 2)
     assert row[-1] == " / ".join(map(percent, first))
 
 
 def test_headline_and_protocol(crossval, crossval_report):
-    emotion = crossval_report["pooled"]["metrics"]["emotion"]
+    emotion = crossval_report.pooled.metrics["emotion"]
     for name in ("report.html", "report.md"):
         text = (crossval[2] / name).read_text(encoding="utf-8")
         assert (
@@ -144,19 +145,19 @@ def test_every_picture_is_drawn_shown_and_described(crossval):
 
 def test_emoboxs_leaderboard_stands_beside_ours(crossval_report, tmp_path):
     row = {"encoder": "Whisper large v3", "ua": 0.7532, "wa": 0.7587, "macro_f1": 0.7519}
-    for page in pages({**crossval_report, "leaderboard": [row]}, tmp_path):
+    for page in pages(replace(crossval_report, leaderboard=[row]), tmp_path):
         assert "EmoBox's leaderboard" in page.titles
         assert page.row("Whisper large v3") == ["Whisper large v3", "75.3%", "75.9%", "75.2%"]
 
 
 def test_without_curves_and_with_the_least_there_is_no_empty_section(crossval_report, tmp_path):
     report = deepcopy(crossval_report)
-    for run in report["runs"]:
-        del run["layer_shares"]
-    report["pooled"]["slices"] = {}
-    report["runs"] = [run for run in report["runs"] if run["seed"] == 1]
-    report["protocol"]["seeds"] = [1]
-    del report["pooled"]["metrics"]["emotion"]["interval"]
+    for run in report.runs:
+        run.layer_shares = {}
+    report.pooled.slices = {}
+    report.runs = [run for run in report.runs if run.seed == 1]
+    report.protocol.seeds = [1]
+    del report.measures["interval"]
     html, markdown = pages(report, tmp_path)
     assert html.titles == markdown.titles
     assert not {"Slices", "Layers", "Learning"} & set(html.titles)
@@ -166,10 +167,10 @@ def test_without_curves_and_with_the_least_there_is_no_empty_section(crossval_re
 
 def test_text_from_a_corpus_is_never_markup(crossval_report, tmp_path):
     report = deepcopy(crossval_report)
-    emotion = report["pooled"]["metrics"]["emotion"]
+    emotion = report.measures
     for part in ("recall", "support"):
         emotion[part][HOSTILE] = emotion[part].pop("surprised")
-    report["protocol"]["corpus"] = report["runs"][0]["fold"] = report["versions"][HOSTILE] = HOSTILE
+    report.protocol.corpus = report.runs[0].fold = report.versions[HOSTILE] = HOSTILE
     html, markdown = pages(report, tmp_path)
     assert "script" not in html.tags and "script" not in markdown.tags
     assert html.titles == markdown.titles and html.tags.count("h1") == markdown.tags.count("h1") == 1
@@ -190,18 +191,18 @@ def test_table_2_has_the_papers_shape(ablate, tmp_path):
     assert html.tables[0][1] == ["row", *["UA", "WA", "paper's UA", "paper's WA"] * 2]
     assert markdown.tables[0][0][1] == f"{HUBERT} UA"
     assert [row[0] for row in html.tables[0][2:]] == names
-    emotion = report["rows"][3]["pooled"]["metrics"]["emotion"]
+    emotion = report.rows[3].measures
     ours = f"{percent(emotion['ua'])} ({span(emotion['interval']['ua'])})"
     for page in (html, markdown):
         row = page.row("ours")
         assert row[1] == ours and row[3:5] == ["76.97", "75.88"] and row[7:] == ["77.74", "76.33"]
         assert page.row("without ARI")[3:5] == ["-", "-"]
         assert page.row("mean of the three encoders", "without ARI")[2:] == ["76.45", "75.55"]
-        found = report["differences"][4]
-        bounds = [f"{100 * value:+.1f}" for value in found["ua"]["interval"]]
+        found = report.differences[4]
+        bounds = [f"{100 * value:+.1f}" for value in found.ua["interval"]]
         row = page.row(WAVLM, "ours against without co-attention")
-        assert row[2:4] == [f"{100 * found['ua']['difference']:+.1f}", " to ".join(bounds)]
-        assert row[6:8] == [str(found["mcnemar"]["only_this"]), str(found["mcnemar"]["only_other"])]
+        assert row[2:4] == [f"{100 * found.ua['difference']:+.1f}", " to ".join(bounds)]
+        assert row[6:8] == [str(found.mcnemar["only_this"]), str(found.mcnemar["only_other"])]
     assert len(html.pictures) == 2
 
 
@@ -214,7 +215,7 @@ def test_table_3_has_every_tasks_column(ablate, tmp_path):
         "encoder", "row", "gender WA", "style WA", "transcript CER", "transcript WER", "UA"
     ]  # fmt: skip
     assert html.row(WAVLM, "ours")[-6:] == ["11.56", "27.98", "98.71", "87.34", "77.74", "76.33"]
-    assert html.row(WAVLM, "ours")[2] == percent(report["rows"][1]["pooled"]["metrics"]["gender"]["wa"])
+    assert html.row(WAVLM, "ours")[2] == percent(report.rows[1].pooled.metrics["gender"]["wa"])
 
 
 def test_table_4_ticks_each_rows_tasks(ablate, tmp_path):
@@ -235,11 +236,11 @@ def test_table_4_ticks_each_rows_tasks(ablate, tmp_path):
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_the_terminal_shows_every_figure_whole(crossval_report, width):
     text = printed(print_study, crossval_report, width)
-    emotion = crossval_report["pooled"]["metrics"]["emotion"]
+    emotion = crossval_report.pooled.metrics["emotion"]
     assert max(map(len, text.splitlines())) <= width and "…" not in text
     assert f"UA {percent(emotion['ua'])}  95 % interval {span(emotion['interval']['ua'])}" in text
-    for run in crossval_report["runs"]:
-        assert percent(run["metrics"]["emotion"]["ua"]) in text  # the seeds' column
+    for run in crossval_report.runs:
+        assert percent(run.metrics["emotion"]["ua"]) in text  # the seeds' column
     assert re.search(rf"surprised +{percent(emotion['recall']['surprised'])} +{emotion['support']['surprised']}", text)
     assert " ".join(text.split()).endswith(PROTOCOL)
 
@@ -250,8 +251,8 @@ def test_the_terminal_shows_an_ablation(ablate):
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     headers = [line for line in text.splitlines() if "comparison" in line]
     assert ["95 % interval" in line for line in headers] == ["difference" in line for line in headers]  # side by side
-    for row in report["rows"]:
-        emotion = row["pooled"]["metrics"]["emotion"]
+    for row in report.rows:
+        emotion = row.measures
         assert f"{percent(emotion['wa'])} ({span(emotion['interval']['wa'])})" in text
-    for each in report["differences"]:
-        assert " to ".join(f"{100 * value:+.1f}" for value in each["ua"]["interval"]) in text
+    for each in report.differences:
+        assert " to ".join(f"{100 * value:+.1f}" for value in each.ua["interval"]) in text

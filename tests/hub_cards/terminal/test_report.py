@@ -29,7 +29,7 @@ def test_protocol_and_sides_in_one_line(report):
 
 
 def test_the_least_report_shows_no_empty_column(small_report):
-    small_report["metrics"]["emotion"].pop("interval")
+    small_report.metrics["emotion"].pop("interval")
     text = printed(print_report, small_report)
     assert cells(text, "task") == ["task", "WA", "UA", "macro F1", "n"]
     assert "logistic" not in text
@@ -37,15 +37,15 @@ def test_the_least_report_shows_no_empty_column(small_report):
 
 
 def test_a_target_without_references_is_said(small_report):
-    small_report["metrics"]["emotion"] = {"not_applicable": "no utterance here has a reference for emotion"}
+    small_report.metrics["emotion"] = {"not_applicable": "no utterance here has a reference for emotion"}
     assert "emotion: not applicable, no utterance here has a reference" in printed(print_report, small_report)
 
 
 @pytest.mark.parametrize("label", ["[red]angry[/red]", "[/]", ":smile:"])
 def test_labels_are_no_markup(small_report, label):
-    emotion = small_report["metrics"]["emotion"]
+    emotion = small_report.metrics["emotion"]
     emotion["recall"], emotion["support"] = {label: 0.5}, {label: 2}
-    small_report["protocol"]["corpus"] = label
+    small_report.protocol.corpus = label
     text = printed(print_report, small_report)
     assert cells(text, label)[0] == label
     assert f"corpus: {label}" in text

@@ -42,7 +42,7 @@ def test_going_on_keeps_the_precision_of_another_device_and_says_so(recipe_file,
     on_a_cpu(monkeypatch, "avx512_bf16")
     report = run_stages(recipe, tmp_path / "run")
     assert "precision=auto: bf16, which suits this device" in capsys.readouterr().err
-    assert report["stages"]["emotion"]["precision"] == "bf16"
+    assert report.stages["emotion"]["precision"] == "bf16"
     (tmp_path / "run" / "state.json").unlink()
     (tmp_path / "run" / "report.json").unlink()
     on_a_cpu(monkeypatch)

@@ -52,17 +52,14 @@ def test_a_table_is_fitted_where_it_has_references(logits, reference):
 
 def test_a_run_keeps_its_temperature(recipe_file, tmp_path):
     from ser_meta.configuration.recipe_files import load_recipe
+    from ser_meta.configuration.report import Temperature
     from ser_meta.modeling_ser_meta import SerMetaConfig
     from ser_meta.training.runs.stages import run_stages
 
     quick = ["stages.metadata.epochs=0.2", "stages.emotion.epochs=0.2"]
     report = run_stages(load_recipe(str(recipe_file), [*quick, "data.validation=speaker"]), tmp_path / "run")
     kept = SerMetaConfig.from_pretrained(tmp_path / "run" / "model").calibration_temperature
-    assert report["calibration"] == {
-        "temperature": kept,
-        "fitted_on": "validation",
-        "n": report["sides"]["validation"],
-    }
+    assert report.temperature == Temperature(value=kept, fitted_on="validation", n=report.sides["validation"])
     assert BOUNDS[0] <= kept <= BOUNDS[1] and kept != 1
 
 
@@ -70,4 +67,4 @@ def test_without_a_validation_side_nothing_is_fitted(finished_run):
     import json
 
     report = json.loads((finished_run / "report.json").read_text())
-    assert report["calibration"] == {"temperature": 1.0, "fitted_on": None, "n": 0}
+    assert report["temperature"] == {"value": 1.0, "fitted_on": None, "n": 0}

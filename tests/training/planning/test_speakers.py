@@ -5,6 +5,8 @@ import json
 import pytest
 from huggingface_hub import ModelCard
 
+from ser_meta.configuration.records import from_json, to_json
+from ser_meta.configuration.report import Report, read_report
 from ser_meta.hub_cards.wording import speakers_line
 from ser_meta.training.planning.speakers import not_judged, speaker_facts, speakers_not_known, together
 
@@ -15,7 +17,7 @@ NOT_KNOWN = "speaker-dependent, as far as is known: nothing tells whether these 
 
 
 def line(*sides, repeated=0):
-    return speakers_line({"speakers": speaker_facts(*sides, repeated=repeated)})
+    return speakers_line(speaker_facts(*sides, repeated=repeated))
 
 
 def test_it_is_counted_from_the_rows():
@@ -35,17 +37,17 @@ def test_what_is_not_known_is_no_independence():
     assert line(["a", None], ["a"]) == (
         "speaker-dependent: 1 of 1 test speakers were trained on; the speaker of 1 test utterances is not known"
     )
-    assert speakers_line({"speakers": speakers_not_known(["a"])}) == NOT_KNOWN
-    assert speakers_line({}) == ""
+    assert speakers_line(speakers_not_known(["a"])) == NOT_KNOWN
+    assert speakers_line(None) == ""
 
 
 def test_folds_are_added_up_and_the_speaker_task_is_judged_where_all_were_trained_on():
     apart, mixed = speaker_facts(["a", "b"], ["c"]), speaker_facts(["a", "b"], ["a"])
     everyone = speaker_facts(["a", "b"], ["a", "b"])
-    assert speakers_line({"speakers": together([apart, apart])}) == (
+    assert speakers_line(together([apart, apart])) == (
         "speaker-independent: none of the 4 test speakers was trained on in its fold"
     )
-    assert speakers_line({"speakers": together([apart, mixed])}) == (
+    assert speakers_line(together([apart, mixed])) == (
         "speaker-dependent: 1 of 4 test speakers were trained on, counted fold by fold"
     )
     assert not_judged(together([apart])) == {"speaker": "none of the 2 test speakers was trained on"}
@@ -66,14 +68,14 @@ def shared_speakers(recipe_file, tmp_path_factory):
 
 
 def read(run):
-    return json.loads((run / "report.json").read_text(encoding="utf-8"))
+    return read_report(run / "report.json")
 
 
 def test_a_run_whose_test_speakers_were_trained_on_says_so_first(shared_speakers, command_line, recipe_file):
     report, card = read(shared_speakers), ModelCard.load(shared_speakers / "model" / "README.md")
-    assert speakers_line(report) == ALL_SEEN
-    measured = report["metrics"]["speaker"]
-    assert measured["n"] == report["sides"]["test"] == 12 and len(measured["recall"]) == 6
+    assert speakers_line(report.speakers) == ALL_SEEN
+    measured = report.metrics["speaker"]
+    assert measured["n"] == report.sides["test"] == 12 and len(measured["recall"]) == 6
     assert card.text.strip().splitlines()[2] == f"{ALL_SEEN[0].upper()}{ALL_SEEN[1:]}."
     assert card.data.eval_results[0].dataset_args["speakers"] == ALL_SEEN
     assert "independent" not in card.text and "Not applicable to speaker" not in card.text
@@ -81,12 +83,10 @@ def test_a_run_whose_test_speakers_were_trained_on_says_so_first(shared_speakers
 
 def test_a_run_whose_test_speakers_were_not_trained_on_says_so_first(finished_run, speech_table, command_line):
     report, card = read(finished_run), ModelCard.load(finished_run / "model" / "README.md")
-    assert speakers_line(report) == NONE_SEEN
-    assert report["metrics"]["speaker"] == {
-        "not_applicable": "none of the 2 speakers here is among the model's labels"
-    }
+    assert speakers_line(report.speakers) == NONE_SEEN
+    assert report.metrics["speaker"] == {"not_applicable": "none of the 2 speakers here is among the model's labels"}
     assert card.text.strip().splitlines()[2] == f"{NONE_SEEN[0].upper()}{NONE_SEEN[1:]}."
-    assert report["metrics"]["emotion"]["interval"] == {"speakers": 2}
+    assert report.metrics["emotion"]["interval"] == {"speakers": 2}
     assert "No interval: 2 speakers are too few." in card.text and "95 % interval" not in card.text
 
 
@@ -106,9 +106,9 @@ def test_judging_says_first_whom_the_model_was_trained_on(options, first, finish
     evaluate = ["evaluate", finished_run / "model", "table", speech_table, *split, *options]
     _, printed, _ = command_line(*evaluate)
     assert " ".join(printed.split()).startswith(first)
-    report = json.loads(command_line(*evaluate, "--json")[1])
-    assert speakers_line(report) == first
-    speaker = report["metrics"]["speaker"]
+    report = from_json(Report, json.loads(command_line(*evaluate, "--json")[1]), "report")
+    assert speakers_line(report.speakers) == first
+    speaker = report.metrics["speaker"]
     # a published model has numbers for the speakers, so that those of its training are not among its labels either
     reason = f"none of the {4 if 'train' in options else 2} speakers here is among the model's labels"
     not_known = "nothing here tells whether these speakers were trained on"
@@ -120,8 +120,8 @@ def test_training_speakers_that_the_corpus_lacks_are_not_known(
 ):
     table = changed_table(lambda row: row if row["speaker"] in ("emil", "finn") else None)
     command = ["evaluate", finished_run / "model", "table", table, f"audio_root={speech_table.parent}"]
-    report = json.loads(command_line(*command, "--split", finished_run / "split.json", "--json")[1])
-    assert speakers_line(report) == (
+    printed = command_line(*command, "--split", finished_run / "split.json", "--json")[1]
+    assert speakers_line(from_json(Report, json.loads(printed), "report").speakers) == (
         "speaker-dependent, as far as is known: the speaker of 24 training utterances is not known"
     )
 
@@ -135,11 +135,11 @@ def test_unknown_speakers_are_told(changed_table, recipe_file, speech_table, tmp
     no_speaker = ["model.auxiliary_tasks=[gender,style,transcript]"]
     no_speaker += [f"stages.{stage}.loss_weights.speaker=0" for stage in ("metadata", "emotion")]
     report = run_stages(load_recipe(str(recipe_file), [*settings, *no_speaker, *BRIEF]), tmp_path / "run")
-    assert speakers_line(report) == (
+    assert speakers_line(report.speakers) == (
         "speaker-dependent, as far as is known: the speaker of 12 test utterances is not known; "
         "the speaker of 24 training utterances is not known"
     )
-    assert report["metrics"]["emotion"]["interval"] == {"speakers": None}
+    assert report.metrics["emotion"]["interval"] == {"speakers": None}
 
 
 def test_the_protocol_has_all_that_changes_what_a_figure_means(recipe_file, tmp_path, speech_table):
@@ -159,7 +159,7 @@ def test_the_protocol_has_all_that_changes_what_a_figure_means(recipe_file, tmp_
         "data.allow_speaker_overlap=true",
     ]
     prepared = prepare(load_recipe(str(recipe_file), settings))
-    protocol = protocol_of(prepared)
+    protocol = to_json(protocol_of(prepared))
     longer = protocol.pop("longest")
     assert protocol == {
         "corpus": "table",

@@ -19,7 +19,7 @@ def test_a_training_goes_on_from_a_model(finished_run, recipe_file, command_line
     )
     assert code == 0 and told in errors  # a model that leaves its run names no speaker
     report = read_json(tmp_path / "run" / "report.json")
-    assert report["model"]["started_trained"] and report["model"]["new_parts"] == ["heads.speaker.classifier"]
+    assert report["model"]["new_parts"] == ["heads.speaker.classifier"]
     assert report["protocol"]["started_from"] == "a model that was trained on none of the test utterances"
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert "It started from a ser-meta model that had been trained before" in card

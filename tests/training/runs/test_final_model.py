@@ -8,7 +8,9 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.report import JudgedBy, read_report
 from ser_meta.configuration.run_folder import RunFolder, read_json
+from ser_meta.configuration.study_report import read_study_report
 from ser_meta.hub_cards.hub.push import results_file
 from ser_meta.hub_cards.wording import not_judged_itself
 from ser_meta.training.studies.crossval import cross_validate
@@ -54,12 +56,12 @@ def test_a_final_model_learns_from_all_and_names_its_study(study, recipe_file, c
     assert "Speaker-independent: none of the 6 test speakers was trained on in its fold." in card
     assert "model-index" not in card and str(study.parent) not in card
     with pytest.raises(UserError, match="the run has no result for emotion"):
-        results_file(report, "emotion", "owner/data:task")
+        results_file(read_report(run.report), "owner/data:task")
 
 
 def test_without_a_study_nothing_is_claimed(recipe, tmp_path):
     report = run_stages(recipe("data.test_fold=none", "data.validation=speaker"), tmp_path / "run")
-    assert report["judged_by"] is None and report["validation"]["metrics"]["emotion"]["n"] == 6
+    assert report.judged_by == JudgedBy() and report.validation.metrics["emotion"]["n"] == 6
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert "No cross-validation of its recipe was named, so nothing is known of how good it is." in card
     assert "WA" not in card
@@ -81,7 +83,7 @@ def test_a_study_of_another_recipe_is_refused(study, recipe, change, message):
 
 def test_what_changes_no_result_may_differ(study, recipe):
     final = recipe("data.test_fold=none", f"judged_by={study}", "seed=7", "workers=1")
-    assert plan_run(final).test_fold is None and judged_by(final, 36)["folds"] == 3
+    assert plan_run(final).test_fold is None and judged_by(final, 36).folds == 3
 
 
 def test_a_study_that_is_none_or_of_another_corpus_is_refused(study, recipe, tmp_path):
@@ -97,7 +99,7 @@ def test_a_study_that_is_none_or_of_another_corpus_is_refused(study, recipe, tmp
 def test_a_study_takes_the_recipe_of_a_final_model(study, recipe, tmp_path):
     again = shutil.copytree(study, tmp_path / "again")
     report = cross_validate(recipe("data.test_fold=none", f"judged_by={study}"), again)
-    assert report["pooled"] == json.loads(json.dumps(read_json(study / "report.json")["pooled"]))
+    assert report.pooled == read_study_report(study / "report.json").pooled
 
 
 def test_folds_that_a_study_left_out_are_named(study, recipe, tmp_path):
@@ -107,7 +109,7 @@ def test_folds_that_a_study_left_out_are_named(study, recipe, tmp_path):
     report["protocol"]["folds_left_out"] = {"emil+finn": "the train side has no utterance of sad"}
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     final = judged_by(recipe("data.test_fold=none", f"judged_by={folder}"), 36)
-    assert final["folds_left_out"] == ["emil+finn"]
+    assert final.folds_left_out == ["emil+finn"]
     assert (
-        "2 folds (without emil+finn, which could not be trained), seed 1" in not_judged_itself({"judged_by": final})[1]
+        "2 folds (without emil+finn, which could not be trained), seed 1" in not_judged_itself(final)[1]
     )

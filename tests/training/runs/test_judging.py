@@ -41,13 +41,13 @@ def test_the_report_has_intervals_and_calibration_of_the_target(finished_run, pr
     assert emotion["interval"] == interval(predictions, tasks, "emotion")
     assert emotion["calibration"] == calibration(predictions, "emotion")
     assert "interval" not in report["metrics"]["gender"]
-    assert report_on(predictions, tasks, "emotion")["metrics"] == report["metrics"]
+    assert report_on(predictions, tasks, "emotion").metrics == report["metrics"]
 
 
 def test_without_a_reference_for_the_target_nothing_is_claimed(finished_run, predictions):
     tasks = json.loads((finished_run / "report.json").read_text(encoding="utf-8"))["model"]["tasks"]
-    report = report_on(predictions.assign(emotion=None), tasks, "emotion")
-    assert list(report["metrics"]["emotion"]) == ["not_applicable"]
+    found = report_on(predictions.assign(emotion=None), tasks, "emotion")
+    assert list(found.metrics["emotion"]) == ["not_applicable"]
 
 
 def test_a_published_model_names_no_speaker(finished_run, speech_table):
@@ -66,5 +66,5 @@ def test_a_published_model_names_no_speaker(finished_run, speech_table):
 def test_numbers_are_not_measured_against_names(finished_run, recipe_file):
     model, processor = load_model(finished_run / "model")
     table = predict_dataset(model, processor, prepare(load_recipe(str(recipe_file))).side("train"))
-    measured = report_on(table, model.config.tasks, "emotion")["metrics"]["speaker"]
+    measured = report_on(table, model.config.tasks, "emotion").metrics["speaker"]
     assert measured == {"not_applicable": "none of the 4 speakers here is among the model's labels"}

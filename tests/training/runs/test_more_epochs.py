@@ -74,8 +74,8 @@ def test_a_continuation_that_was_cut_off_goes_on(ended, recipe, tmp_path):
     state["emotion"] |= {"epochs": 1, "steps": state["emotion"]["steps"] // 2, "went_on_after": [0.5]}
     run.write_state(state)
     report = run_stages(recipe(2), folder, resume=True)
-    assert report["stages"]["emotion"]["went_on_after"] == [0.5, 1]
-    assert report["metrics"] == read_json(RunFolder(ended[0]).report)["metrics"]
+    assert report.stages["emotion"]["went_on_after"] == [0.5, 1]
+    assert report.metrics == read_json(RunFolder(ended[0]).report)["metrics"]
 
 
 def test_a_stage_without_its_checkpoint_is_refused(ended, recipe, tmp_path):

@@ -72,5 +72,5 @@ def test_a_recipe_trains_and_judges(name, speech_table, encoder_folder, tmp_path
     for stage in recipe.stages.values():
         stage.epochs = 0.1
     report = run_stages(recipe, tmp_path / "run")
-    assert report["metrics"]["emotion"]["n"] == 12
-    assert [stage["steps"] for stage in report["stages"].values()] == [1, 1]
+    assert report.metrics["emotion"]["n"] == 12
+    assert [stage["steps"] for stage in report.stages.values()] == [1, 1]

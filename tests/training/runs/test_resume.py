@@ -43,7 +43,7 @@ def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(
     for folder in ("stage-1-metadata", "stage-2-emotion"):
         expected, resumed = (load_file(run / folder / "model.safetensors") for run in (finished_run, output))
         assert all(torch.equal(resumed[name], expected[name]) for name in expected)
-    assert report["metrics"] == json.loads((finished_run / "report.json").read_text())["metrics"]
+    assert report.metrics == json.loads((finished_run / "report.json").read_text())["metrics"]
     assert losses(output) == losses(finished_run)
 
 

@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_weights_in_any_worker(finished_run, recipe
     report = run_stages(load_recipe(str(recipe_file), ["workers=1"]), tmp_path / "again")
     for stage in ("stage-1-metadata", "stage-2-emotion"):
         assert not moved(weights(finished_run / stage), weights(tmp_path / "again" / stage))
-    assert report["metrics"] == json.loads((finished_run / "report.json").read_text())["metrics"]
+    assert report.metrics == json.loads((finished_run / "report.json").read_text())["metrics"]
 
 
 def test_another_seed_gives_other_weights(finished_run, recipe_file, tmp_path):
@@ -150,8 +150,8 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_stage(recipe_file, tmp_path)
         folder = tmp_path / "run" / f"stage-{index + 1}-{stage}"
         assert not moved(weights(folder), weights(folder / f"checkpoint-{best['step']}"))
         assert len(judged) == (4 if stage == "metadata" else min(4, judged.index(best) + 2))
-    assert report["sides"] == {"train": 18, "validation": 6, "test": 12}
-    assert report["protocol"]["epoch_rule"] == "best epoch of 4"
+    assert report.sides == {"train": 18, "validation": 6, "test": 12}
+    assert report.protocol.epoch_rule == "best epoch of 4"
 
 
 def test_freezing_by_the_recipes_words(recipe_file):

@@ -11,6 +11,10 @@ from safetensors.torch import load_file
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import BaselineRecipe
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.records import from_json
+from ser_meta.configuration.report import read_report
+from ser_meta.configuration.study_report import AblationReport, read_study_report
+from ser_meta.training.measures.metrics import flatten
 from ser_meta.training.planning.tables import find_table
 from ser_meta.training.runs.stages import run_stages, train_first_stage
 from ser_meta.training.studies.ablation import ablate, plan_table
@@ -87,15 +91,15 @@ def test_the_baseline_may_have_rates_of_its_own(recipe):
 
 def test_every_cell_is_filled_and_compared(table_2):
     report, folder = table_2
-    assert [row["name"] for row in report["rows"]] == ROWS["2"]
-    for row in report["rows"]:
-        assert len(row["runs"]) == 2 and {"wa", "ua"} <= set(row["pooled"]["metrics"]["emotion"]["interval"])
-    assert [difference["against"] for difference in report["differences"]] == ROWS["2"][:3]
-    by_name = {row["name"]: row["pooled"]["metrics"]["emotion"]["ua"] for row in report["rows"]}
-    for difference in report["differences"]:
-        assert difference["ua"]["difference"] == pytest.approx(by_name["ours"] - by_name[difference["against"]])
-    assert report["paper"] == []
-    assert json.loads((folder / "table-2" / "report.json").read_text()) == report
+    assert [row.name for row in report.rows] == ROWS["2"]
+    for row in report.rows:
+        assert len(row.runs) == 2 and {"wa", "ua"} <= set(row.measures["interval"])
+    assert [difference.against for difference in report.differences] == ROWS["2"][:3]
+    by_name = {row.name: row.measures["ua"] for row in report.rows}
+    for difference in report.differences:
+        assert difference.ua["difference"] == pytest.approx(by_name["ours"] - by_name[difference.against])
+    assert report.paper == []
+    assert read_study_report(folder / "table-2" / "report.json") == report
 
 
 def first_stage_of(folder, row: str) -> dict:
@@ -118,13 +122,13 @@ def test_shared_first_stages_go_with_the_last_row_that_needs_them(table_2):
 
 def test_each_style_is_compared_apart(table_2):
     report, _ = table_2
-    by_style = {row["name"]: row["pooled"]["slices"]["style"] for row in report["rows"]}
-    for difference in report["differences"]:
-        for style, found in difference["slices"]["style"].items():
-            ours, other = (by_style[row][style]["ua"] for row in ("ours", difference["against"]))
+    by_style = {row.name: row.pooled.slices["style"] for row in report.rows}
+    for difference in report.differences:
+        for style, found in difference.slices["style"].items():
+            ours, other = (by_style[row][style]["ua"] for row in ("ours", difference.against))
             assert found["ua"]["difference"] == pytest.approx(ours - other)
             assert len(found["ua"]["interval"]) == 2
-        assert set(difference["slices"]["style"]) == {"improvised", "scripted"}
+        assert set(difference.slices["style"]) == {"improvised", "scripted"}
 
 
 def test_a_plan_counts_what_is_left_and_writes_nothing(table_2, recipe, tmp_path):
@@ -142,9 +146,11 @@ def test_a_plan_counts_what_is_left_and_writes_nothing(table_2, recipe, tmp_path
 
 
 def test_a_shared_first_stage_changes_nothing(table_2, recipe_file, tmp_path):
-    report, _ = table_2
+    report, folder = table_2
     alone = run_stages(load_recipe(str(recipe_file), [*SHORT, "data.test_fold=1"]), tmp_path / "run")
-    assert report["rows"][-1]["runs"][1]["metrics"] == alone["metrics"]
+    training = report.rows[-1].runs[1]
+    assert read_report(folder / "tiny" / "ours" / training.folder / "report.json").metrics == alone.metrics
+    assert flatten(training.metrics) == flatten(alone.metrics)
 
 
 def test_a_shared_first_stage_that_learns_the_target_is_taken_over_whole(recipe_file, tmp_path):
@@ -162,7 +168,7 @@ def test_a_shared_first_stage_that_learns_the_target_is_taken_over_whole(recipe_
 def test_tables_in_one_folder_share_their_rows(table_2, table_1):
     _, folder = table_2
     report, before = table_1
-    assert [row["name"] for row in report["rows"]] == ROWS["1"]
+    assert [row.name for row in report.rows] == ROWS["1"]
     assert {path: path.stat().st_mtime_ns for path in (folder / "tiny" / "ours").rglob("report.json")} == before
 
 
@@ -176,9 +182,9 @@ def test_a_killed_table_ends_as_if_nothing_had_happened(table_1, recipe_file, co
     assert len(list(study.rglob("fold-*/report.json"))) == 2
     code, printed, errors = command_line(*command)
     assert code == 0, errors
-    repeated = json.loads(printed)
-    assert repeated["differences"] == report["differences"]
-    assert [row["pooled"] for row in repeated["rows"]] == [row["pooled"] for row in report["rows"]]
+    repeated = from_json(AblationReport, json.loads(printed), "report")
+    assert repeated.differences == report.differences
+    assert [row.pooled for row in repeated.rows] == [row.pooled for row in report.rows]
 
 
 def test_a_table_that_the_paper_does_not_have_is_refused(recipe, tmp_path):
@@ -297,20 +303,20 @@ def test_rows_are_compared_on_the_validation_side(recipe, own_table, tmp_path):
         row: pandas.concat(map(pandas.read_parquet, sorted((folder / name).rglob("validation-predictions.parquet"))))
         for row, name in {"two heads": "two-heads", "ours": "ours"}.items()
     }
-    for row in report["rows"]:
-        table = tables[row["name"]]
+    for row in report.rows:
+        table = tables[row.name]
         recalls = (table["emotion"] == table["emotion_predicted"]).groupby(table["emotion"]).mean()
-        assert row["pooled"]["metrics"]["emotion"]["ua"] == pytest.approx(recalls.mean())
+        assert row.measures["ua"] == pytest.approx(recalls.mean())
     split = json.loads((folder / "ours" / "seed-1" / "fold-0" / "split.json").read_text())
     judged = pandas.read_parquet(folder / "ours" / "seed-1" / "fold-0" / "validation-predictions.parquet")
     assert sorted(judged["utterance_id"]) == sorted(split["validation"]) and not set(split["test"]) & set(
         judged["utterance_id"]
     )
-    (difference,) = report["differences"]
-    first, second = (row["pooled"]["metrics"]["emotion"]["ua"] for row in report["rows"][::-1])
-    assert difference["ua"]["difference"] == pytest.approx(first - second)
+    (difference,) = report.differences
+    first, second = (row.measures["ua"] for row in report.rows[::-1])
+    assert difference.ua["difference"] == pytest.approx(first - second)
     speakers = pandas.concat(tables.values())["speaker"].nunique()
-    assert f"the validation sides of {speakers} speakers" in report["protocol"]["judged_on"]
+    assert f"the validation sides of {speakers} speakers" in report.protocol.judged_on
     page = (tmp_path / "study" / "table-own-validation" / "report.md").read_text()
     assert "# Heads" in page and "All validation utterances" in page
 

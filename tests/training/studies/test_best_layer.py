@@ -76,19 +76,19 @@ def test_mean_states_are_those_of_the_encoder_as_it_comes(recipe_file):
 def test_table_1_has_the_best_layer_beside_the_last_one(recipe_file, tmp_path):
     recipe = load_recipe(str(recipe_file), BRIEF)
     report = ablate("1", {"tiny": recipe}, tmp_path)
-    last, best, ours = report["rows"]
-    assert [row["name"] for row in (last, best, ours)] == ["baseline", "baseline, best layer", "ours"]
+    last, best, ours = report.rows
+    assert [row.name for row in (last, best, ours)] == ["baseline", "baseline, best layer", "ours"]
     tested = [replace(recipe, data=replace(recipe.data, test_fold={"place": place})) for place in (0, 1)]
     means = mean_states(tested[0])
     layers = [best_layer(prepare(each), means) for each in tested]
     folders = [tmp_path / "tiny" / "baseline-best-layer" / "seed-1" / f"fold-{place}" for place in (0, 1)]
     assert [load_recipe(str(RunFolder(folder).recipe)).model.encoder_layers for folder in folders] == layers
-    assert best["reads"] == layers_words(layers) and "reads" not in last
-    assert f"baseline, best layer: {best['reads']}, chosen" in (tmp_path / "table-1" / "report.md").read_text()
+    assert best.reads == layers_words(layers) and last.reads is None
+    assert f"baseline, best layer: {best.reads}, chosen" in (tmp_path / "table-1" / "report.md").read_text()
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("predictions.parquet")}
-    assert ablate("1", {"tiny": recipe}, tmp_path)["differences"] == report["differences"]
+    assert ablate("1", {"tiny": recipe}, tmp_path).differences == report.differences
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("predictions.parquet")} == written
-    assert json.loads((tmp_path / "table-1" / "report.json").read_text())["rows"][1]["reads"] == best["reads"]
+    assert json.loads((tmp_path / "table-1" / "report.json").read_text())["rows"][1]["reads"] == best.reads
 
 
 def test_layers_in_words():

@@ -10,6 +10,8 @@ from signalling import signal_trainings
 
 from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.report import read_report
+from ser_meta.configuration.study_report import read_study_report
 from ser_meta.training.measures.metrics import evaluate_predictions, flatten
 from ser_meta.training.runs.stages import run_stages
 from ser_meta.training.studies.crossval import cross_validate, rounds_left, time_left, visible_gpus
@@ -33,21 +35,23 @@ def study(recipe, tmp_path_factory):
 
 def test_every_fold_is_tested_with_every_seed(study):
     report, folder = study
-    assert [(run["seed"], run["fold"]) for run in report["runs"]] == [(s, fold) for s in (1, 2) for fold in FOLDS]
+    assert [(run.seed, run.fold) for run in report.runs] == [(s, fold) for s in (1, 2) for fold in FOLDS]
     sides = json.loads((folder / "seed-1" / "fold-1" / "split.json").read_text())
     assert {name.split("-")[0] for name in sides["test"]} == {"cleo", "dora"}
 
 
 def test_a_run_of_a_study_is_the_run_of_its_recipe(study, recipe_file, tmp_path):
-    report, _ = study
+    report, folder = study
     alone = run_stages(load_recipe(str(recipe_file), [*SHORT, "seed=2", "data.test_fold=cleo+dora"]), tmp_path / "run")
-    assert report["runs"][4]["metrics"] == alone["metrics"]
+    training = report.runs[4]
+    assert read_report(folder / training.folder / "report.json").metrics == alone.metrics
+    assert flatten(training.metrics) == flatten(alone.metrics)
 
 
 def test_mean_and_spread_are_over_folds_of_the_seeds_mean(study):
     report, _ = study
-    by_fold = [mean(run["metrics"]["emotion"]["ua"] for run in report["runs"] if run["fold"] == f) for f in FOLDS]
-    assert report["summary"]["emotion"]["ua"] == pytest.approx({"mean": mean(by_fold), "sd": stdev(by_fold)})
+    by_fold = [mean(run.metrics["emotion"]["ua"] for run in report.runs if run.fold == f) for f in FOLDS]
+    assert report.summary["emotion"]["ua"] == pytest.approx({"mean": mean(by_fold), "sd": stdev(by_fold)})
 
 
 def test_pooled_figures_are_those_of_all_utterances_together(study):
@@ -55,7 +59,7 @@ def test_pooled_figures_are_those_of_all_utterances_together(study):
     tables = pandas.concat(map(pandas.read_parquet, sorted(folder.glob("seed-*/fold-*/predictions.parquet"))))
     tasks = {"emotion": {"kind": "classification", "labels": ["angry", "neutral", "sad"]}}
     expected = evaluate_predictions(tables, tasks)["emotion"]
-    pooled = report["pooled"]["metrics"]["emotion"]
+    pooled = report.measures
     assert expected["n"] == 72 and {name: pooled[name] for name in expected} == expected
 
 
@@ -105,8 +109,8 @@ def test_the_other_folds_are_judged_when_asked(changed, tmp_path, capsys):
     """Their weights stay when they are wanted."""
     recipe, study = changed(without_sad_beside(["cleo"])), tmp_path / "study"
     report = cross_validate(recipe, study, skip_unfit=True, keep_models=True)
-    assert [run["folder"] for run in report["runs"]] == ["seed-1/fold-0", "seed-1/fold-2"]
-    assert report["protocol"]["folds_left_out"] == {"cleo+dora": "the train side has no utterance of sad"}
+    assert [run.folder for run in report.runs] == ["seed-1/fold-0", "seed-1/fold-2"]
+    assert report.protocol.folds_left_out == {"cleo+dora": "the train side has no utterance of sad"}
     assert "fold cleo+dora is left out: the train side has no utterance of sad" in capsys.readouterr().err
     assert set(pandas.read_parquet(study / "predictions.parquet")["fold"]) == {0, 2}
     page = (study / "report.md").read_text()
@@ -166,15 +170,15 @@ def test_the_time_left_is_told_in_the_unit_that_suits_it(seconds, words):
 
 def test_the_study_says_how_it_was_judged(study):
     report, folder = study
-    assert report["protocol"]["seeds"] == [1, 2] and report["protocol"]["validation"] == "none"
-    assert json.loads((folder / "report.json").read_text()) == report
+    assert report.protocol.seeds == [1, 2] and report.protocol.validation == "none"
+    assert read_study_report(folder / "report.json") == report
     page = (folder / "report.html").read_text()
     assert "last epoch of 1" in page and "://" not in page.replace("http://www.w3.org", "")
 
 
 def test_layer_shares_are_told_for_every_task(study):
     report, _ = study
-    shares = report["runs"][0]["layer_shares"]
+    shares = report.runs[0].layer_shares
     assert set(shares) == {"emotion", "gender", "speaker", "style", "transcript"}
     assert all(len(row) == 6 and sum(row) == pytest.approx(1) for row in shares.values())
 
@@ -203,7 +207,7 @@ def test_folds_at_once_give_the_same(study, recipe, tmp_path):
     report, _ = study
     kept = replace(recipe, cache=str(tmp_path / "cache"), cache_layers=False)
     parallel = cross_validate(kept, tmp_path / "study", seeds=[1], at_once=2)
-    found, expected = ([flatten(run["metrics"]) for run in each["runs"][:3]] for each in (parallel, report))
+    found, expected = ([flatten(run.metrics) for run in each.runs[:3]] for each in (parallel, report))
     assert found == [pytest.approx(metrics, abs=1e-4) for metrics in expected]
     assert len(list((tmp_path / "cache").glob("*.arrow"))) == len(recipe.data.speed_factors)
 

@@ -81,10 +81,10 @@ def test_the_fewest_layers_within_one_standard_error_of_the_best():
     worse = dict.fromkeys(speakers, two_wrong)  # for every speaker
     tables = dict(zip(names, map(judged, (worse, nearly, best, worse)), strict=True))
     found = suggest(tables, names, "emotion")
-    assert (found["encoder_layers"], found["best"]) == (2, 3)
-    assert [each["difference"] for each in found["differences"]] == pytest.approx([23 / 96, 1 / 96, 0, 23 / 96])
+    assert (found.encoder_layers, found.best) == (2, 3)
+    assert [each["difference"] for each in found.differences] == pytest.approx([23 / 96, 1 / 96, 0, 23 / 96])
     few = {name: table[table["speaker"].isin(speakers[:3])] for name, table in tables.items()}
-    assert suggest(few, names, "emotion")["encoder_layers"] == 3  # no interval, and so no error
+    assert suggest(few, names, "emotion").encoder_layers == 3  # no interval, and so no error
 
 
 def test_layers_alone_and_together():
@@ -131,4 +131,4 @@ def test_the_mean_of_a_speaker_or_of_some_recordings_is_taken_off(recipe_file, t
     frozen = [f"stages.{stage}.freeze_layers=all" for stage in ("metadata", "emotion")]
     frozen += ["model.standardize_states=true", "model.center_by=[speaker]", f"cache={tmp_path}"]
     report = probe_layers(load_recipe(str(recipe_file), frozen), "test", heard=2)
-    assert report["protocol"]["recordings_to_centre_by"] == 2
+    assert report.protocol.recordings_to_centre_by == 2

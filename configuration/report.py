@@ -1,0 +1,220 @@
+"""The report of a training, or of a trained model judged on other speech: its parts, and how it is kept as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypedDict
+
+from .protocol import Protocol
+from .records import from_json, to_json
+from .run_folder import read_json, write_json
+
+
+class Interval(TypedDict, total=False):
+    """95 % intervals over speakers: measure -> its ends, and how many `speakers` they stand on."""
+
+    speakers: int | None
+    wa: list[float]
+    ua: list[float]
+    macro_f1: list[float]
+
+
+class Calibration(TypedDict):
+    """Expected calibration error, and the bins of confidence that it is the mean over."""
+
+    ece: float
+    bins: list[dict[str, float]]
+
+
+class Measures(TypedDict, total=False):
+    """What was measured of one task; which of these there are depends on its kind.
+
+    Fractions are from 0 to 1. `not_applicable` stands alone: why nothing was measured.
+    """
+
+    wa: float
+    ua: float | None
+    macro_f1: float | None
+    recall: dict[str, float | None]
+    support: dict[str, int]
+    confusion: list[list[int]]
+    cer: float
+    wer: float
+    ccc: float | None
+    rmse: float
+    n: int
+    interval: Interval
+    calibration: Calibration
+    left_out: dict[str, int]
+    undefined: dict[str, str]
+    not_applicable: str
+
+
+@dataclass(kw_only=True)
+class Speakers:
+    """Whether the speakers that a figure was measured on were trained on.
+
+    Attributes:
+        judged: how many known speakers the judged side has; one of several folds counts in each.
+        trained_on: how many of them have other utterances on the training side; None where nothing tells.
+        validated_on: how many of them have some on the validation side.
+        unknown: judged utterances whose speaker is not known.
+        unknown_in_training: training utterances whose speaker is not known.
+        repeated: judged utterances that are on the training side themselves.
+        folds: how many folds are counted together.
+    """
+
+    judged: int
+    trained_on: int | None
+    validated_on: int
+    unknown: int
+    unknown_in_training: int
+    repeated: int
+    folds: int = 1
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What predictions show.
+
+    Attributes:
+        metrics: task -> its measures.
+        slices: column -> value -> the target's measures on those utterances alone.
+    """
+
+    metrics: dict[str, Measures] = field(default_factory=dict)
+    slices: dict[str, dict[str, Measures]] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class SideFindings(Findings):
+    """What the predictions of one side show, and who speaks there; reports of older versions do not say."""
+
+    speakers: Speakers | None = None
+
+
+@dataclass(kw_only=True)
+class Temperature:
+    """By what the target's logits are divided.
+
+    Attributes:
+        value: 1 where none was fitted.
+        fitted_on: the side; None for none.
+        n: of how many utterances.
+    """
+
+    value: float
+    fitted_on: str | None
+    n: int
+
+
+@dataclass(kw_only=True)
+class JudgedBy:
+    """The cross-validation that stands for a final model, which itself has no test side; empty where none is known.
+
+    Attributes:
+        study: its name.
+        folds: how many it has.
+        folds_left_out: those that could not be trained.
+        seeds: of its trainings.
+        speakers: of all folds.
+        protocol: of all folds.
+        metrics: the target's, over all folds together.
+    """
+
+    study: str | None = None
+    folds: int = 0
+    folds_left_out: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    speakers: Speakers | None = None
+    protocol: Protocol | None = None
+    metrics: Measures = field(default_factory=Measures)
+
+
+@dataclass(kw_only=True)
+class DataFacts:
+    """How much speech there is.
+
+    Attributes:
+        speakers: side -> how many are known.
+        minutes: side -> of speech.
+        too_long: utterances that `data.longest` has taken from the training side.
+    """
+
+    speakers: dict[str, int] = field(default_factory=dict)
+    minutes: dict[str, float] = field(default_factory=dict)
+    too_long: int = 0
+
+
+@dataclass(kw_only=True)
+class ModelFacts:
+    """What was trained.
+
+    Attributes:
+        encoder: what it started from.
+        parameters: how many.
+        tasks: as in the model's config.
+        adapter: through which the encoder has learned, its settings; None where it has learned without one.
+        new_parts: of a model that started from a trained one, those that started anew; None for all other models.
+    """
+
+    encoder: str
+    parameters: int
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    adapter: dict[str, Any] | None = None
+    new_parts: list[str] | None = None
+
+
+@dataclass(kw_only=True)
+class Report(SideFindings):
+    """All that is known of a model's figures; `metrics`, `slices` and `speakers` are of what it was tested on.
+
+    Attributes:
+        target: the task that the model is for.
+        protocol: what the figures were measured on and how.
+        validation: the same of the validation side.
+        judged_by: of a final model, which has no metrics.
+        temperature: of the target's scores.
+        sides: side -> utterances.
+        data: how much speech.
+        model: what was trained.
+        layer_shares: task -> how much of what it reads comes from each layer of the encoder.
+        stages: stage -> its settings, and what was recorded of it.
+        yardstick: the target's measures of a logistic regression on acoustic statistics.
+        versions: of the packages, and the device.
+    """
+
+    target: str
+    protocol: Protocol
+    validation: SideFindings | None = None
+    judged_by: JudgedBy | None = None
+    temperature: Temperature | None = None
+    sides: dict[str, int] = field(default_factory=dict)
+    data: DataFacts = field(default_factory=DataFacts)
+    model: ModelFacts | None = None
+    layer_shares: dict[str, list[float]] = field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    yardstick: Measures | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Writes a report as JSON."""
+    write_json(path, to_json(report))
+
+
+def read_report(path: Path) -> Report:
+    """Reads what `write_report` or an older version has written; `UserError` where it is no report."""
+    return from_json(Report, _renamed(read_json(path)), str(path))
+
+
+def _renamed(value: Any) -> Any:
+    """With the names of this version: the temperature was called `calibration`, which is an error's name too."""
+    if not isinstance(value, Mapping):
+        return value
+    renamed = dict(value)
+    if isinstance(fitted := renamed.pop("calibration", None), Mapping):
+        renamed["temperature"] = {"value": fitted.get("temperature"), **fitted}
+    if renamed.get("judged_by", renamed) is None:
+        renamed["judged_by"] = {}
+    return renamed
