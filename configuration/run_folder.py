@@ -19,6 +19,7 @@ from .recipe_files import load_recipe, save_recipe
 # what the system says of a disk without room, through libraries that hand on its words alone; torch.save has its own
 FULL = (*map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)), "PytorchStreamWriter", "unexpected pos")
 JUDGED_SIDES = {"test": "predictions.parquet", "validation": "validation-predictions.parquet"}
+JSON_LINE = 120  # characters
 LOCK_SECONDS = 8  # processes that read recordings live 5 s longer than a training that was killed, and hold its lock
 
 
@@ -188,10 +189,9 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, so that no reader ever sees half of it."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Writes JSON, so that no reader ever sees half of it; what fits on a line stands on one."""
     with moved_into_place(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(_json_lines(value) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -222,6 +222,21 @@ def full_disk_told(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written to ({reason}): make room, and the same command goes on from the last whole "
             "checkpoint, train and demo with --resume"
         ) from error
+
+
+def _json_lines(value: Any, indent: int = 0) -> str:
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or not value or indent + len(line) <= JSON_LINE:
+        return line
+    if isinstance(value, dict):
+        parts = [
+            f"{json.dumps(str(name), ensure_ascii=False)}: {_json_lines(part, indent + 1)}"
+            for name, part in value.items()
+        ]
+    else:
+        parts = [_json_lines(part, indent + 1) for part in value]
+    inner, outer = (f"\n{' ' * width}" for width in (indent + 1, indent))
+    return f"{line[0]}{inner}{f',{inner}'.join(parts)}{outer}{line[-1]}"
 
 
 def _goes_further(recorded: Recipe, recipe: Recipe) -> bool:

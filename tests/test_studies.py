@@ -1,5 +1,6 @@
 import json
 import runpy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +191,29 @@ def test_the_steps_on_emoboxs_folds_need_its_lists(take, tmp_path):
         take(only=["ravdess-emobox-table-1"])
     with pytest.raises(UserError, match=f"emobox: no folds in {tmp_path}/data/ravdess"):
         take(only=["ravdess-emobox-table-1"], emobox=tmp_path)
+
+
+def test_the_committed_pages_are_made_of_the_committed_reports(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(STUDIES)
+    write_pages, committed = runpy.run_path(str(STUDIES / "pages.py"))["write_pages"], STUDIES / "whisper-base"
+    reports = [
+        path for path in committed.rglob("report.json") if path.parent.name in ("table-1", "ravdess-frozen-probe")
+    ]
+    for path in reports:
+        shutil.copytree(path.parent, tmp_path / path.parent.relative_to(committed), ignore=lambda *_: ["plots"])
+    assert len(reports) == 5
+    write_pages(tmp_path, tmp_path / "pages")
+    for path in (path for path in reports if path.parent.name == "table-1"):
+        folder = path.parent.relative_to(committed)
+        written, plots = tmp_path / "pages" / folder, {each.name for each in (committed / folder / "plots").iterdir()}
+        assert (written / "report.md").read_text() == (committed / folder / "report.md").read_text()
+        assert {each.name for each in (written / "plots").iterdir()} == plots and (written / "report.html").is_file()
+
+
+def test_the_committed_summary_is_made_of_the_committed_reports(monkeypatch):
+    monkeypatch.syspath_prepend(STUDIES)
+    summarize = runpy.run_path(str(STUDIES / "summary.py"))["summarize"]
+    assert summarize(STUDIES / "whisper-base") == (STUDIES / "whisper-base" / "summary.md").read_text(encoding="utf-8")
 
 
 def test_a_step_that_there_is_not_is_refused(take):

@@ -6,7 +6,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.configuration.run_folder import RunFolder, StudyFolder, moved_into_place, write_json
+from ser_meta.configuration.run_folder import RunFolder, StudyFolder, moved_into_place, read_json, write_json
 
 SPLIT = {"train": ["a"], "validation": [], "test": ["b"]}
 CORPUS = {"emotion": "12", "recordings": "34"}
@@ -115,6 +115,14 @@ def test_json_replaces_the_old_whole_or_not_at_all(tmp_path):
         write_json(path, {"label": object()})
     assert json.loads(path.read_text(encoding="utf-8")) == {"label": "żal"}
     assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_what_fits_on_a_line_of_json_stands_on_one(tmp_path):
+    value = {"confusion": [[4, 1], [0, 7]], "żal": {"many": list(range(60)), "none": {}, "quoted": '"\n'}, "n": 12}
+    write_json(tmp_path / "value.json", value)
+    text = (tmp_path / "value.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "value.json") == value
+    assert ' "confusion": [[4, 1], [0, 7]],' in text.splitlines() and max(map(len, text.splitlines())) <= 120
 
 
 def test_what_was_written_by_half_is_not_there_and_is_no_hindrance(recipe, tmp_path):
