@@ -19,7 +19,12 @@ ASIDE = "_unfinished"  # the Trainer pushes nothing that begins so
 
 
 class WholeCheckpoints:
-    """What a Trainer lacks: it writes a checkpoint file by file, and takes any folder of the right name for one."""
+    """Writes each checkpoint aside, and gives it its name when it is whole.
+
+    The Trainer writes a checkpoint file by file under its name, and goes on from any folder of such a name. A kill in
+    between would leave half of one (the tests kill a training there). It has no public place to step in, so that three
+    of its private methods are overridden here, each for the reason beside it.
+    """
 
     written_to: Path | None = None  # while a checkpoint is being written
 
@@ -48,6 +53,7 @@ class WholeCheckpoints:
             self.state.best_model_checkpoint = str(self._checkpoint_of(self.state.best_global_step))
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any = None) -> None:
+        # all files of a checkpoint, the optimizer's and the random numbers' too, are written in here and nowhere else
         with _written_aside(Path(self.args.output_dir)) as self.written_to:
             super()._save_checkpoint(model, trial)
             self.find_best_checkpoint()
@@ -62,10 +68,17 @@ class WholeCheckpoints:
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         # it goes through the stage's folder in the background, and fails on what is moved away meanwhile
-        if self.written_to is None:
-            super()._push_from_checkpoint(checkpoint_folder)
+        if self.written_to is not None:
+            return
+        # the Trainer takes only weights and config along, and without the code and a card no one can use them
+        if self.is_world_process_zero():
+            for code in Path(checkpoint_folder).glob("*.py"):
+                shutil.copy(code, self.args.output_dir)
+            self.create_model_card()
+        super()._push_from_checkpoint(checkpoint_folder)
 
     def _get_output_dir(self, trial: Any = None) -> str:
+        # where the Trainer puts a checkpoint; args.output_dir itself is written into it, and stays as it is
         return str(self.written_to or super()._get_output_dir(trial))
 
     def _checkpoint_of(self, step: int | None) -> Path:

@@ -14,7 +14,8 @@ TORCH_DROPOUT = functional.dropout
 def fast_dropout() -> Iterator[None]:
     """Meanwhile all that asks for `torch.nn.functional.dropout` by that name has its masks from `dropout` (ours).
 
-    What torch drops inside its fused attention is left alone.
+    What torch drops inside its fused attention is left alone. A mode of `torch.overrides` would leave torch as it is,
+    but none is on within `backward()`, where gradient checkpointing repeats layers and must drop the same.
     """
     functional.dropout = dropout
     try:

@@ -1,6 +1,5 @@
 """Transformers' Trainer for one stage: weighted task losses, two learning rates, every task judged."""
 
-import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from math import inf
@@ -76,6 +75,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         self.task_losses_logged_at = 0
         self.sampler: LengthGroupedUtterances | DurationBoundedBatches | None = batches
         self.finite_steps, self.leaving = FiniteSteps(), SaveAndLeave()
+        # the Trainer tells a callback the gradient's norm only after the step that it would spoil
         self.accelerator.clip_grad_norm_ = self.finite_steps.remembering(self.accelerator.clip_grad_norm_)
         self.add_callback(_EpochDraws(self))
         self.add_callback(self.finite_steps)
@@ -300,14 +300,6 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             card = render_card(config, report, repository=repository, revision=revision)
             (folder / "README.md").write_text(card, encoding="utf-8")
 
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # the Trainer takes only weights and config along, and without the code and a card no one can use them
-        if self.is_world_process_zero():
-            for code in Path(checkpoint_folder).glob("*.py"):
-                shutil.copy(code, self.args.output_dir)
-            self.create_model_card()
-        super()._push_from_checkpoint(checkpoint_folder)
-
     def _settings(self) -> dict[str, Any]:
         return {
             "loss_weights": self.loss_weights,
@@ -323,6 +315,8 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         }
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        # the Trainer's own batches of alike lengths are drawn from the process's generator: an epoch that is gone on
+        # with after an interruption would have another order
         if self.lengths is None:
             return super()._get_train_sampler(train_dataset)
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
