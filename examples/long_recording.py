@@ -10,6 +10,7 @@ import typer
 from transformers import pipeline
 
 import ser_meta.modeling_ser_meta  # noqa: F401 - Transformers knows the task from here on, without remote code
+from ser_meta.hub_cards.page.predictions_table import segment_rows
 from ser_meta.hub_cards.page.timeline import plot_timeline
 from ser_meta.modeling_ser_meta.audio_ser_meta import stream_audio
 
@@ -24,7 +25,7 @@ def main(
     """Recognises the emotion over a long recording."""
     recognise = pipeline("speech-emotion-recognition", model=model, trust_remote_code=True)
     result = recognise(str(recording), window_seconds=window, hop_seconds=hop, batch_size=8)
-    segments = [{**segment, **segment["emotion"][0]} for segment in result["segments"]]
+    segments = segment_rows(result)
     for segment in segments:
         print(f"{segment['start']:8.1f} - {segment['end']:8.1f} s  {segment['label']} {segment['score']:.2f}")
     labels = sorted(entry["label"] for entry in result["emotion"])

@@ -211,11 +211,28 @@ def recording_name(source: Any) -> str:
     return f"{name} ({0 if start is None else start} s to {'its end' if end is None else f'{end} s'})"
 
 
-def speech_bounds(samples: np.ndarray, sampling_rate: int, decibels: float) -> tuple[int, int]:
-    """First sample and end of what `trim_silence` leaves of `(samples,)`."""
-    frame, margin = sampling_rate // 100, sampling_rate // 10
+def require_length(samples: np.ndarray, shortest: int, name: str) -> None:
+    """Raises `AudioError` for a piece `(samples,)` of a recording that is shorter than the encoder needs."""
+    if len(samples) < shortest:
+        raise AudioError(
+            f"{name}: a piece of {len(samples)} samples is shorter than the {shortest} that the encoder needs: "
+            "leave it out, or ask for longer windows"
+        )
+
+
+def loud_frames(samples: np.ndarray, sampling_rate: int, decibels: float) -> np.ndarray:
+    """Which 10 ms of `(samples,)` lie within `decibels` of the loudest: bool `(frames,)`."""
+    frame = sampling_rate // 100
     energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
-    loud = np.flatnonzero(energy >= energy.max(initial=0) * 10 ** (-decibels / 10))
+    return energy >= energy.max(initial=0) * 10 ** (-decibels / 10)
+
+
+def speech_bounds(samples: np.ndarray, sampling_rate: int, decibels: float | None) -> tuple[int, int]:
+    """First sample and end of what `trim_silence` leaves of `(samples,)`: all of it where `decibels` is None."""
+    if decibels is None:
+        return 0, len(samples)
+    frame, margin = sampling_rate // 100, sampling_rate // 10
+    loud = np.flatnonzero(loud_frames(samples, sampling_rate, decibels))
     if not loud.size:
         return 0, len(samples)
     return max(0, loud[0] * frame - margin), min(len(samples), (loud[-1] + 1) * frame + margin)

@@ -1,6 +1,6 @@
 """`pipeline("speech-emotion-recognition", ...)`: a recording in, its emotion over time with its metadata out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
-from .audio_ser_meta import AudioError, recording_name, speech_bounds, stream_audio
+from .audio_ser_meta import AudioError, recording_name, require_length, speech_bounds, stream_audio
 from .segments_ser_meta import ResultMaker, check_options
-from .windows_ser_meta import GATE_DECIBELS, Piece, cut_recording
+from .windows_ser_meta import GATE_DECIBELS, Piece, cut_recording, place
 
 PADDING = -1  # behind a recording's last character
 
@@ -113,35 +113,20 @@ class SpeechEmotionPipeline(ChunkPipeline):
         rate = self.processor.sampling_rate
         gate_decibels = GATE_DECIBELS if gate_decibels is None else gate_decibels
         pieces = cut_recording(stream_audio(recording, rate), rate, window_seconds, hop_seconds, gate_decibels)
-        pieces = self._long_enough(pieces, recording_name(recording))
-        held = next(pieces)
+        name = recording_name(recording)
+        held = self._entry(next(pieces), name)
         for piece in pieces:
-            yield {**self._place(held), "is_last": False}
-            held = piece
-        yield {**self._place(held), "is_last": True}
+            entry = self._entry(piece, name)
+            yield {**held, "is_last": False}
+            held = entry
+        yield {**held, "is_last": True}
 
-    def _long_enough(self, pieces: Iterable[Piece], name: str) -> Iterator[Piece]:
-        shortest = max(1, self.model.encoder.shortest_input)
-        for piece in pieces:
-            if len(piece.samples) < shortest:
-                raise AudioError(
-                    f"{name}: a piece of {len(piece.samples)} samples is shorter than the {shortest} that the encoder "
-                    "needs: leave it out, or ask for longer windows"
-                )
-            yield piece
-
-    def _place(self, piece: Piece) -> dict[str, Any]:
-        """A piece as one entry of a batch, its times in seconds; `heard` is what the processor does not trim."""
-        rate, trim = self.processor.sampling_rate, self.processor.trim_decibels
-        bounds = (0, len(piece.samples)) if trim is None else speech_bounds(piece.samples, rate, trim)
-        return {
-            "samples": piece.samples,
-            "span": (piece.start / rate, (piece.start + len(piece.samples)) / rate),
-            "heard": tuple((piece.start + bound) / rate for bound in bounds),
-            "windowed": piece.windowed,
-            "stretch": piece.stretch,
-            "silent": piece.silent,
-        }
+    def _entry(self, piece: Piece, name: str) -> dict[str, Any]:
+        """A piece as one entry of a batch; `heard` is what the processor does not trim."""
+        require_length(piece.samples, max(1, self.model.encoder.shortest_input), name)
+        rate = self.processor.sampling_rate
+        heard = speech_bounds(piece.samples, rate, self.processor.trim_decibels)
+        return {"samples": piece.samples, **place(piece, rate, heard)}
 
     def _forward(self, inputs: dict[str, Any], return_embeddings: bool = False) -> dict[str, Any]:
         # a batch of one comes as it is, several come as lists

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -82,6 +82,23 @@ def cut_recording(
             whole = np.concatenate(read)
             return iter([Piece(whole, 0, windowed=False, silent=is_silent(whole, sampling_rate, gate_decibels))])
     return cut_speech(chain(read, blocks), sampling_rate, window, hop, gate_decibels)
+
+
+def place(piece: Piece, sampling_rate: int, heard: tuple[int, int]) -> dict[str, Any]:
+    """Where a piece lies in its recording, in seconds, as `segments_ser_meta.ResultMaker` takes it.
+
+    Args:
+        piece: of a recording.
+        sampling_rate: in Hz.
+        heard: first sample and end of what is heard of the piece, see `audio_ser_meta.speech_bounds`.
+    """
+    return {
+        "span": (piece.start / sampling_rate, (piece.start + len(piece.samples)) / sampling_rate),
+        "heard": tuple((piece.start + bound) / sampling_rate for bound in heard),
+        "windowed": piece.windowed,
+        "stretch": piece.stretch,
+        "silent": piece.silent,
+    }
 
 
 def cut_speech(

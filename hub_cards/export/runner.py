@@ -20,9 +20,17 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from audio_ser_meta import AudioError, cannot_be_read, recording_name, recordings_in, speech_bounds, stream_audio
+from audio_ser_meta import (
+    AudioError,
+    cannot_be_read,
+    recording_name,
+    recordings_in,
+    require_length,
+    speech_bounds,
+    stream_audio,
+)
 from segments_ser_meta import ResultMaker, check_options
-from windows_ser_meta import GATE_DECIBELS, Piece, cut_recording
+from windows_ser_meta import GATE_DECIBELS, Piece, cut_recording, place
 
 HERE = Path(__file__).resolve().parent
 
@@ -138,30 +146,19 @@ class Recognizer:
 
     def _hear(self, piece: Piece, name: str) -> dict[str, Any]:
         """The outputs for one piece of a recording, and where it lies, in seconds."""
-        rate, shortest = self.facts["sampling_rate"], self.facts["shortest_input"]
-        if len(piece.samples) < shortest:
-            raise AudioError(
-                f"{name}: a piece of {len(piece.samples)} samples is shorter than the {shortest} that the encoder "
-                "needs: leave it out, or ask for longer windows"
-            )
+        require_length(piece.samples, self.facts["shortest_input"], name)
         outputs = {task: batch[0] for task, batch in self.logits([piece.samples]).items()}
         frames = outputs.pop("frame_mask")
         for task, facts in self.facts["tasks"].items():
             if facts["kind"] == "ctc":
                 outputs[task] = outputs[task][frames].argmax(axis=-1)
-        ends = (piece.start, piece.start + len(piece.samples))
-        heard = [piece.start + bound for bound in self._speech_bounds(piece.samples)]
-        return {
-            **outputs,
-            "span": tuple(end / rate for end in ends),
-            "heard": tuple(bound / rate for bound in heard),
-            "windowed": piece.windowed,
-            "stretch": piece.stretch,
-            "silent": piece.silent,
-        }
+        return {**outputs, **place(piece, self.facts["sampling_rate"], self._speech_bounds(piece.samples))}
 
     def _text(self, ids: Sequence[int]) -> str:
-        """CTC's greedy reading of character ids: repeats collapse, blanks and unknown characters vanish."""
+        """CTC's greedy reading of character ids: repeats collapse, blanks and unknown characters vanish.
+
+        The processor's tokenizer does it for the pipeline, which is not here; the tests hold both equal.
+        """
         silent = [self.facts["characters"][name] for name in ("blank", "unknown")]
         ids = np.where(np.isin(ids, silent), silent[0], ids)
         kept = ids[np.flatnonzero(np.diff(ids, prepend=-1))]
@@ -172,8 +169,7 @@ class Recognizer:
         return samples[slice(*self._speech_bounds(samples))]
 
     def _speech_bounds(self, samples: np.ndarray) -> tuple[int, int]:
-        decibels = self.facts["trim_decibels"]
-        return (0, len(samples)) if decibels is None else speech_bounds(samples, self.facts["sampling_rate"], decibels)
+        return speech_bounds(samples, self.facts["sampling_rate"], self.facts["trim_decibels"])
 
     def _features(self, samples: np.ndarray) -> np.ndarray:
         """What the encoder takes of one recording, as its feature extractor computes it."""

@@ -17,6 +17,7 @@ from ...modeling_ser_meta.audio_ser_meta import (
     EXACT,
     LOUDEST,
     check_rate,
+    loud_frames,
     part_samples,
     part_seconds,
     read_audio,
@@ -138,10 +139,9 @@ def digest(content: bytes) -> str:
 
 def silent_edges(samples: np.ndarray, rate: int) -> tuple[float, float]:
     """Seconds at the start and the end of `(samples,)` before and after anything within 40 dB of the loudest 10 ms."""
-    frame = rate // 100
-    energy = np.square(samples[: len(samples) // frame * frame].reshape(-1, frame)).mean(axis=1)
-    loud = np.flatnonzero(energy >= energy.max(initial=0) * 10 ** (-EDGE_DECIBELS / 10))
-    return (loud[0] / 100, (len(energy) - 1 - loud[-1]) / 100) if loud.size else (0.0, 0.0)
+    frames = loud_frames(samples, rate, EDGE_DECIBELS)
+    loud = np.flatnonzero(frames)
+    return (loud[0] / 100, (len(frames) - 1 - loud[-1]) / 100) if loud.size else (0.0, 0.0)
 
 
 def lost_in_mix(samples: np.ndarray) -> float:
