@@ -26,11 +26,6 @@ from .recipe import (
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Raises `UserError` with all that is wrong, and how to mend it."""
-    refuse(recipe_faults(recipe))
-
-
 def refuse(faults: Iterable[str], where: str = "") -> None:
     """Raises `UserError` for faults, if there are any: in one line, and each with a number where there are several."""
     faults = list(dict.fromkeys(faults))

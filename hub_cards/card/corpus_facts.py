@@ -27,7 +27,6 @@ class CorpusFacts:
         citation: BibTeX, or a line of text.
         languages: ISO 639-1 codes of the speech, e.g. ("en",).
         speech: how its emotions come about: `acted`, `spontaneous` or `synthetic`.
-        notes: further limits that come with the corpus, one sentence each.
     """
 
     name: str
@@ -35,11 +34,10 @@ class CorpusFacts:
     citation: str = ""
     languages: tuple[str, ...] = ()
     speech: str = ""
-    notes: tuple[str, ...] = ()
 
     def limits(self) -> list[str]:
         """One sentence each."""
-        return [*([SPEECH[self.speech].format(name=self.name)] if self.speech else []), *self.notes]
+        return [SPEECH[self.speech].format(name=self.name)] if self.speech else []
 
 
 def licence_left(corpora: Sequence[CorpusFacts]) -> str | None:

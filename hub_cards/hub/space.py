@@ -55,14 +55,13 @@ appear on the page.
 """
 
 
-def write_space(model: str | Path, folder: Path, revision: str | None = None, title: str | None = None) -> Path:
+def write_space(model: str | Path, folder: Path, revision: str | None = None) -> Path:
     """Writes a Space: `app.py` with the page's code, `requirements.txt`, and `README.md` with the Space's metadata.
 
     Args:
         model: a repository on the Hub, or a model folder, which is then copied into the Space.
         folder: to write; must be new or empty.
         revision: of the repository that the Space runs, so that it never changes unseen.
-        title: of the Space (default: the model's name).
 
     Returns:
         the folder.
@@ -82,7 +81,7 @@ def write_space(model: str | Path, folder: Path, revision: str | None = None, ti
     pinned = f", revision={revision!r}" if revision else ""
     app = APP.format(name=name, model='str(HERE / "model")' if local else repr(name), revision=pinned)
     metadata = SpaceCardData(
-        title=title or name.rpartition("/")[2],
+        title=name.rpartition("/")[2],
         sdk="gradio",
         sdk_version=GRADIO,
         app_file="app.py",

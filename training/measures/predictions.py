@@ -29,29 +29,16 @@ def reduce_outputs(outputs: SerMetaOutput, tasks: Mapping[str, Mapping]) -> dict
     return reduced
 
 
-def predictions_table(
-    dataset: Dataset, reduced: Mapping[str, np.ndarray], tasks: Mapping[str, Mapping], processor: SerMetaProcessor
-) -> pandas.DataFrame:
-    """One row an utterance: its metadata, and for each task what was predicted.
-
-    Args:
-        dataset: the utterances, in the order of the predictions.
-        reduced: what `reduce_outputs` gave, for all of them.
-        tasks: of the model's config.
-        processor: the model's.
-
-    Returns:
-        the corpus's columns but the audio, which are the references too; for a classification T `T_predicted` and
-        `T_scores` (in label order); for CTC `T_predicted`, and `T` itself normalised; for a regression `T_predicted`,
-        and `T` itself as a number.
-    """
-    return with_predictions(dataset, predicted(reduced, tasks, processor), tasks, processor)
-
-
 def predicted(
     reduced: Mapping[str, np.ndarray], tasks: Mapping[str, Mapping], processor: SerMetaProcessor
 ) -> dict[str, list]:
-    """The columns of `predictions_table` that are predictions: `T_predicted`, and of a classification `T_scores`."""
+    """What was predicted, as columns: of a task T `T_predicted`, of a classification `T_scores` too.
+
+    Args:
+        reduced: what `reduce_outputs` gave, for all of them.
+        tasks: of the model's config.
+        processor: the model's.
+    """
     columns = {}
     for name, task in tasks.items():
         if task["kind"] == "ctc":
@@ -67,7 +54,19 @@ def predicted(
 def with_predictions(
     dataset: Dataset, columns: Mapping[str, list], tasks: Mapping[str, Mapping], processor: SerMetaProcessor
 ) -> pandas.DataFrame:
-    """The table of `predictions_table` from these columns."""
+    """One row an utterance: its metadata, and for each task what was predicted.
+
+    Args:
+        dataset: the utterances, in the order of the predictions.
+        columns: as `predicted` gives them.
+        tasks: of the model's config.
+        processor: the model's.
+
+    Returns:
+        the corpus's columns but the audio, which are the references too; for a classification T `T_predicted` and
+        `T_scores` (in label order); for CTC `T_predicted`, and `T` itself normalised; for a regression `T_predicted`,
+        and `T` itself as a number.
+    """
     table = dataset.remove_columns("audio").to_pandas()
     for name, task in tasks.items():
         if name not in table:

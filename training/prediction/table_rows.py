@@ -74,10 +74,6 @@ class TableRows:
         return dataset.select_columns(recording_columns(dataset))
 
 
-def _file_name(utterance: str) -> str:
-    return UNFIT.sub(lambda found: quote(found[0], safe=""), utterance)
-
-
 def _present(rows: Rows, table: str) -> Rows:
     """The rows that have a recording; the others are told."""
     found = find_absent(rows)

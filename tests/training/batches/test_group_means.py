@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.configuration.recipe_checks import check_recipe
+from ser_meta.configuration.recipe_checks import recipe_faults, refuse
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.modeling_ser_meta import SerMetaModel
 from ser_meta.training.runs.preparation import prepare
@@ -123,7 +123,7 @@ def test_card_and_prediction_say_what_a_new_voice_needs(command_line, centred_ru
 def test_what_cannot_be_centred_is_refused(recipe):
     stages = {**recipe.stages, "emotion": replace(recipe.stages["emotion"], freeze_layers="third")}
     with pytest.raises(UserError, match=r"set stages\.emotion\.freeze_layers=all"):
-        check_recipe(replace(recipe, stages=stages))
+        refuse(recipe_faults(replace(recipe, stages=stages)))
     for settings, reason in (
         ({"center_by": ["emotion"]}, "would give it away"),
         ({"standardize_states": False}, "needs standardize_states=true"),
