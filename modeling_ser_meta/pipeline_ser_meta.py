@@ -78,7 +78,7 @@ class SpeechEmotionPipeline(ChunkPipeline):
                 seconds, that another one must have; 2 by default, 0 for none.
             top_k: how many labels of each task are told, best first; all by default.
             function_to_apply: what makes scores of logits: `softmax` by default, `sigmoid`, or `none` for the logits
-                divided by the calibration's temperature.
+                divided by the model's temperature.
             return_embeddings: adds `embeddings`, a list of floats: what the target's classifier sees, the pieces
                 weighted as in the scores.
 

@@ -1,8 +1,8 @@
 """What the layers of a pretrained encoder know of the target before any fine-tuning, and how many are worth having.
 
 Each layer's frames are averaged over the utterance, and a logistic regression on them is judged on speakers that it
-has not heard; further ones have the lowest layers side by side, and the last all of them. That one is the first
-yardstick for a fine-tuned model.
+has not heard; further ones have the lowest layers side by side, and the last all of them. That one is what a
+fine-tuned model is to be compared with first.
 """
 
 from collections.abc import Mapping, Sequence
