@@ -15,6 +15,13 @@ import soundfile
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SPEAKERS = {"anna": "female", "bela": "male", "cleo": "female", "dora": "female", "emil": "male", "finn": "male"}
 EMOTIONS = {"angry": 1500.0, "neutral": 600.0, "sad": 200.0}  # the tone of each, in Hz; a woman's is a third higher
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": (16, 16, 16),
+}
 RECIPE = """
 data:
   corpus: table
@@ -70,28 +77,9 @@ def make_encoder(tmp_path_factory):
     """Writes a wav2vec2-type encoder of six layers with random weights; `settings` are of its config."""
 
     def make(**settings) -> Path:
-        import torch
-        from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+        from tiny_model import save_tiny_encoder
 
-        torch.manual_seed(0)
-        config = Wav2Vec2Config(
-            **{
-                "hidden_size": 32,
-                "num_hidden_layers": 6,
-                "num_attention_heads": 4,
-                "intermediate_size": 64,
-                "conv_dim": (16, 16, 16),
-                "conv_kernel": (10, 8, 8),
-                "conv_stride": (5, 8, 8),
-                "num_conv_pos_embeddings": 16,
-                "num_conv_pos_embedding_groups": 4,
-                **settings,
-            }
-        )
-        folder = tmp_path_factory.mktemp("encoder")
-        Wav2Vec2Model(config).save_pretrained(folder)
-        Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
-        return folder
+        return save_tiny_encoder(tmp_path_factory.mktemp("encoder"), **{**SIZES, **settings})
 
     return make
 

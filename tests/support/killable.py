@@ -70,6 +70,15 @@ def start_together(
     ]
 
 
+def run_together(processes: int, *arguments: object, log: Path, **options) -> tuple[list[int], list[str]]:
+    """The exit codes of processes that `start_together` starts, and what each has printed."""
+    started = start_together(processes, *arguments, log=log, **options)
+    for process in started:
+        process.join()
+    logs = [log.with_name(f"{log.name}-{rank}") for rank in range(processes)]
+    return [process.exitcode for process in started], [log.read_text() for log in logs]
+
+
 def _run(command: list[str], log: str, touches: "Touches", environment: dict[str, str]) -> None:
     gc.freeze()  # what was imported before the fork is looked through for garbage no more
     os.environ.update(environment)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+from tiny_model import save_tiny_encoder
 
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
 
@@ -19,17 +19,7 @@ TASKS = {
     "transcript": {"kind": "ctc"},
     "valence": {"kind": "regression", "range": [1, 5]},
 }
-ENCODER = {
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": (8, 8, 8),
-    "conv_kernel": (10, 8, 8),
-    "conv_stride": (5, 8, 8),
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-}
+SIZES = {"hidden_size": 8, "intermediate_size": 16, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
 
 
 def recordings() -> list[np.ndarray]:
@@ -50,10 +40,7 @@ def answers(model: SerMetaModel, processor: SerMetaProcessor) -> dict:
 
 def save(folder: Path) -> None:
     """Writes weights, config, processor and `answers.json`; the shipped code is this repository's, and stays here."""
-    torch.manual_seed(0)
-    encoder = folder / "encoder"
-    Wav2Vec2Model(Wav2Vec2Config(**ENCODER)).save_pretrained(encoder)
-    Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(encoder)
+    encoder = save_tiny_encoder(folder / "encoder", do_normalize=True, **SIZES)
     options = {"head_hidden_size": 4, "classifier_hidden_size": 4, "coattention_heads": 2, "initializer_range": 0.5}
     model = SerMetaModel.from_backbone_pretrained(str(encoder), TASKS, calibration_temperature=1.5, **options).eval()
     processor = SerMetaProcessor.from_backbone_pretrained(str(encoder), trim_decibels=40)

@@ -47,24 +47,13 @@ def test_what_is_drawn_shows_in_the_weights(setting, same, short_run, recipe_fil
     assert same_weights(tmp_path / "run", short_run) == same
 
 
-def train_together(command: list, folder: Path, **options) -> list[int]:
-    """Exit codes of two processes, each with its half of every batch."""
-    processes = killable.start_together(2, *command, log=folder / "log", **options)
-    for process in processes:
-        process.join()
-    return [process.exitcode for process in processes]
-
-
-def printed(folder: Path) -> str:
-    return "".join((folder / f"log-{place}").read_text() for place in (0, 1))
-
-
 def test_two_processes_equal_one_also_where_the_last_step_is_not_whole(recipe_file, steady_settings, tmp_path):
     """24 utterances in steps of 10: of the last step's four the second process has none, but repetitions."""
     batches = {size: [f"stages.{name}.batch_size={size}" for name in ("metadata", "emotion")] for size in (10, 5)}
     run_stages(load_recipe(str(recipe_file), [*steady_settings, *SHORT, *batches[10]]), tmp_path / "one")
     command = ["train", recipe_file, *steady_settings, *SHORT, *batches[5], "--output", tmp_path / "two"]
-    assert train_together(command, tmp_path) == [0, 0], printed(tmp_path)
+    codes, printed = killable.run_together(2, *command, log=tmp_path / "log")
+    assert codes == [0, 0], printed
     for stage in STAGES:
         one, two = (load_file(tmp_path / run / stage / "model.safetensors") for run in ("one", "two"))
         # a key's bias decides nothing, and its gradient is rounding
@@ -77,12 +66,14 @@ def test_two_processes_equal_one_also_where_the_last_step_is_not_whole(recipe_fi
 )
 def test_a_signal_to_one_of_two_processes_stops_both_and_they_go_on(recipe_file, tmp_path):
     """Each process has random numbers of its own, which go on as well."""
-    command = ["train", recipe_file, "stages.emotion.epochs=1", "--output"]
-    assert train_together([*command, tmp_path / "whole"], tmp_path) == [0, 0], printed(tmp_path)
+    command, log = ["train", recipe_file, "stages.emotion.epochs=1", "--output"], tmp_path / "log"
+    codes, printed = killable.run_together(2, *command, tmp_path / "whole", log=log)
+    assert codes == [0, 0], printed
     signal_to = {1: {"writing": tmp_path / "run", "kill_at": "checkpoint-3", "number": signal.SIGTERM}}
-    assert train_together([*command, tmp_path / "run"], tmp_path, by_place=signal_to) == [143, 143]
-    assert printed(tmp_path).count("ser-meta: ") == 1
-    assert train_together([*command, tmp_path / "run", "--resume"], tmp_path) == [0, 0], printed(tmp_path)
+    codes, printed = killable.run_together(2, *command, tmp_path / "run", log=log, by_place=signal_to)
+    assert codes == [143, 143] and "".join(printed).count("ser-meta: ") == 1
+    codes, printed = killable.run_together(2, *command, tmp_path / "run", "--resume", log=log)
+    assert codes == [0, 0], printed
     assert same_weights(tmp_path / "run", tmp_path / "whole")
     metrics = [read_json(tmp_path / run / "report.json")["metrics"] for run in ("run", "whole")]
     assert metrics[0] == metrics[1]

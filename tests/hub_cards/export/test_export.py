@@ -12,6 +12,7 @@ import onnx
 import pytest
 import soundfile
 import torch
+from tiny_model import LAYERS, RAW
 from transformers import (
     HubertConfig,
     SeamlessM4TFeatureExtractor,
@@ -34,15 +35,6 @@ TASKS = {
     "emotion": {"labels": ["neutral", "happy", "angry"]},
     "valence": {"kind": "regression", "range": [1, 5]},
     "speaker": {"labels": ["ann", "bob"]},
-}
-LAYERS = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-RAW = {
-    **LAYERS,
-    "conv_dim": (8, 8, 8),
-    "conv_kernel": (10, 8, 8),
-    "conv_stride": (5, 8, 8),
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
 }
 WHISPER = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
 CONFIGS = {

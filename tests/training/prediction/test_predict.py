@@ -5,11 +5,10 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import killable
 import numpy as np
 import pyarrow.parquet
 import pytest
@@ -24,7 +23,6 @@ from ser_meta.training.prediction.inputs import find_recordings, output_paths
 from ser_meta.training.prediction.recognition import load_pipeline, recognise_all
 from ser_meta.training.runs.loading import load_model
 
-TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"
 NOISE = 0.1 * np.random.default_rng(0).normal(size=8_000)
 
 
@@ -296,11 +294,9 @@ def test_parquet_parts_go_on_where_they_stopped(command_line, refused, model, re
 
 def test_each_process_takes_its_share(model, speech_table, unusable, tmp_path):
     parts = tmp_path / "parts"
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", TWO_PROCESSES]
-    launch += ["--main_process_port", 0]  # any that is free
-    asked = ["-m", "ser_meta.training", "predict", model, speech_table.parent, unusable("text"), "--parquet", parts]
-    done = subprocess.run(list(map(str, [*launch, *asked])), capture_output=True, text=True, timeout=600)
-    assert done.returncode == 1 and "text.wav cannot be read" in done.stderr
+    asked = ["predict", model, speech_table.parent, unusable("text"), "--parquet", parts]
+    codes, printed = killable.run_together(2, *asked, log=tmp_path / "log")
+    assert max(codes) == 1 and "text.wav cannot be read" in "".join(printed)
     rows = pyarrow.parquet.read_table(parts).to_pylist()
     assert sorted(row["file"] for row in rows) == sorted(map(str, speech_table.parent.glob("*.wav")))
     assert sorted(path.name for path in parts.iterdir()) == ["part-0000-000000.parquet", "part-0001-000000.parquet"]

@@ -145,11 +145,9 @@ def test_what_no_study_can_do_is_refused_before_anything_is_written(options, mes
 
 def test_folds_at_once_are_not_for_several_processes(recipe_file, tmp_path):
     arguments = ["crossval", recipe_file, "--at-once", 2, "--output", tmp_path / "study"]
-    started = killable.start_together(2, *arguments, log=tmp_path / "log")
-    for process in started:
-        process.join()
-    assert [process.exitcode for process in started] == [2, 2]
-    assert "accelerate launch has started 2: leave one of the two out" in (tmp_path / "log-0").read_text()
+    codes, printed = killable.run_together(2, *arguments, log=tmp_path / "log")
+    assert codes == [2, 2]
+    assert "accelerate launch has started 2: leave one of the two out" in printed[0]
     assert not (tmp_path / "study").exists()
 
 
