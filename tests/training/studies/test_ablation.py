@@ -42,7 +42,7 @@ def table_2(recipe, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table_1(recipe, table_2):
-    """Table I in the same folder: the report, and by file when its second row had been judged before."""
+    """Table I in the same folder: the report, and by file when its last row had been judged before."""
     _, folder = table_2
     before = {path: path.stat().st_mtime_ns for path in (folder / "tiny" / "ours").rglob("report.json")}
     return ablate("1", {"tiny": recipe}, folder), before
@@ -176,10 +176,10 @@ def test_a_killed_table_ends_as_if_nothing_had_happened(table_1, recipe_file, co
     report, _ = table_1
     study = tmp_path / "study"
     command = ["ablate", "1", recipe_file, *SHORT, "--output", study, "--json"]
-    # within the third of four trainings, between the stage that others may share and its own
-    third = {"writing": study, "kill_at": "ours/seed-1/fold-0/stage-2-emotion"}
-    assert killable.run(*command, log=tmp_path / "log", **third) == -signal.SIGKILL
-    assert len(list(study.rglob("fold-*/report.json"))) == 2
+    # within the fifth of six trainings, between the stage that others may share and its own
+    fifth = {"writing": study, "kill_at": "ours/seed-1/fold-0/stage-2-emotion"}
+    assert killable.run(*command, log=tmp_path / "log", **fifth) == -signal.SIGKILL
+    assert len(list(study.rglob("fold-*/report.json"))) == 4
     code, printed, errors = command_line(*command)
     assert code == 0, errors
     repeated = from_json(AblationReport, json.loads(printed), "report")
