@@ -23,8 +23,7 @@ from ..batches.device_resampling import DeviceCollator
 from ..planning.durations import recording_durations
 from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_depth
 from ..planning.plan import Plan, plan_run, shorten, utterances_of
-from ..planning.sides import describe_sides, describe_unused_sides
-from ..planning.starting import describe_parts, encoder_path
+from ..planning.starting import encoder_path
 
 
 @dataclass
@@ -139,19 +138,6 @@ class Preparation:
         states = FrozenStates(self.recipe.cache, model, collator, self.dataset.select(rows), durations, depth)
         states.prepare(factors)
         return FrozenStatesCollator(states, collator)
-
-    def announcement(self) -> str:
-        """Who is tested, which sides of the corpus's own are passed over, and what is new in a trained model.
-
-        A line each, for before the training.
-        """
-        data, encoder = self.recipe.data, self.recipe.model.encoder
-        lines = [
-            describe_sides(self.dataset, self.sides, self.test_fold, data.test_fold),
-            describe_unused_sides(self.dataset, data.folds),
-            None if self.new_parts is None else describe_parts(encoder, self.new_parts),
-        ]
-        return "\n".join(line for line in lines if line is not None)
 
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""

@@ -21,6 +21,8 @@ from ..learning.freezing import frozen_as_in
 from ..machine.interruption import leaving_on_signals
 from ..learning.memory import check_plan, plan_stage
 from ..planning.plan import Plan
+from ..planning.sides import describe_sides, describe_unused_sides
+from ..planning.starting import describe_parts
 from ..machine.precision import choose_precision
 from .preparation import Preparation, prepare
 from ..machine.processes import hide_loading_bars, is_main_process, processes, say, wait_for_all_processes
@@ -50,7 +52,7 @@ def begun(
                 run.create(recipe, split, corpus)
             wait_for_all_processes()
             require_shared(run.recipe)
-            say("\n".join([*told, prepared.announcement()]))
+            say("\n".join([*told, *announcement(prepared)]))
             yield prepared, model
 
 
@@ -74,6 +76,17 @@ def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaMo
         for setting, why in idle_settings(recipe.model).items()
     ]
     return prepared, model, idle + _memory_plans(prepared, model)
+
+
+def announcement(prepared: Preparation) -> list[str]:
+    """Who is tested, which sides of the corpus's own are passed over, and what is new in a trained model: a line each."""
+    data, encoder = prepared.recipe.data, prepared.recipe.model.encoder
+    lines = [
+        describe_sides(prepared.dataset, prepared.sides, prepared.test_fold, data.test_fold),
+        describe_unused_sides(prepared.dataset, data.folds),
+        None if prepared.new_parts is None else describe_parts(encoder, prepared.new_parts),
+    ]
+    return [line for line in lines if line is not None]
 
 
 def _memory_plans(prepared: Preparation, model: SerMetaModel) -> list[str]:

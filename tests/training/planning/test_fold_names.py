@@ -9,6 +9,7 @@ from ser_meta.training.corpora import load_corpus
 from ser_meta.training.planning.folds import Folds, assign_folds, find_side, read_sides
 from ser_meta.training.planning.sides import describe_sides, describe_unused_sides, split
 from ser_meta.training.runs.preparation import prepare
+from ser_meta.training.runs.start import announcement
 
 RECIPE = """
 data: {{corpus: table, root: /nowhere, {fold}}}
@@ -193,8 +194,8 @@ def test_who_is_tested_is_said_before_the_training(official, speech_table, recip
         "passes over: data.folds=split takes them"
     )
     assert describe_unused_sides(official, "split") is describe_unused_sides(load(speech_table), "speaker") is None
-    said = prepare(load_recipe(str(recipe_file), ["data.test_fold=cleo+dora"])).announcement()
-    assert said == "tested is the fold cleo+dora: 12 utterances of cleo, dora; 24 utterances train, 0 validate"
+    said = announcement(prepare(load_recipe(str(recipe_file), ["data.test_fold=cleo+dora"])))
+    assert said == ["tested is the fold cleo+dora: 12 utterances of cleo, dora; 24 utterances train, 0 validate"]
 
 
 def load(table):
