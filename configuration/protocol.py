@@ -3,22 +3,36 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+ABSENT = {
+    "label_map": "none",
+    "left_out": "nothing",
+    "allow_speaker_overlap": "no",
+    "longest": "any length",
+    "styles": "not told apart",
+    "searched": "not stated",
+}
+"""What has to be told of every figure, and the words for its absence."""
+
 
 @dataclass(kw_only=True)
 class Protocol:
     """All that changes what a figure means, in the order in which it is told; what does not apply is None or empty.
 
+    The first seven have to be given: a figure is no longer what it seems where one of them is forgotten.
+
     Attributes:
         corpus: its name, or those of several.
         label_map: in words, which labels of the corpora read otherwise.
-        left_out: reason -> in words, how many rows of the corpus are on no side for it.
+        left_out: reason -> in words, how many rows of the corpus are on no side for it: a quarantine, lists of others.
+        allow_speaker_overlap: whether speakers of the test side may have been trained on.
+        longest: in words, what was too long to be trained on.
+        styles: in words, the speaking styles that were trained on and judged, such as song beside speech.
+        searched: in words, which settings were chosen by a score, and on what.
         side: of a model that was judged again: which utterances.
         folds: in words, what the folds are made of; of a probe, their names.
         test_fold: of one training, the fold that was its test side.
-        allow_speaker_overlap: whether speakers of the test side may have been trained on.
         validation: how the validation side is chosen, as `data.validation`.
         validation_fraction: of the training side, where it is drawn.
-        longest: in words, what was too long to be trained on.
         epoch_rule: which epoch of the last stage counts.
         seed: of one training.
         started_from: of a model that started from a trained one, what that had heard of the test side.
@@ -33,15 +47,17 @@ class Protocol:
     complete: ClassVar[bool] = True  # a figure of which a part of the protocol is not understood is not shown
 
     corpus: str
-    label_map: str | None = None
-    left_out: dict[str, str] = field(default_factory=dict)
+    label_map: str | None
+    left_out: dict[str, str]
+    allow_speaker_overlap: bool
+    longest: str | None
+    styles: str | None
+    searched: str | None
     side: str | None = None
     folds: str | list[str] | None = None
     test_fold: str | None = None
-    allow_speaker_overlap: bool = False
     validation: str | None = None
     validation_fraction: float | None = None
-    longest: str | None = None
     epoch_rule: str | None = None
     seed: int | None = None
     started_from: str | None = None
@@ -52,7 +68,18 @@ class Protocol:
     judged_on: str | None = None
     folds_left_out: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def untold(cls, corpus: str) -> "Protocol":
+        """Of figures of which nothing tells how they came about."""
+        return cls(corpus=corpus, **dict.fromkeys(ABSENT, None) | {"left_out": {}, "allow_speaker_overlap": False})
+
     def facts(self) -> dict[str, Any]:
         """What applies, by its name in words."""
         values = {each.name.replace("_", " "): getattr(self, each.name) for each in fields(self)}
         return {name: value for name, value in values.items() if value not in (None, False, "", [], {})}
+
+    def all_facts(self) -> dict[str, Any]:
+        """The same with what has to be told where it does not apply, too."""
+        absent = {name.replace("_", " "): words for name, words in ABSENT.items()}
+        told, order = {**absent, **self.facts()}, [each.name.replace("_", " ") for each in fields(self)]
+        return {name: told[name] for name in order if name in told}

@@ -18,7 +18,7 @@ CLASS_WEIGHTS = ("balanced",)
 TRAINED_OF_ENCODER = ("all", "adapter")
 RESAMPLERS = ("soxr", "torchaudio")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-CONVENIENCES = ("workers", "cache", "cache_layers", "report_to")  # settings that change no result
+CONVENIENCES = ("workers", "cache", "cache_layers", "report_to", "searched")  # settings that change no result
 
 
 @dataclass
@@ -275,6 +275,8 @@ class Recipe:
         report_to: experiment trackers that Transformers knows, such as `tensorboard`.
         adapter_only: keep and publish what the adapter adds to the encoder, and the parts above it, without the
             encoder's own weights, which whoever loads the model gets from the Hub. Otherwise the adapter is merged.
+        searched: in words, which of these settings were chosen by a score, and on which recordings; every report tells
+            it. What a recipe extends hands it down.
         yardstick: judge a logistic regression on a few acoustic statistics beside the model.
         judged_by: with `data.test_fold: none`, the folder of a finished `ser-meta crossval` of the same recipe, which
             the final model's report and card then name with its figures: such a model is not judged itself.
@@ -291,6 +293,7 @@ class Recipe:
     workers: int = 0
     report_to: list[str] = field(default_factory=list)
     adapter_only: bool = False
+    searched: str | None = None
     yardstick: bool = False
     judged_by: str | None = None
 

@@ -88,8 +88,8 @@ def protocol_line(protocol: Protocol) -> str:
 
 
 def protocol_section(protocol: Protocol) -> Section:
-    """The protocol as a table, its validation side explained."""
-    facts = {name: words(value) for name, value in protocol.facts().items()}
+    """The whole protocol as a table, its validation side explained."""
+    facts = {name: words(value) for name, value in protocol.all_facts().items()}
     if facts.get("validation") in VALIDATION:
         facts["validation"] += f": {VALIDATION[facts['validation']]}"
     return Section("Protocol", tables=[Table(["", ""], list({**facts, **BACKGROUND}.items()), names=2)])

@@ -10,7 +10,7 @@ MEASURES = {"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "CER": "cer", "WER":
 NAMES = {key: name for name, key in MEASURES.items()}
 NO_FRACTIONS = ("ccc", "rmse")
 VALIDATION = {
-    "none": "no utterance was held out, so nothing was chosen by a score",
+    "none": "no utterance was held out, so no epoch was chosen by a score",
     "random": "random utterances of the training side",
     "session": "one whole session of the training side",
     "speaker": "whole speakers of the training side",
@@ -143,9 +143,10 @@ def remarks(metrics: Mapping[str, Measures]) -> list[str]:
     return left_out + undefined
 
 
-def protocol_facts(report: Report) -> dict[str, str]:
-    """What a result was measured on and how, as name -> words; what the report does not say is left out."""
-    facts = {name: words(value) for name, value in report.protocol.facts().items()}
+def protocol_facts(report: Report, brief: bool = False) -> dict[str, str]:
+    """What a result was measured on and how, as name -> words; `brief` is without what does not apply."""
+    told = report.protocol.facts() if brief else report.protocol.all_facts()
+    facts = {name: words(value) for name, value in told.items()}
     sides = {name: n for name, n in report.sides.items() if n}
     if sides:
         facts["utterances"] = ", ".join(f"{n} {name}" for name, n in sides.items())

@@ -40,7 +40,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print(Text(sentence, style="bold"))
     if report.metrics:
         _print_results(report, console)
-    console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report).items())))
+    console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report, brief=True).items())))
 
 
 def _print_results(report: Report, console: Console) -> None:

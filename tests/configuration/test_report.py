@@ -33,7 +33,8 @@ from ser_meta.configuration.study_report import (
 SPEAKERS = Speakers(judged=2, trained_on=0, validated_on=0, unknown=0, unknown_in_training=0, repeated=0)
 MEASURES = {"wa": 0.75, "ua": 0.5, "macro_f1": None, "n": 4, "confusion": [[3, 0], [1, 0]]}
 SIDE = SideFindings(metrics={"emotion": MEASURES}, slices={"style": {"song": {"n": 1}}}, speakers=SPEAKERS)
-PROTOCOL = Protocol(corpus="ravdess", folds="speaker", test_fold="03", seed=1)
+NOTHING_TOLD = to_json(Protocol.untold("ravdess"))
+PROTOCOL = replace(Protocol.untold("ravdess"), folds="speaker", test_fold="03", seed=1)
 REPORT = Report(
     target="emotion",
     protocol=PROTOCOL,
@@ -50,7 +51,7 @@ REPORT = Report(
 )
 STUDY = {
     "recipe": {"model": {"target_task": "emotion"}},
-    "protocol": Protocol(corpus="ravdess", seeds=[1], folds_left_out={"04": "no sad"}),
+    "protocol": replace(Protocol.untold("ravdess"), seeds=[1], folds_left_out={"04": "no sad"}),
     "pooled": Findings(metrics=SIDE.metrics, slices=SIDE.slices),
     "summary": {"emotion": {"ua": {"mean": 0.5, "sd": 0.0}}},
     "runs": [TrainingFacts(seed=1, fold="03", folder="seed-1/fold-0", seconds=2, metrics={"emotion": MEASURES})],
@@ -88,7 +89,7 @@ def test_a_report_is_read_as_it_was_written(report, tmp_path):
 def test_what_has_no_value_is_not_written():
     assert to_json(Report(target="a", protocol=PROTOCOL)) == {
         "target": "a",
-        "protocol": {"corpus": "ravdess", "folds": "speaker", "test_fold": "03", "seed": 1},
+        "protocol": {**NOTHING_TOLD, "folds": "speaker", "test_fold": "03", "seed": 1},
     }
 
 
@@ -116,7 +117,7 @@ def test_reports_of_older_versions_are_read(tmp_path):
     older = changed(
         calibration={"temperature": 1.5, "fitted_on": "validation", "n": 4},
         judged_by=None,
-        protocol={"corpus": "ravdess", "test_fold": 3, "validation": "none"},
+        protocol={**NOTHING_TOLD, "test_fold": 3, "validation": "none"},
         something_else=1,
     )
     del older["temperature"], older["speakers"]
@@ -133,7 +134,7 @@ def test_reports_of_older_versions_are_read(tmp_path):
         ({"target": "emotion"}, r"report\.json lacks protocol"),
         (changed(protocol={"folds": "speaker"}), r"report\.json: protocol lacks corpus"),
         (
-            changed(protocol={"corpus": "ravdess", "light": "dim"}),
+            changed(protocol={**NOTHING_TOLD, "light": "dim"}),
             "protocol has light, which this version does not know",
         ),
         (changed(metrics=[1]), r"report\.json: metrics is \[1\] and must be a mapping"),
@@ -157,11 +158,31 @@ def test_what_is_no_study_is_refused(content, tmp_path):
 
 
 def test_every_part_of_a_protocol_is_told():
-    said = Protocol(corpus="ravdess", allow_speaker_overlap=True, left_out={"silent": "2 of 36 rows"}, seeds=[1, 2])
+    given = {"allow_speaker_overlap": True, "left_out": {"silent": "2 of 36 rows"}, "seeds": [1, 2]}
+    said = replace(Protocol.untold("ravdess"), **given)
     assert said.facts() == {
         "corpus": "ravdess",
         "left out": {"silent": "2 of 36 rows"},
         "allow speaker overlap": True,
         "seeds": [1, 2],
     }
+    assert said.all_facts() == {
+        "corpus": "ravdess",
+        "label map": "none",
+        "left out": {"silent": "2 of 36 rows"},
+        "allow speaker overlap": True,
+        "longest": "any length",
+        "styles": "not told apart",
+        "searched": "not stated",
+        "seeds": [1, 2],
+    }
     assert from_json(Protocol, to_json(said), "protocol") == said
+
+
+@pytest.mark.parametrize("part", ["label_map", "left_out", "allow_speaker_overlap", "longest", "styles", "searched"])
+def test_a_protocol_without_one_of_these_cannot_be_made(part):
+    told = {name: value for name, value in vars(PROTOCOL).items() if name != part}
+    with pytest.raises(TypeError, match=part):
+        Protocol(**told)
+    with pytest.raises(UserError, match=f"protocol lacks {part}"):
+        from_json(Protocol, told, "protocol")

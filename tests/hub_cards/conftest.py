@@ -63,6 +63,12 @@ def report():
         "yardstick": {**EMOTION, "wa": 0.3125},
         "protocol": {
             "corpus": "ravdess",
+            "label_map": None,
+            "left_out": {},
+            "allow_speaker_overlap": False,
+            "longest": None,
+            "styles": "speech; trained on song, speech",
+            "searched": None,
             "folds": "speaker",
             "test_fold": "21+22",
             "validation": "random",
@@ -87,7 +93,7 @@ def report():
 @pytest.fixture
 def small_report(report):
     """The least a report may hold."""
-    return Report(target="emotion", protocol=Protocol(corpus="own"), metrics={"emotion": report.metrics["emotion"]})
+    return Report(target="emotion", protocol=Protocol.untold("own"), metrics={"emotion": report.metrics["emotion"]})
 
 
 @pytest.fixture

@@ -291,7 +291,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             config = self.accelerator.unwrap_model(self.model).config.to_dict()
             report = Report(
                 target=config["target_task"],
-                protocol=Protocol(corpus=""),  # a Trainer has rows, and nothing tells it whose
+                protocol=Protocol.untold(""),  # a Trainer has rows, and nothing tells it whose
                 stages={"this stage": self._settings()},
                 versions=environment(),
             )

@@ -117,6 +117,14 @@ def describe_sides(
     return f"tested is the fold {test_fold}{how}: {len(sides['test'])} utterances{who}{seen}; {counts}"
 
 
+def describe_styles(trained_on: Dataset | Rows | None, judged: Dataset | Rows) -> str | None:
+    """In words, the speaking styles of both sides; None where none is known. `trained_on` may not be known at all."""
+    heard, tested = (sorted(set(read(side, "style")) - {None}) if side else [] for side in (trained_on, judged))
+    if heard == tested or not (heard and tested):
+        return ", ".join(heard or tested) or None
+    return f"{', '.join(tested)}; trained on {', '.join(heard)}"
+
+
 def describe_unused_sides(dataset: Dataset | Rows, folds: str) -> str | None:
     """A line about sides of the corpus's own that a recipe's folds pass over; None where there are none."""
     words = Counter(word for word in read(dataset, "split") if word is not None)

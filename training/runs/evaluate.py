@@ -14,6 +14,7 @@ from ..corpora.rows import Rows
 from ..planning.durations import check_durations, recording_durations
 from ..machine.environment import environment
 from ..planning.folds import read
+from ..planning.sides import describe_styles
 from .judging import predict_dataset, report_on
 from .loading import load_model
 from ..batches.long_recordings import describe_pieces
@@ -76,6 +77,10 @@ def _protocol(evaluation: Evaluation, rows: Rows, model: SerMetaModel, durations
         corpus=corpora_words(evaluation.sources),
         label_map=label_maps(evaluation.sources),
         left_out=dict(rows.remarks.get("left out", {})),
+        allow_speaker_overlap=False,  # whom the model has heard is told of the speakers
+        longest=None,
+        styles=describe_styles(None, rows),
+        searched=None,
         side=evaluation.side if evaluation.split else "all utterances",
         long_recordings=describe_pieces(durations),
         states_centred_by=describe_centering(model.config.center_by),

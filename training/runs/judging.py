@@ -43,6 +43,7 @@ from ..measures.layer_shares import layer_shares
 from ..batches.long_recordings import describe_pieces
 from ..measures.metrics import evaluate_predictions, slices
 from ..planning.plan import SIDES
+from ..planning.sides import describe_styles
 from .preparation import Preparation
 from .hub import corpus_facts
 from ..planning.speakers import speaker_facts
@@ -242,6 +243,8 @@ def protocol_of(prepared: Preparation) -> Protocol:
         folds=describe_folds(data),
         test_fold=prepared.test_fold,
         allow_speaker_overlap=data.allow_speaker_overlap,
+        styles=describe_styles(*(prepared.side(side) for side in ("train", "test"))),
+        searched=recipe.searched,
         validation=data.validation,
         validation_fraction=data.validation_fraction if data.validation in ("random", "speaker") else None,
         longest=None if data.longest is None else describe_longest(data.longest, [prepared.too_long]),

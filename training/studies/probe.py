@@ -23,11 +23,12 @@ from ...configuration.protocol import Protocol
 from ...configuration.recipe import Recipe
 from ...configuration.study_report import ProbeReport, ProbeRow, SuggestedLayers
 from ..batches.group_means import describe_centering
-from ..corpora.mixture import corpora_words
+from ..corpora.mixture import corpora_words, label_maps
 from ..machine.environment import environment
 from ..measures.statistics import CONFIDENCE, paired_difference
 from ..planning.plan import find_folds
-from ..runs.judging import report_on
+from ..planning.sides import describe_styles
+from ..runs.judging import describe_longest, report_on
 from ..runs.preparation import Preparation, prepare
 
 ALL_LAYERS = "all layers"
@@ -156,6 +157,12 @@ def _protocol(
     drawn = validates and data.validation in ("random", "speaker")
     return Protocol(
         corpus=corpora_words(data.sources),
+        label_map=label_maps(data.sources),
+        left_out=dict(prepared[0].left_out),
+        allow_speaker_overlap=data.allow_speaker_overlap,
+        longest=None if data.longest is None else describe_longest(data.longest, [each.too_long for each in prepared]),
+        styles=describe_styles(prepared[0].side("train"), prepared[0].side(side)),
+        searched="nothing",
         folds=[each.test_fold for each in prepared],
         validation=data.validation if validates else None,
         validation_fraction=data.validation_fraction if drawn else None,

@@ -85,6 +85,14 @@ def test_results_tables_hold_the_report(card):
 def test_protocol_stages_and_sources(card):
     assert cell_texts(card, "validation")[1].startswith("random (random utterances of the training side")
     assert cell_texts(card, "utterances")[1] == "1601 train, 40 test"
+    for name, said in (
+        ("label map", "none"),
+        ("left out", "nothing"),
+        ("longest", "any length"),
+        ("searched", "not stated"),
+    ):
+        assert cell_texts(card, name) == [name, said]
+    assert cell_texts(card, "styles")[1] == "speech; trained on song, speech"
     assert cell_texts(card, "loss weights") == ["loss weights", "gender 1, transcript 0.1", "-"]
     assert cell_texts(card, "seconds") == ["seconds", "-", "480.5"]
     assert "Versions: torch 2.13.0." in card.text

@@ -23,6 +23,9 @@ TASKS = {
 }
 PROTOCOL = {
     "corpus": "ravdess",
+    **dict.fromkeys(("label_map", "longest", "styles", "searched")),
+    "left_out": {},
+    "allow_speaker_overlap": False,
     "folds": "groups of 4 speakers",
     "validation": "none",
     "epoch_rule": "last epoch of 6",

@@ -23,8 +23,8 @@ def test_every_figure_in_its_line(report):
 def test_protocol_and_sides_in_one_line(report):
     line = printed(print_report, report, width=200).splitlines()[-1]
     assert line == (
-        "corpus: ravdess · folds: speaker · test fold: 21+22 · validation: random · epoch rule: last · seed: 7 · "
-        "utterances: 1601 train, 40 test"
+        "corpus: ravdess · styles: speech; trained on song, speech · folds: speaker · test fold: 21+22 · "
+        "validation: random · epoch rule: last · seed: 7 · utterances: 1601 train, 40 test"
     )
 
 

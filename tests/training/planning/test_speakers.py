@@ -8,6 +8,8 @@ from huggingface_hub import ModelCard
 from ser_meta.configuration.records import from_json, to_json
 from ser_meta.configuration.report import Report, read_report
 from ser_meta.hub_cards.wording import speakers_line
+from ser_meta.training.corpora.rows import gather
+from ser_meta.training.planning.sides import describe_styles
 from ser_meta.training.planning.speakers import not_judged, speaker_facts, speakers_not_known, together
 
 BRIEF = ["stages.metadata.epochs=0.2", "stages.emotion.epochs=0.2", "data.speed_factors=[1.0]"]
@@ -157,6 +159,7 @@ def test_the_protocol_has_all_that_changes_what_a_figure_means(recipe_file, tmp_
         "data.longest=0.5",
         "data.validation=speaker",
         "data.allow_speaker_overlap=true",
+        "searched=the rate, on three speakers",
     ]
     prepared = prepare(load_recipe(str(recipe_file), settings))
     protocol = to_json(protocol_of(prepared))
@@ -168,6 +171,8 @@ def test_the_protocol_has_all_that_changes_what_a_figure_means(recipe_file, tmp_
         "folds": "groups of 2 speakers",
         "test_fold": "emil+finn",
         "allow_speaker_overlap": True,
+        "styles": "improvised, scripted",
+        "searched": "the rate, on three speakers",
         "validation": "speaker",
         "validation_fraction": 0.2,
         "epoch_rule": "last epoch of 2",
@@ -176,3 +181,14 @@ def test_the_protocol_has_all_that_changes_what_a_figure_means(recipe_file, tmp_
     whole = prepare(load_recipe(str(recipe_file), [*settings[:2], *settings[3:]]))
     left_out = len(whole.sides["train"]) - len(prepared.sides["train"])
     assert left_out > 0 and longer == f"0.5 s: {left_out} longer utterances were not trained on"
+
+
+def test_styles_that_are_trained_on_and_not_judged_are_told():
+    def spoken(*styles):
+        return gather([{"audio": "x.wav", "utterance_id": str(n), "style": style} for n, style in enumerate(styles)])
+
+    assert describe_styles(spoken("song", "speech", None), spoken("speech")) == "speech; trained on song, speech"
+    assert describe_styles(spoken("speech"), spoken("speech")) == describe_styles(None, spoken("speech")) == "speech"
+    assert (
+        describe_styles(spoken("song"), spoken(None)) == "song" and describe_styles(spoken(None), spoken(None)) is None
+    )

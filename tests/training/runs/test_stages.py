@@ -114,6 +114,12 @@ def test_the_run_folder_holds_what_the_design_says(finished_run, recipe_file, se
     assert report["metrics"]["style"]["n"] == 12 and set(report["slices"]) == {"style"}  # two men
     assert report["protocol"] | {"folds": "", "seed": 0} == {
         "corpus": "table",
+        "label_map": None,
+        "left_out": {},
+        "allow_speaker_overlap": False,
+        "longest": None,
+        "styles": "improvised, scripted",
+        "searched": None,
         "folds": "",
         "test_fold": "emil+finn",
         "validation": "none",

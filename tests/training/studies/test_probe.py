@@ -24,9 +24,18 @@ def test_the_command_tells_what_each_layer_knows(command_line, recipe_file, tmp_
     code, printed, _ = command_line("probe", *settings, "model.encoder_layers=2", "--output", output)
     report = json.loads((output / "report.json").read_text())
     assert code == 0 and [row["name"] for row in report["rows"]] == ALONE + TOGETHER
-    assert report["protocol"] == {
+    told = {
         "corpus": "table",
+        "label_map": None,
+        "left_out": {},
+        "allow_speaker_overlap": False,
+        "longest": None,
+        "styles": "improvised, scripted",
+        "searched": "nothing",
         "folds": ["anna+bela", "cleo+dora", "emil+finn"],
+    }
+    assert report["protocol"] == {
+        **told,
         "judged_on": "validation sides",
         "validation": "speaker",
         "validation_fraction": 0.5,
@@ -41,7 +50,7 @@ def test_the_command_tells_what_each_layer_knows(command_line, recipe_file, tmp_
     code, printed, _ = command_line("probe", *settings, "--side", "test", "--output", output, "--json")
     again = json.loads(printed)
     assert code == 0 and {path.name for path in states.iterdir()} == kept  # from the states that were kept
-    assert again["protocol"] == {"corpus": "table", "folds": ["anna+bela", "cleo+dora", "emil+finn"]}
+    assert again["protocol"] == told
     assert all(row["pooled"]["metrics"]["emotion"]["n"] == 36 for row in again["rows"])
     assert set(again["rows"][0]["pooled"]["slices"]["style"]) == {"improvised", "scripted"}
 
