@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -296,6 +297,7 @@ def push(
     with_speakers: Annotated[
         bool, typer.Option("--with-speakers", help="Send what tells the speakers of the training apart too.")
     ] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Send graphs for transformers.js too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be sent, and send nothing.")] = False,
 ) -> None:
     """Publish a run's model on the Hub in one commit: weights, processor, code, pictures, results and card.
@@ -310,12 +312,64 @@ def push(
     from .runs.hub import list_files, prepare_publication, publish
 
     options = {"repository": repository, "revision": revision, "model_license": model_license}
-    publication = prepare_publication(RunFolder(run), benchmark, with_speakers, **options)
-    if dry_run:
-        list_files(publication, repository, revision, space)
+    with TemporaryDirectory() as scratch:
+        graphs = Path(scratch) / "graphs" if onnx else None
+        publication = prepare_publication(RunFolder(run), benchmark, with_speakers, graphs, **options)
+        for warning in publication.warnings:
+            print(f"ser-meta: {warning}", file=sys.stderr)
+        if dry_run:
+            list_files(publication, repository, revision, space)
+        else:
+            for address in publish(publication.files, repository, private, revision, space):
+                print(address)
+
+
+@app.command()
+def models(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to look for models (default: the cache of the Hub).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models in a folder of runs, or in the cache of the Hub, each with what its card says.
+
+    Example: ser-meta models runs/
+    """
+    from ..hub_cards.hub.models import list_models
+    from ..hub_cards.terminal.tables import print_lines
+    from .planning.lists import model_table
+
+    found = list_models(folder)
+    if as_json:
+        print(json.dumps([vars(model) for model in found]))
+    elif found:
+        print_lines(model_table(found))
     else:
-        for address in publish(publication.files, repository, private, revision, space):
-            print(address)
+        print(f"no model in {folder or 'the cache of the Hub'}", file=sys.stderr)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this one with all its settings: a name, or a file.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes that come with the package, or show one with every setting that it has.
+
+    Example: ser-meta recipes
+
+    Example: ser-meta recipes ravdess-whisper-base stages.emotion.epochs=2
+    """
+    from .planning.lists import recipe_facts, recipe_table, resolved_recipe
+
+    if name is not None:
+        print(resolved_recipe(name, overrides or [], as_json))
+    elif as_json:
+        print(json.dumps(recipe_facts()))
+    else:
+        from ..hub_cards.terminal.tables import print_lines
+
+        print_lines(recipe_table(recipe_facts()))
 
 
 @app.command()

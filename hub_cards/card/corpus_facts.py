@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .terms import Terms
+
 _CREATIVE_COMMONS = re.compile(r"\bCC[ -]BY((?:-(?:NC|SA|ND))*)[ -](\d\.\d)", re.IGNORECASE)
 _CONDITIONS = {
     "NC": "allows non-commercial use only",
@@ -27,6 +29,8 @@ class CorpusFacts:
         citation: BibTeX, or a line of text.
         languages: ISO 639-1 codes of the speech, e.g. ("en",).
         speech: how its emotions come about: `acted`, `spontaneous` or `synthetic`.
+        terms: what its licence forbids, and where it stands; None where that is not known.
+        dataset: its name on the Hub, `owner/name`.
     """
 
     name: str
@@ -34,6 +38,8 @@ class CorpusFacts:
     citation: str = ""
     languages: tuple[str, ...] = ()
     speech: str = ""
+    terms: Terms | None = None
+    dataset: str = ""
 
     def limits(self) -> list[str]:
         """One sentence each."""
@@ -55,9 +61,19 @@ def licence_left(corpora: Sequence[CorpusFacts]) -> str | None:
     return None if "ND" in names else "-".join(["cc-by", *(name.lower() for name in names), version])
 
 
+def licence_warnings(corpora: Sequence[CorpusFacts]) -> list[str]:
+    """What the terms of the corpora forbid, one line each."""
+    return [
+        f"{corpus.name} forbids {corpus.terms.forbids} ({corpus.terms.source}), and a model that has learned from it "
+        "may be bound by that"
+        for corpus in corpora
+        if corpus.terms and corpus.terms.forbids
+    ]
+
+
 def licence_sentences(corpora: Sequence[CorpusFacts]) -> list[str]:
     """What each corpus's licence asks, and what is concluded from them for the model."""
-    sentences = [_terms(corpus) for corpus in corpora]
+    sentences = [f"{_terms(corpus)}{_where(corpus)}" for corpus in corpora]
     conditions = [_conditions(corpus) for corpus in corpora]
     if not corpora or any(condition is None or "ND" in condition[0] for condition in conditions):
         return [*sentences, "Do not share this model, or use it for gain, before you know that these terms allow it."]
@@ -77,6 +93,12 @@ def _conditions(corpus: CorpusFacts) -> tuple[tuple[str, ...], str] | None:
         return (), ""
     found = _CREATIVE_COMMONS.search(corpus.license)
     return (tuple(filter(None, found[1].upper().split("-"))), found[2]) if found else None
+
+
+def _where(corpus: CorpusFacts) -> str:
+    return (
+        f" It forbids {corpus.terms.forbids}: {corpus.terms.source}" if corpus.terms and corpus.terms.forbids else ""
+    )
 
 
 def _terms(corpus: CorpusFacts) -> str:

@@ -67,6 +67,7 @@ def render_card(
     revision: str = "main",
     model_license: str | None = None,
     pictures: Sequence[str] = (),
+    for_javascript: bool = False,
 ) -> str:
     """The card as Markdown with its metadata; every figure is the report's.
 
@@ -79,6 +80,7 @@ def render_card(
         model_license: the model's licence as a Hub identifier (default: what the corpora's licences leave, if that is
             one licence).
         pictures: PNG files by their path in the repository.
+        for_javascript: whether it holds graphs for transformers.js.
     """
     data = _data_name(report, corpora)
     metadata = ModelCardData(
@@ -86,6 +88,7 @@ def render_card(
         license=model_license or licence_left(corpora),
         base_model=_base_model(report),
         **({"base_model_relation": "adapter"} if config.get("base_encoder") else {}),
+        datasets=[corpus.dataset for corpus in corpora if corpus.dataset] or None,
         library_name="transformers",
         pipeline_tag="audio-classification",
         tags=TAGS,
@@ -103,6 +106,7 @@ def render_card(
             corpora=corpora,
             licence=licence_sentences(corpora),
             model_license=model_license,
+            for_javascript=for_javascript,
             pictures={_caption(path): path for path in pictures},
             limits=_limits(report, config, corpora, data),
             sides=_sides(report),
@@ -268,7 +272,21 @@ def _eval_results(report: Report, data: str) -> list[EvalResult]:
     }
     kinds = {"wa": "accuracy", "ua": "recall", "macro_f1": "f1"}
     return [
-        EvalResult(**where, metric_type=kinds[key], metric_name=name, metric_value=round(measures[key], 4))
+        EvalResult(
+            **where,
+            metric_type=kinds[key],
+            metric_name=name,
+            metric_value=round(measures[key], 4),
+            metric_args=_interval_args(measures.get("interval", {}), key),
+        )
         for name, key in MEASURES.items()
         if key in kinds
     ]
+
+
+def _interval_args(interval: Mapping[str, Any], measure: str) -> dict[str, Any] | None:
+    """The 95 % interval of a measure, for a program to read."""
+    if measure not in interval:
+        return None
+    low, high = interval[measure]
+    return {"interval": [round(low, 4), round(high, 4)], "confidence": 0.95}

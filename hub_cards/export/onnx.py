@@ -89,12 +89,13 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
     Raises:
         UserError: a library is missing, the folder holds something, or the encoder's family cannot be exported.
     """
-    _check(model, folder)
+    check_exportable(model)
+    _check_folder(folder)
     model = model.float().eval()
-    batch = _noise(processor)
+    batch = noise(processor)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        _write_graph(model, batch, graph)
+        write_graph(model, batch, graph)
         difference = graph_difference(model, batch, graph)
         if difference > TOLERANCE:
             raise UserError(
@@ -142,13 +143,17 @@ def graph_difference(model: SerMetaModel, batch: dict[str, torch.Tensor], graph:
     return max(differences)
 
 
-def _check(model: SerMetaModel, folder: Path) -> None:
+def check_exportable(model: SerMetaModel) -> None:
+    """Raises `UserError` where a library is missing, or the encoder's family cannot be exported."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UserError(f'exporting needs {", ".join(missing)}: pip install "ser-meta[onnx]"')
     family = model.config.speech_config.model_type
     if family in CANNOT:
         raise UserError(f"a model with a {family} encoder cannot be exported: {CANNOT[family]}; run it with torch")
+
+
+def _check_folder(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not empty: choose another --output")
 
@@ -172,7 +177,7 @@ def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tens
     return EncoderOutput((*output.hidden_states[1 : len(encoder.layers)], output.last_hidden_state), frame_mask)
 
 
-def _noise(processor: SerMetaProcessor) -> dict[str, torch.Tensor]:
+def noise(processor: SerMetaProcessor) -> dict[str, torch.Tensor]:
     """A padded batch of two recordings: what the graph is traced with, and first compared on."""
     rate, chance = processor.sampling_rate, np.random.default_rng(0)
     recordings = [chance.normal(scale=0.1, size=int(seconds * rate)).astype(np.float32) for seconds in (1.0, 0.7)]
@@ -180,7 +185,8 @@ def _noise(processor: SerMetaProcessor) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def _write_graph(model: SerMetaModel, batch: dict[str, torch.Tensor], path: Path) -> None:
+def write_graph(model: SerMetaModel, batch: dict[str, torch.Tensor], path: Path) -> None:
+    """Writes a model's graph, traced with a batch, with its weights in the one file."""
     name, any_size = model.encoder.input_name, torch.export.Dim.DYNAMIC
     time = 1 if isinstance(model.encoder, Wav2Vec2BertFrames) else batch[name].dim() - 1
     with _quiet():

@@ -32,7 +32,7 @@ from ...configuration.errors import UserError
 from ...configuration.run_folder import read_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FETCHED = ["*.json", "*.safetensors"]  # at a repository's top: settings, vocabulary and weights
+FETCHED = ["*.json", "*.safetensors", "README.md"]  # at a repository's top: settings, vocabulary, weights and card
 NOT_FETCHED = ["*/*"]
 GONE = (429, 500, 502, 503, 504)  # answers of a Hub that cannot be asked now
 _NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\S+))?")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
+from ...configuration.printable import one_line
 from ..document import Table
 
 NAME_WIDTH = 24  # characters at most
@@ -20,6 +21,15 @@ def print_table(table: Table, console: Console) -> None:
         if number:
             console.print()
         console.print(part)
+
+
+def print_lines(table: Table) -> None:
+    """Prints a table with each row on one line, however long: for lists that are searched, and cut by other tools."""
+    rows = [list(table.header), *map(list, table.rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        print(one_line("  ".join(cells).rstrip()))
 
 
 def _parts(table: Table, width: int) -> Iterator[TerminalTable]:

@@ -250,7 +250,11 @@ class Answers(BaseHTTPRequestHandler):
 
 
 def upload_mode(path: str) -> dict[str, Any]:
-    return {"path": path, "uploadMode": "lfs" if path.endswith(".safetensors") else "regular", "shouldIgnore": False}
+    return {
+        "path": path,
+        "uploadMode": "lfs" if path.endswith((".safetensors", ".onnx")) else "regular",
+        "shouldIgnore": False,
+    }
 
 
 def validate_card(content: str) -> dict[str, list]:

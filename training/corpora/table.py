@@ -75,7 +75,7 @@ def read_table(root: str | Path, split: str | None, subset: str | None, encoding
     try:
         if path.is_dir():
             table = read_saved(path, split)
-        elif HUB_NAME.fullmatch(str(root)) and not path.exists():
+        elif is_on_the_hub(root):
             table = read_hub(str(root), split, subset)
         elif split is not None:
             raise UserError(f"it has no splits: leave out split={split}")
@@ -87,6 +87,11 @@ def read_table(root: str | Path, split: str | None, subset: str | None, encoding
     if not len(table):
         raise UserError(f"table: {root} has no rows")
     return table
+
+
+def is_on_the_hub(root: str | Path | None) -> bool:
+    """Whether a table's root names a data set of the Hub, and nothing that lies here."""
+    return bool(HUB_NAME.fullmatch(str(root))) and not Path(str(root)).expanduser().exists()
 
 
 def read_saved(path: Path, split: str | None) -> Table:

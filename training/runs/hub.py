@@ -11,7 +11,8 @@ from ...configuration.recipe_files import load_recipe
 from ...configuration.report import Report, read_report
 from ...configuration.run_folder import RunFolder
 from ...hub_cards.card.render import card_of_folder, write_card
-from ...hub_cards.card.corpus_facts import CorpusFacts
+from ...hub_cards.card.corpus_facts import CorpusFacts, licence_warnings
+from ...hub_cards.card.terms import TERMS
 from ...hub_cards.hub.names import read_model_config
 from ...hub_cards.hub.published import published_files, unspoken_tasks, without_answers
 from ...hub_cards.hub.push import Files, LargeFile, check_repository, model_files, push, results_file, size
@@ -19,6 +20,7 @@ from ...hub_cards.hub.space import space_files
 from ...hub_cards.wording import speakers_words
 from ..corpora import corpus_module
 from ..corpora.mixture import corpus_name
+from ..corpora.table import is_on_the_hub
 
 
 def write_run_card(run: RunFolder, **options: Any) -> Path:
@@ -42,14 +44,20 @@ class Publication:
     Args:
         files: all of it, the card last.
         kept_back: the tasks whose answers stay here.
+        warnings: what the terms of the data forbid.
     """
 
     files: Files
     kept_back: list[str]
+    warnings: list[str]
 
 
 def prepare_publication(
-    run: RunFolder, benchmark: str | None = None, with_speakers: bool = False, **options: Any
+    run: RunFolder,
+    benchmark: str | None = None,
+    with_speakers: bool = False,
+    graphs: Path | None = None,
+    **options: Any,
 ) -> Publication:
     """Finds what goes to the Hub of a run; writes nothing. `options` are as `write_run_card`'s.
 
@@ -57,6 +65,7 @@ def prepare_publication(
         benchmark: see `results_file`.
         with_speakers: send the answers of tasks that predictions do not show too, such as `speaker`, and the name of a
             test fold that is made of speakers' names.
+        graphs: a new folder for the model's graphs, which are then sent too, for transformers.js.
     """
     report, corpora = _recorded(run)
     config = read_model_config(run.model)
@@ -64,10 +73,18 @@ def prepare_publication(
     kept_back = [] if with_speakers else unspoken_tasks(config)
     if not (with_speakers or all(corpus.license for corpus in corpora)):  # a published corpus has its own codes
         report = _without_speakers_names(report)
-    card = card_of_folder(run.model, report, corpora, config=without_answers(config, kept_back), **options)
+    options |= {"config": without_answers(config, kept_back), "for_javascript": graphs is not None}
+    card = card_of_folder(run.model, report, corpora, **options)
     results = results_file(report, benchmark) if benchmark else {}
-    files = results | model_files(run.model, published_files(run.model, kept_back), card)
-    return Publication(files, kept_back)
+    changed = published_files(run.model, kept_back) | ({} if graphs is None else _graphs(run, graphs, kept_back))
+    return Publication(results | model_files(run.model, changed, card), kept_back, licence_warnings(corpora))
+
+
+def _graphs(run: RunFolder, folder: Path, left_out: list[str]) -> dict[str, Path]:
+    from ...hub_cards.export.transformers_js import write_for_transformers_js
+    from .loading import load_model
+
+    return write_for_transformers_js(*load_model(run.model), folder, left_out)
 
 
 def _without_speakers_names(report: Report) -> Report:
@@ -144,10 +161,14 @@ def _recorded(run: RunFolder) -> tuple[Report, list[CorpusFacts]]:
 def _facts(source: CorpusRecipe) -> CorpusFacts:
     module = corpus_module(source.corpus)
     languages = getattr(module, "LANGUAGES", None) or filter(None, [getattr(module, "LANGUAGE", None)])
+    name = corpus_name(source)
+    terms = None if source.corpus in ("table", "folders") else TERMS.get(name)  # those are named by their files
     return CorpusFacts(
-        name=corpus_name(source),
+        name=name,
         license=getattr(module, "LICENSE", ""),
         citation=getattr(module, "CITATION", ""),
         languages=tuple(languages),
         speech=getattr(module, "SPEECH", ""),
+        terms=terms,
+        dataset=str(source.root) if is_on_the_hub(source.root) else terms.dataset if terms else "",
     )

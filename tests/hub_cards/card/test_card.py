@@ -11,12 +11,16 @@ from markdown_it import MarkdownIt
 
 import ser_meta.hub_cards.card.render
 from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.recipe import CorpusRecipe
 from ser_meta.configuration.records import from_json, to_json
 from ser_meta.configuration.report import Report
-from ser_meta.hub_cards.card.corpus_facts import CorpusFacts, licence_left, licence_sentences
+from ser_meta.hub_cards.card.corpus_facts import CorpusFacts, licence_left, licence_sentences, licence_warnings
 from ser_meta.hub_cards.card.render import card_of_folder, write_card
+from ser_meta.hub_cards.card.terms import TERMS, Terms
+from ser_meta.training.corpora import CORPORA
+from ser_meta.training.runs.hub import _facts
 
-RAVDESS = CorpusFacts("RAVDESS", "CC BY-NC-SA 4.0", "@article{ravdess}", ("en",), "acted", ("One room only.",))
+RAVDESS = CorpusFacts("RAVDESS", "CC BY-NC-SA 4.0", "@article{ravdess}", ("en",), "acted")
 TEMPLATE = Path(ser_meta.hub_cards.card.render.__file__).with_name("model_card.md")
 HOSTILE = "a|b <script>alert(1)</script> [x](javascript:y) *b* `c` # $d$ \\( \n---\n\n# Owned\n- &lt; ~~e~~ __f__ !"
 
@@ -101,7 +105,7 @@ def test_protocol_stages_and_sources(card):
     assert cell_texts(card, "test") == ["test", "40", "6", "2.5"]
     assert "licence: CC BY-NC-SA 4.0, language: en." in card.text
     assert "```bibtex\n@article{ravdess}\n```" in card.text
-    assert "- The emotions of RAVDESS are acted:" in card.text and "- One room only." in card.text
+    assert "- The emotions of RAVDESS are acted:" in card.text
     assert "40 utterances by 6 speakers, of RAVDESS alone" in card.text
     assert "languages (ISO 639-1) and no other: en." in card.text
     assert "2412.20707" in card.text
@@ -228,7 +232,7 @@ def hostile_card(model_folder, report):
     emotion["support"] = {HOSTILE: 1, "happy": 1, "sad": 1}
     report.protocol.corpus = report.protocol.test_fold = HOSTILE
     report.stages = {HOSTILE: {HOSTILE: HOSTILE}}
-    corpus = CorpusFacts(HOSTILE, HOSTILE, f"{HOSTILE}\n```\n# Owned\n", ("en",), notes=(HOSTILE,))
+    corpus = CorpusFacts(HOSTILE, HOSTILE, f"{HOSTILE}\n```\n# Owned\n", ("en",))
     return ModelCard.load(write_card(model_folder, report, [corpus], repository=f'x/"{HOSTILE}', revision=HOSTILE))
 
 
@@ -316,3 +320,51 @@ def test_a_run_without_a_report_has_no_card(command_line, tmp_path):
     assert errors == [
         f"ser-meta: {tmp_path} holds no finished run (recipe.yaml is missing): give the --output of a training"
     ]
+
+
+def test_what_a_corpus_forbids_is_said_with_its_source(model_folder, report):
+    terms = Terms("commercial use", "https://example.org/terms")
+    corpora = [
+        CorpusFacts("RAVDESS", "CC BY-NC-SA 4.0", terms=terms),
+        CorpusFacts("free", "CC0-1.0", terms=Terms("", "-")),
+    ]
+    (warning,) = licence_warnings(corpora)
+    assert warning.startswith("RAVDESS forbids commercial use (https://example.org/terms)")
+    assert "It forbids commercial use: https://example.org/terms" in card_of_folder(model_folder, report, corpora)
+    assert licence_warnings([CorpusFacts("mine")]) == []
+
+
+def test_every_public_corpus_is_in_the_table_of_terms():
+    assert set(TERMS) == set(CORPORA) - {"table", "folders", "espeak", "emobox"}
+    assert all(terms.source.startswith("http") for terms in TERMS.values())
+    assert _facts(CorpusRecipe("ravdess", "/data/ravdess")).terms is TERMS["ravdess"]
+    assert _facts(CorpusRecipe("table", "/data/ravdess.csv")).terms is None  # a table may be called anything
+
+
+def test_data_sets_of_the_hub_are_linked(model_folder, report, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hub, here = _facts(CorpusRecipe("table", "someone/speech")), _facts(CorpusRecipe("table", str(tmp_path / "a.csv")))
+    nemo = _facts(CorpusRecipe("nemo", "/data/nemo"))
+    assert (hub.dataset, here.dataset, nemo.dataset) == ("someone/speech", "", "amu-cai/nEMO")
+    card = ModelCard(card_of_folder(model_folder, report, [hub, here, nemo]))
+    assert card.data.datasets == ["someone/speech", "amu-cai/nEMO"]
+    assert ModelCard(card_of_folder(model_folder, report, [here])).data.datasets is None
+
+
+def test_the_metadata_has_the_intervals(card, report):
+    (ua,) = [result for result in card.data.eval_results if result.metric_name == "UA"]
+    low, high = report.metrics["emotion"]["interval"]["ua"]
+    assert ua.metric_args == {"interval": [low, high], "confidence": 0.95}
+
+
+def test_the_law_is_named_with_its_article_date_and_source(card, model_folder, report):
+    law = card.text.split("## Law")[1].split("## ")[0]
+    assert "Article 5(1)(f)" in law and "2 February 2025" in law and "except for medical or safety reasons" in law
+    assert "https://eur-lex.europa.eu/eli/reg/2024/1689/oj" in law
+
+
+def test_graphs_for_javascript_have_their_snippet(card, model_folder, report):
+    assert "```js" not in card.text
+    with_graphs = card_of_folder(model_folder, report, [RAVDESS], repository="someone/x", for_javascript=True)
+    snippet = re.search(r"```js\n(.*?)```", with_graphs, re.DOTALL)[1]
+    assert 'AutoModel.from_pretrained("someone/x", options)' in snippet and '{ revision: "main", dtype' in snippet

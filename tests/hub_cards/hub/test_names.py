@@ -62,7 +62,7 @@ def test_predictions_by_name_are_those_of_the_folder_and_no_code_is_fetched(
     code, named, _ = command_line("predict", "someone/emotions", recording, "--json")
     assert code == 0 and named == command_line("predict", finished_run / "model", recording, "--json")[1]
     assert any(request.endswith("model.safetensors") for request in hub.requests)
-    assert not any(request.endswith((".py", "README.md")) for request in hub.requests)
+    assert not any(request.endswith(".py") for request in hub.requests)
 
 
 def test_evaluation_by_name(published, command_line, finished_run, speech_table):
