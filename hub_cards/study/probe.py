@@ -31,7 +31,10 @@ def probe_page(report: ProbeReport) -> Page:
     return Page(
         f"{report.target}: the {layers} layers of {report.encoder}",
         protocol_line(report.protocol),
-        headline={"suggested": (f"model.encoder_layers={suggested.encoder_layers}", _reason(suggested))},
+        headline={
+            "suggested": (f"model.encoder_layers={suggested.encoder_layers}", _reason(suggested)),
+            **{name: (f"UA {with_interval(measured[name], 'ua')}", "") for name in measured if "deviation" in name},
+        },
         sections=[
             Section(
                 "A linear probe",

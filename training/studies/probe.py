@@ -1,8 +1,8 @@
 """What the layers of a pretrained encoder know of the target before any fine-tuning, and how many are worth having.
 
 Each layer's frames are averaged over the utterance, and a logistic regression on them is judged on speakers that it
-has not heard; further ones have the lowest layers side by side, and the last all of them. That one is what a
-fine-tuned model is to be compared with first.
+has not heard; further ones have the lowest layers side by side, and all of them. That one is what a fine-tuned model
+is to be compared with first. The last one has the deviation of all layers' frames beside their mean.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ from ..runs.judging import describe_longest, report_on
 from ..runs.preparation import Preparation, prepare
 
 ALL_LAYERS = "all layers"
+WITH_DEVIATION = "all layers, mean and deviation"
 REGULARISATION = 0.01  # the same for every layer and corpus: a whole encoder has as many states as a corpus utterances
 
 
@@ -47,11 +48,12 @@ def probe_layers(recipe: Recipe, side: str = "validation", heard: int | None = N
     target = recipe.model.target_task
     prepared = [prepare(replace(recipe, data=replace(recipe.data, test_fold=fold))) for fold in find_folds(recipe)]
     embeddings = embed(prepared[0])
+    layers = embeddings.shape[1] // 2
     # learned from as they are, judged as if only so many of a group had been heard
     sides = [centred(embeddings, prepared[0].dataset, columns, count) for count in (None, heard)]
     judged = {
-        name: probe(*(each[:, layers].reshape(len(each), -1) for each in sides), prepared, target, side)
-        for name, layers in tqdm(layer_sets(embeddings.shape[1]).items(), unit="probe")
+        name: probe(*(each[:, read].reshape(len(each), -1) for each in sides), prepared, target, side)
+        for name, read in tqdm(layer_sets(layers).items(), unit="probe")
     }
     task = prepared[0].tasks[target]
     pooled = {name: report_on(table, {target: task}, target) for name, table in judged.items()}
@@ -60,16 +62,16 @@ def probe_layers(recipe: Recipe, side: str = "validation", heard: int | None = N
         encoder=recipe.model.encoder,
         protocol=_protocol(recipe, prepared, side, columns, heard),
         rows=[ProbeRow(name=name, pooled=found) for name, found in pooled.items()],
-        suggested=suggest(judged, lowest_layers(embeddings.shape[1]), target),
+        suggested=suggest(judged, lowest_layers(layers), target),
         versions=environment(),
     )
 
 
 def layer_sets(layers: int) -> dict[str, slice]:
-    """By a row's name, which of so many layers it has: each alone, the lowest ones together, all."""
+    """By a row's name, which parts it has of what `embed` gives of so many layers."""
     alone = {f"layer {layer + 1}": slice(layer, layer + 1) for layer in range(layers)}
     together = {f"lowest {count} layers": slice(count) for count in range(2, layers)}
-    return {**alone, **together, ALL_LAYERS: slice(layers)}
+    return {**alone, **together, ALL_LAYERS: slice(layers), WITH_DEVIATION: slice(2 * layers)}
 
 
 def lowest_layers(layers: int) -> list[str]:
@@ -106,12 +108,13 @@ def _standard_error(difference: Mapping[str, Any]) -> float:
 
 
 def embed(prepared: Preparation) -> np.ndarray:
-    """The mean over the frames of each layer's hidden states: `(utterances, layers, width)`."""
+    """The mean of each layer's states over the frames, then their deviation: `(utterances, 2 x layers, width)`."""
     (stage, *_) = prepared.recipe.stages.values()
     model = prepared.new_model().eval().to("cuda" if torch.cuda.is_available() else "cpu")
     states = prepared.build_collator(model, replace(stage, freeze_layers="all")).states
     names = prepared.dataset["utterance_id"]
-    return np.stack([states.of(name, 1.0).mean(axis=1, dtype=np.float32) for name in names])
+    heard = (states.of(name, 1.0).astype(np.float32) for name in names)
+    return np.stack([np.concatenate([frames.mean(axis=1), frames.std(axis=1)]) for frames in heard])
 
 
 def centred(embeddings: np.ndarray, dataset: Dataset, columns: list[str], heard: int | None) -> np.ndarray:

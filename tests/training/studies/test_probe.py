@@ -15,7 +15,7 @@ from ser_meta.training.runs.preparation import prepare
 from ser_meta.training.studies.probe import centred, embed, layer_sets, lowest_layers, probe, probe_layers, suggest
 
 ALONE = [f"layer {layer}" for layer in range(1, 7)]
-TOGETHER = [*(f"lowest {count} layers" for count in range(2, 6)), "all layers"]
+TOGETHER = [*(f"lowest {count} layers" for count in range(2, 6)), "all layers", "all layers, mean and deviation"]
 
 
 def test_the_command_tells_what_each_layer_knows(command_line, recipe_file, tmp_path):
@@ -98,12 +98,12 @@ def test_the_fewest_layers_within_one_standard_error_of_the_best():
 
 def test_layers_alone_and_together():
     assert list(layer_sets(6)) == ALONE + TOGETHER
-    states = np.arange(6)
-    assert [list(states[layers]) for layers in layer_sets(3).values()] == [[0], [1], [2], [0, 1], [0, 1, 2]]
-    assert list(layer_sets(1)) == ["layer 1", "all layers"] and lowest_layers(1) == ["all layers"]
+    states, together = np.arange(6), [[0, 1], [0, 1, 2], [0, 1, 2, 3, 4, 5]]
+    assert [list(states[layers]) for layers in layer_sets(3).values()] == [[0], [1], [2], *together]
+    assert list(layer_sets(1)) == ["layer 1", *TOGETHER[-2:]] and lowest_layers(1) == ["all layers"]
 
 
-def test_a_probe_reads_the_mean_frame_of_each_layer(recipe_file, encoder_folder, speech_table, tmp_path):
+def test_a_probe_reads_mean_and_deviation_of_each_layer(recipe_file, encoder_folder, speech_table, tmp_path):
     prepared = prepare(load_recipe(str(recipe_file), [f"cache={tmp_path}", "data.speed_factors=[1.0]"]))
     embeddings = embed(prepared)
     backbone, recording = Wav2Vec2Model.from_pretrained(encoder_folder).eval(), "emil-sad-scripted.wav"
@@ -111,7 +111,9 @@ def test_a_probe_reads_the_mean_frame_of_each_layer(recipe_file, encoder_folder,
         samples = torch.tensor(soundfile.read(speech_table.parent / recording, dtype="float32")[0])
         states = backbone(samples[None], output_hidden_states=True).hidden_states[1:]
     row = list(prepared.dataset["utterance_id"]).index(recording)
-    assert embeddings[row] == pytest.approx(np.stack([state[0].mean(dim=0) for state in states]), abs=2e-3)
+    assert embeddings[row, :6] == pytest.approx(np.stack([state[0].mean(dim=0) for state in states]), abs=2e-3)
+    deviations = [state[0].std(dim=0, correction=0) for state in states]
+    assert embeddings[row, 6:] == pytest.approx(np.stack(deviations), abs=2e-3)
 
 
 def test_it_is_judged_on_speakers_that_it_has_not_heard(recipe_file):
