@@ -167,9 +167,13 @@ def test_what_is_asked_of_a_recording_is_the_pipelines(exported, monkeypatch, tm
             runner(sources[1], **wrong)
 
 
-def test_the_command_and_the_runner_without_torch(finished_run, command_line, speech_table, tmp_path):
+def test_the_command_and_the_runner_without_torch(command_line, speech_table, tmp_path):
+    model = make_model(CONFIGS["wav2vec2"]())
+    processor = SerMetaProcessor(EXTRACTORS["wav2vec2"](), character_tokenizer())
+    SpeechEmotionPipeline(model=model, processor=processor).save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
     folder = tmp_path / "exported"
-    code, printed, errors = command_line("export", finished_run / "model", "--output", folder, "--json")
+    code, printed, errors = command_line("export", tmp_path / "model", "--output", folder, "--json")
     assert (code, errors) == (0, [])
     assert json.loads(printed)["difference"] < 1e-4
     for library in ("torch", "transformers", "ser_meta"):
@@ -184,7 +188,8 @@ def test_the_command_and_the_runner_without_torch(finished_run, command_line, sp
         f"runner.py: {tmp_path / 'silent.wav'} holds no samples: leave it out or record it again"
     ]
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert "python runner.py calls/" in text and "`emotion`, `gender`" in text and "`speaker`" not in text
+    assert "python runner.py calls/" in text
+    assert "`emotion`, `transcript`, `valence`" in text and "`speaker`" not in text
     files = {path.name for path in folder.iterdir()} - {"README.md", "requirements.txt", "__pycache__"}
     assert all(name in text or name.endswith("_ser_meta.py") for name in files)
     (tmp_path / "calls").mkdir()
@@ -195,8 +200,7 @@ def test_the_command_and_the_runner_without_torch(finished_run, command_line, sp
     (line,) = of_folder.stdout.splitlines()
     assert json.loads(line)["file"] == str(tmp_path / "calls" / "one.wav") and json.loads(line)["abstained"] is True
     assert of_folder.returncode == 0 and "passed over" in of_folder.stderr and "two.m4a" in of_folder.stderr
-    processor = SerMetaProcessor.from_pretrained(finished_run / "model")
-    recognise = SpeechEmotionPipeline(SerMetaModel.from_pretrained(finished_run / "model").eval(), processor=processor)
+    recognise = SpeechEmotionPipeline(model=model, processor=processor)
     for line, path in zip(done.stdout.splitlines(), recordings, strict=True):
         assert_same_result(json.loads(line), {"file": path, **recognise(path)})
 
