@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from .configuration_ser_meta import encoder_width
 from .settings_ser_meta import adapter_settings
 
 ADAPTER_FOLDER, ADAPTER_FILES = "adapter", ("adapter_config.json", "adapter_model.safetensors")  # as peft names them
@@ -150,7 +151,7 @@ def _is_target(target: str, name: str, part: nn.Linear, encoder: nn.Module) -> b
     if target == "all-linear":
         return True
     if target == "attention":  # not WavLM's gate, which maps a single head
-        return "att" in name.rpartition(".")[0] and part.in_features == encoder.backbone.config.hidden_size
+        return "att" in name.rpartition(".")[0] and part.in_features == encoder_width(encoder.backbone.config)
     return name == target or name.endswith(f".{target}")
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers bri
     from .adapters_ser_meta import adapt  # noqa: F401
     from .audio_ser_meta import read_audio  # noqa: F401
     from .encoder_ser_meta import build_encoder  # noqa: F401
+    from .families_ser_meta import MoonshineFrames  # noqa: F401
+    from .features_ser_meta import features_of  # noqa: F401
+    from .frames_ser_meta import EncoderOutput  # noqa: F401
     from .loading_ser_meta import load_backbone  # noqa: F401
     from .losses_ser_meta import classification_loss  # noqa: F401
     from .modeling_ser_meta import SerMetaModel  # noqa: F401
@@ -284,6 +287,11 @@ class SerMetaConfig(PretrainedConfig):
         return self.encoder_layers or layer_count(self.speech_config)
 
     @property
+    def width(self) -> int:
+        """Of the encoder's hidden states."""
+        return encoder_width(self.speech_config)
+
+    @property
     def reported_tasks(self) -> list[str]:
         """Names of the tasks that predictions show, in order."""
         return [name for name, task in self.tasks.items() if task["reported"]]
@@ -296,7 +304,7 @@ class SerMetaConfig(PretrainedConfig):
             )
         if len(target["labels"]) < 2:
             raise ValueError(f"tasks[{self.target_task!r}] needs two or more labels, not {target['labels']}")
-        width = self.speech_config.hidden_size
+        width = self.width
         if self.coattention and width % self.coattention_heads:
             raise ValueError(f"coattention_heads={self.coattention_heads} must divide the encoder's width {width}")
         weights = self.class_weights
@@ -314,11 +322,20 @@ def layer_count(speech_config: PretrainedConfig) -> int:
     return getattr(speech_config, LAYER_COUNTS.get(speech_config.model_type, LAYER_COUNT))
 
 
+def encoder_width(speech_config: PretrainedConfig) -> int:
+    """Width of the hidden states of an encoder of this configuration."""
+    # older releases have Qwen2-Audio's by the other name alone
+    return getattr(speech_config, "hidden_size", None) or speech_config.d_model
+
+
 def with_lowest_layers(speech_config: PretrainedConfig, layers: int | None) -> PretrainedConfig:
     """The configuration of the same encoder with its lowest layers only; None leaves it as it is."""
     if layers is None:
         return speech_config
     lowest = deepcopy(speech_config)
+    if hasattr(lowest, "num_timestamp_prediction_layers"):  # which Fun-ASR-Nano has above those for the transcription
+        transcription = speech_config.num_hidden_layers - speech_config.num_timestamp_prediction_layers
+        lowest.num_timestamp_prediction_layers = max(0, layers - transcription)
     setattr(lowest, LAYER_COUNTS.get(speech_config.model_type, LAYER_COUNT), layers)
     return lowest
 
@@ -370,6 +387,8 @@ def _speech_config(given: PretrainedConfig | Mapping | None) -> PretrainedConfig
     if not isinstance(given, PretrainedConfig):
         options = {"model_type": "wav2vec2", **(given or {})}
         model_type = _choice("speech_config.model_type", options.pop("model_type"), SPEECH_ENCODERS)
+        if model_type not in CONFIG_MAPPING:
+            raise ValueError(f"this release of Transformers does not have {model_type} yet: install a newer one")
         return CONFIG_MAPPING[model_type](**options)
     _choice("speech_config.model_type", given.model_type, SPEECH_ENCODERS)
     return given

@@ -1,56 +1,52 @@
 """One small adapter around every family of speech encoders: true lengths in, the layers' hidden states out.
 
-Raw-waveform families (wav2vec2 with XLS-R and MMS, HuBERT with DistilHuBERT, WavLM, data2vec-audio, UniSpeech-SAT,
-SEW, wav2vec2-conformer) and log-mel families (wav2vec2-bert, the Whisper encoder). What the adapter adds to each is
-that padding never changes a frame:
+Raw-waveform families (wav2vec2 with XLS-R and MMS, HuBERT with DistilHuBERT, WavLM, data2vec-audio, UniSpeech and
+UniSpeech-SAT, SEW and SEW-D, wav2vec2-conformer, Moonshine) and log-mel families (wav2vec2-bert, the encoders of
+Whisper, Qwen2-Audio and Voxtral, Parakeet, Fun-ASR-Nano). What the adapter adds to each is that padding never changes
+a frame:
 
     recording   |x x x x x x|            frames |h h h|
     in a batch  |x x x x x x 0 0 0 0|           |h h h - -|   the same h; what stands at - is never looked at
 """
 
 import inspect
-from typing import NamedTuple
 
 import torch
 from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .adapters_ser_meta import call_projections
 from .configuration_ser_meta import layer_count, with_lowest_layers
-from .loading_ser_meta import prepare_config
+from .families_ser_meta import MaskedFrames, MoonshineFrames, ParakeetFrames
+from .frames_ser_meta import (
+    EncoderOutput,
+    RepeatedFrames,
+    attention_bias,
+    given,
+    require_frames,
+    rounded_up,
+    states_above,
+    true_lengths,
+)
+from .loading_ser_meta import ENCODER_CLASSES, prepare_config
 from .padding_ser_meta import (
     ConvolutionalFront,
     MaskedPositions,
     convolved,
     forget_rotary_positions,
+    keep_running_statistics,
     mask_depthwise_convolutions,
     mask_of,
 )
+from .settings_ser_meta import WHISPER_ENCODERS
 
 try:
     from transformers.masking_utils import create_bidirectional_mask
 except ImportError:  # transformers 4 makes its masks otherwise
     create_bidirectional_mask = None
 
+SQUEEZING = ("sew", "sew-d")  # families whose layers work on several frames as one
 WHISPER_BATCH = 50  # log-mel frames that a batch may be padded to a multiple of: half a second
-
-
-class EncoderOutput(NamedTuple):
-    """What the encoder hands on.
-
-    Args:
-        hidden_states: `(batch, frames, width)` for each Transformer layer, first to last; the last one is the
-            encoder's `last_hidden_state`, after its final layer norm where it has one; of an encoder's lowest layers
-            alone it is what that layer gives.
-        frame_mask: bool `(batch, frames)`, true where a frame belongs to the recording.
-        attentions: of each layer `(batch, heads, frames, frames)`, or None where the attention kernel keeps none: only
-            `"eager"` does.
-    """
-
-    hidden_states: tuple[torch.Tensor, ...]
-    frame_mask: torch.Tensor
-    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class WaveformEncoder(nn.Module):
@@ -72,13 +68,15 @@ class WaveformEncoder(nn.Module):
         if config.model_type == "wav2vec2-conformer":
             mask_depthwise_convolutions(backbone.encoder.layers)
             forget_rotary_positions(backbone.encoder)
+            keep_running_statistics(backbone.encoder.layers)
             # the stock forward has this module and never calls it
             backbone.encoder.pos_conv_embed.requires_grad_(False)
 
     @property
     def layers(self) -> nn.ModuleList:
         """The Transformer layers, first to last."""
-        return self.backbone.encoder.layers
+        encoder = self.backbone.encoder
+        return encoder.encoder.layer if self.backbone.config.model_type == "sew-d" else encoder.layers
 
     @property
     def front(self) -> list[nn.Module]:
@@ -93,12 +91,12 @@ class WaveformEncoder(nn.Module):
     @property
     def _behind(self) -> str | None:
         config = self.backbone.config
-        if config.model_type == "sew":
+        if config.model_type in SQUEEZING:
             return "upsample"
         pre_norm = getattr(config, "do_stable_layer_norm", False) or config.model_type == "wav2vec2-conformer"
         return "layer_norm" if pre_norm else None
 
-    def end_with_last_layer(self) -> None:
+    def end_with_last_layer(self, whole: PretrainedConfig) -> None:
         """Takes away what stands behind the whole encoder's last layer, where the last one here is a lower one."""
         if self._behind:
             setattr(self.backbone.encoder, self._behind, RepeatedFrames(self.squeeze_factor))
@@ -109,7 +107,7 @@ class WaveformEncoder(nn.Module):
 
         SEW's layers work on squeezed frames, and the conformer's take position embeddings from below them.
         """
-        return self.backbone.config.model_type not in ("sew", "wav2vec2-conformer")
+        return self.backbone.config.model_type not in (*SQUEEZING, "wav2vec2-conformer")
 
     def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
         """Frames `(batch,)` that recordings of `lengths` samples give."""
@@ -130,7 +128,7 @@ class WaveformEncoder(nn.Module):
 
     def features(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """From a waveform and its mask to the convolutions' output `(batch, frames, channels)` and its frame mask."""
-        inputs, lengths = self._whole_frames(inputs, _true_lengths(inputs.shape[-1], attention_mask, inputs))
+        inputs, lengths = self._whole_frames(inputs, true_lengths(inputs.shape[-1], attention_mask, inputs))
         ragged = bool((lengths < inputs.shape[-1]).any())
         features = self.backbone.feature_extractor(inputs, lengths if ragged else None).transpose(1, 2)
         return features, mask_of(self.frame_lengths(lengths), features.shape[1])
@@ -152,12 +150,12 @@ class WaveformEncoder(nn.Module):
             output_attentions=output_attentions,
         )
         lower = [self._at_full_rate(state, features.shape[1]) for state in output.hidden_states[1 : len(self.layers)]]
-        return EncoderOutput((*lower, output.last_hidden_state), frame_mask, _given(output.attentions))
+        return EncoderOutput((*lower, output.last_hidden_state), frame_mask, given(output.attentions))
 
     def from_layers(self, states: tuple[torch.Tensor, ...], frame_mask: torch.Tensor) -> EncoderOutput:
         """From the states of the lower layers, computed before, to those of all; at least one layer is above them."""
         arguments = self._layer_arguments(states[-1], None if frame_mask.all() else frame_mask)
-        return EncoderOutput(_states_above(self, states, arguments), frame_mask)
+        return EncoderOutput(states_above(self, states, arguments), frame_mask)
 
     def _layer_arguments(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor | None) -> dict:
         """What the stock forward gives each layer beside the hidden states."""
@@ -187,9 +185,9 @@ class WaveformEncoder(nn.Module):
         An odd last frame would be averaged with padding in a batch and dropped alone.
         """
         frames = self.frame_lengths(lengths)
-        _require_frames(frames, lengths, self.shortest_input)
+        require_frames(frames, lengths, self.shortest_input)
         if self.squeeze_factor > 1:
-            lengths = torch.maximum(lengths, self._samples_for(_rounded_up(frames, self.squeeze_factor)))
+            lengths = torch.maximum(lengths, self._samples_for(rounded_up(frames, self.squeeze_factor)))
         return nn.functional.pad(inputs, (0, max(0, int(lengths.max()) - inputs.shape[-1]))), lengths
 
     def _samples_for(self, frames: torch.Tensor) -> torch.Tensor:
@@ -228,7 +226,7 @@ class Wav2Vec2BertFrames(nn.Module):
         """What stands behind the last layer: nothing."""
         return []
 
-    def end_with_last_layer(self) -> None:
+    def end_with_last_layer(self, whole: PretrainedConfig) -> None:
         """Takes away what stands behind the whole encoder's last layer: nothing."""
 
     @property
@@ -244,7 +242,7 @@ class Wav2Vec2BertFrames(nn.Module):
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None, output_attentions: bool = False
     ) -> EncoderOutput:
         """From features `(batch, frames, 160)` and their mask to the layers' hidden states."""
-        lengths = _true_lengths(inputs.shape[1], attention_mask, inputs)
+        lengths = true_lengths(inputs.shape[1], attention_mask, inputs)
         inputs = nn.functional.pad(inputs, (0, 0, 0, max(0, _masked_span(self.backbone) - inputs.shape[1])))
         frame_mask = mask_of(lengths, inputs.shape[1])
         output = self.backbone(
@@ -254,20 +252,21 @@ class Wav2Vec2BertFrames(nn.Module):
             output_attentions=output_attentions,
         )
         states = (*output.hidden_states[1 : len(self.layers)], output.last_hidden_state)
-        return EncoderOutput(states, frame_mask, _given(output.attentions))
+        return EncoderOutput(states, frame_mask, given(output.attentions))
 
 
 class WhisperFrames(nn.Module):
     """The Whisper encoder at a recording's true length instead of 30 s, with its padding masked.
 
-    It gives no attention weights: the stock layers drop them.
+    Those of Qwen2-Audio and Voxtral are built of the same parts. What they pool behind the last layer, two frames to
+    one, is left out: all states have one rate. There are no attention weights: the stock layers drop them.
     """
 
     input_name = "input_features"
     shortest_input = 1
     continues = True
 
-    def __init__(self, backbone: WhisperEncoder):
+    def __init__(self, backbone: PreTrainedModel):
         super().__init__()
         self.backbone = backbone
         takes = inspect.signature(backbone.layers[0].forward).parameters
@@ -289,7 +288,7 @@ class WhisperFrames(nn.Module):
         """The norm behind the last layer."""
         return [self.backbone.layer_norm]
 
-    def end_with_last_layer(self) -> None:
+    def end_with_last_layer(self, whole: PretrainedConfig) -> None:
         """Takes away the norm behind the whole encoder's last layer, where the last one here is a lower one."""
         self.backbone.layer_norm = nn.Identity()
 
@@ -312,9 +311,9 @@ class WhisperFrames(nn.Module):
         if attention_mask is not None and attention_mask.shape[-1] != inputs.shape[-1]:
             # the stock feature extractor, called by a stock pipeline, gives its mask in samples
             attention_mask = attention_mask[:, :: attention_mask.shape[-1] // inputs.shape[-1]]
-        lengths = _true_lengths(inputs.shape[-1], attention_mask, inputs)
+        lengths = true_lengths(inputs.shape[-1], attention_mask, inputs)
         # the rest of 30 s is cut off, but not what a batch is rounded up to
-        inputs = inputs[..., : int(_rounded_up(lengths.max(), WHISPER_BATCH))]
+        inputs = inputs[..., : int(rounded_up(lengths.max(), WHISPER_BATCH))]
         features = self.convolve(inputs, mask_of(lengths, inputs.shape[-1]))
         return features, mask_of(self.frame_lengths(lengths), features.shape[1])
 
@@ -326,15 +325,15 @@ class WhisperFrames(nn.Module):
 
     def from_layers(self, states: tuple[torch.Tensor, ...], frame_mask: torch.Tensor) -> EncoderOutput:
         """From the states of the lower layers, computed before, to those of all; at least one layer is above them."""
-        mask = None if frame_mask.all() else self._layer_mask(frame_mask, states[-1].dtype)
+        mask = None if frame_mask.all() else attention_bias(self.backbone, frame_mask, states[-1].dtype)
         arguments = {"attention_mask": mask, **self.layer_arguments}
-        return EncoderOutput(_states_above(self, states, arguments), frame_mask)
+        return EncoderOutput(states_above(self, states, arguments), frame_mask)
 
     def run_layers(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, padded: bool) -> EncoderOutput:
         """From the embedded frames `(batch, frames, width)` to the layers' hidden states; without padding no mask."""
-        mask = self._layer_mask(frame_mask, hidden_states.dtype) if padded else None
+        mask = attention_bias(self.backbone, frame_mask, hidden_states.dtype) if padded else None
         arguments = {"attention_mask": mask, **self.layer_arguments}
-        return EncoderOutput(_states_above(self, (), arguments, hidden_states), frame_mask)
+        return EncoderOutput(states_above(self, (), arguments, hidden_states), frame_mask)
 
     def convolve(self, inputs: torch.Tensor, input_mask: torch.Tensor) -> torch.Tensor:
         """From log-mel features and their mask to the convolutions' output `(batch, frames, width)`."""
@@ -355,23 +354,14 @@ class WhisperFrames(nn.Module):
         hidden_states = features + backbone.embed_positions.weight[:frames]
         return nn.functional.dropout(hidden_states, backbone.dropout, training=backbone.training)
 
-    def _layer_mask(self, frame_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        if "flash" in self.backbone.config._attn_implementation:
-            return frame_mask
-        padded = ~frame_mask[:, None, None, :].expand(-1, -1, frame_mask.shape[1], -1)
-        return torch.zeros(padded.shape, dtype=dtype, device=padded.device).masked_fill(padded, torch.finfo(dtype).min)
 
-
-class RepeatedFrames(nn.Module):
-    """Each frame so many times: how SEW's squeezed frames come back to the full rate without learned weights."""
-
-    def __init__(self, times: int):
-        super().__init__()
-        self.times = times
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """From `(batch, frames, width)` to `(batch, times x frames, width)`."""
-        return frames if self.times == 1 else frames.repeat_interleave(self.times, dim=1)
+ADAPTERS = {  # of the families that are not WaveformEncoder's
+    **dict.fromkeys(WHISPER_ENCODERS, WhisperFrames),
+    "wav2vec2-bert": Wav2Vec2BertFrames,
+    "moonshine": MoonshineFrames,
+    "parakeet_encoder": ParakeetFrames,
+    "fun_asr_nano_encoder": MaskedFrames,
+}
 
 
 def build_encoder(
@@ -390,43 +380,15 @@ def build_encoder(
     if backbone is None:
         prepare_config(config)
         made = with_lowest_layers(config, layers)
-        is_whisper = config.model_type == "whisper"
-        backbone = WhisperEncoder._from_config(made) if is_whisper else AutoModel.from_config(made)
+        encoder_class = ENCODER_CLASSES.get(config.model_type)
+        backbone = AutoModel.from_config(made) if encoder_class is None else encoder_class._from_config(made)
     if hasattr(backbone, "masked_spec_embed") and not _masks_spans(config):
         # no loss would reach it, which training on several processes takes for a mistake
         backbone.masked_spec_embed.requires_grad_(False)
-    families = {"whisper": WhisperFrames, "wav2vec2-bert": Wav2Vec2BertFrames}
-    encoder = families.get(config.model_type, WaveformEncoder)(backbone)
+    encoder = ADAPTERS.get(config.model_type, WaveformEncoder)(backbone)
     if layers not in (None, layer_count(config)):
-        encoder.end_with_last_layer()
+        encoder.end_with_last_layer(config)
     return encoder
-
-
-def _states_above(
-    encoder: WaveformEncoder | WhisperFrames,
-    below: tuple[torch.Tensor, ...],
-    arguments: dict,
-    embedded: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, ...]:
-    """All layers' states, from those of the lower layers, or from what is `embedded` for the first."""
-    states, hidden_states = [*below], below[-1] if below else embedded
-    for layer in encoder.layers[len(below) :]:
-        output = layer(hidden_states, **arguments)
-        hidden_states = output[0] if isinstance(output, tuple) else output
-        states.append(hidden_states)
-    for module in encoder.behind_layers:
-        states[-1] = module(states[-1])
-    return tuple(states)
-
-
-def _rounded_up(lengths: torch.Tensor, multiple: int) -> torch.Tensor:
-    return (lengths + multiple - 1) // multiple * multiple
-
-
-def _true_lengths(full: int, attention_mask: torch.Tensor | None, inputs: torch.Tensor) -> torch.Tensor:
-    if attention_mask is None:
-        return torch.full((inputs.shape[0],), full, device=inputs.device)
-    return attention_mask.sum(dim=-1)
 
 
 def _masked_span(backbone: PreTrainedModel) -> int:
@@ -437,15 +399,3 @@ def _masked_span(backbone: PreTrainedModel) -> int:
 def _masks_spans(config: PretrainedConfig) -> bool:
     """Whether SpecAugment replaces spans of frames in training."""
     return getattr(config, "apply_spec_augment", True) and config.mask_time_prob > 0
-
-
-def _require_frames(frames: torch.Tensor, lengths: torch.Tensor, shortest: int) -> None:
-    if int(frames.min()) < 1:
-        raise ValueError(
-            f"a recording of {int(lengths.min())} samples is shorter than the {shortest} that the encoder's "
-            "convolutions need for one frame: leave it out, or pad it with silence"
-        )
-
-
-def _given(attentions: tuple | None) -> tuple | None:
-    return attentions if attentions and attentions[0] is not None else None

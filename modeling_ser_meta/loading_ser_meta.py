@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel, WhisperConfig
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.models.moonshine.modeling_moonshine import MoonshineEncoder
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import cached_file
 
@@ -16,10 +17,12 @@ from .configuration_ser_meta import LATIN_CHARACTERS, with_lowest_layers
 
 logger = logging.getLogger(__name__)
 
-# A full Whisper checkpoint holds the encoder under one of these prefixes; "model." Transformers takes off itself, and
+# of models with a decoder, the class of the encoder alone
+ENCODER_CLASSES = {"whisper": WhisperEncoder, "moonshine": MoonshineEncoder}
+# A full checkpoint holds the encoder under one of these prefixes; "model." Transformers takes off itself, and
 # version 4 leaves out what does not have it
-_ENCODER_LAYER = re.compile(r"(?:^|encoder\.)layers\.(\d+)\.")
-_WHISPER_PREFIXES = {r"^model\.encoder\.": "model.", r"^encoder\.": ""}
+_PREFIXES = {r"^model\.encoder\.": "model.", r"^encoder\.": ""}
+_ENCODER_LAYER = re.compile(r"(?:^|encoder\.)layers?\.(\d+)\.")
 
 
 def load_backbone(
@@ -45,12 +48,16 @@ def load_backbone(
         **hub_options,
     }
     with transformers_silent():
-        if isinstance(config, WhisperConfig):
-            backbone, info = WhisperEncoder.from_pretrained(name_or_path, key_mapping=_WHISPER_PREFIXES, **options)
+        if config.model_type in ENCODER_CLASSES:
+            encoder_class = ENCODER_CLASSES[config.model_type]
+            backbone, info = encoder_class.from_pretrained(name_or_path, key_mapping=_PREFIXES, **options)
         else:
             backbone, info = AutoModel.from_pretrained(name_or_path, **options)
-    unexpected = [name for name in info["unexpected_keys"] if layers is None or not _is_above(name, layers)]
-    _report(name_or_path, sorted(info["missing_keys"]), sorted(unexpected))
+    missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    if layers is not None:
+        unexpected = [name for name in unexpected if not _is_above(name, layers)]
+        missing = [name for name in missing if not name.startswith(f"layers.{layers - 1}.final_layernorm.")]
+    _report(name_or_path, missing, unexpected)
     return backbone
 
 

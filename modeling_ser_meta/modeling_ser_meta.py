@@ -14,7 +14,8 @@ from transformers.utils import ModelOutput
 
 from .adapters_ser_meta import ADAPTER_FOLDER, adapt, adapter_parameters, merge, merge_saved, save_adapter
 from .configuration_ser_meta import SerMetaConfig
-from .encoder_ser_meta import EncoderOutput, build_encoder
+from .encoder_ser_meta import build_encoder
+from .frames_ser_meta import EncoderOutput
 from .loading_ser_meta import (
     adapter_files,
     inherit,
@@ -38,6 +39,8 @@ from .settings_ser_meta import adapter_faults, adapter_settings
 
 if TYPE_CHECKING:  # never run: Transformers saves, with a model, the files that this one names
     from .audio_ser_meta import read_audio  # noqa: F401
+    from .families_ser_meta import MoonshineFrames  # noqa: F401
+    from .features_ser_meta import features_of  # noqa: F401
     from .pipeline_ser_meta import SpeechEmotionPipeline  # noqa: F401
     from .processing_ser_meta import SerMetaProcessor  # noqa: F401
     from .segments_ser_meta import regions  # noqa: F401
@@ -91,7 +94,7 @@ class SerMetaModel(PreTrainedModel):
         super().__init__(config)
         self.encoder = build_encoder(config.speech_config, backbone, config.encoder_layers)
         self.main_input_name = self.encoder.input_name
-        width, layers = config.speech_config.hidden_size, len(self.encoder.layers)
+        width, layers = config.width, len(self.encoder.layers)
         self.standardization = StateStandardization(width, layers) if config.standardize_states else None
         self.layer_fusion = _layer_fusion(config, width, layers)
         self.heads = nn.ModuleDict({name: _head(config, width, name) for name in config.auxiliary_tasks})

@@ -30,7 +30,7 @@ class ConvolutionalFront(nn.Module):
             norm = getattr(layer, "layer_norm", None)
             if lengths is not None and isinstance(norm, nn.GroupNorm):
                 lengths = convolved(lengths, layer.conv.kernel_size[0], layer.conv.stride[0])
-                features = layer.activation(_masked_group_norm(norm, layer.conv(features), lengths))
+                features = layer.activation(masked_group_norm(norm, layer.conv(features), lengths))
             else:
                 features = layer(features)
         return features
@@ -63,17 +63,33 @@ def mask_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
     return torch.arange(size, device=lengths.device)[None] < lengths[:, None]
 
 
-def _masked_group_norm(norm: nn.GroupNorm, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Group norm over time, one channel a group, of `(batch, channels, frames)`: statistics over true frames only.
+def masked_group_norm(norm: nn.GroupNorm, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Group norm over time, one channel a group or all of them, of `(batch, channels, frames)`.
 
-    In float32, as the stock kernel computes it.
+    Its statistics are those of the true frames only. In float32, as the stock kernel computes it.
     """
     values = features.float()
     mask, count = mask_of(lengths, features.shape[-1])[:, None], lengths[:, None, None]
-    mean = (values * mask).sum(dim=-1, keepdim=True) / count
-    variance = ((values - mean).square() * mask).sum(dim=-1, keepdim=True) / count
+    over = -1 if norm.num_groups == norm.num_channels else (1, 2)
+    count = count if over == -1 else count * norm.num_channels
+    mean = (values * mask).sum(dim=over, keepdim=True) / count
+    variance = ((values - mean).square() * mask).sum(dim=over, keepdim=True) / count
     normed = (values - mean) * torch.rsqrt(variance + norm.eps)
     return (normed * norm.weight[:, None] + norm.bias[:, None]).to(features.dtype)
+
+
+def keep_running_statistics(layers: nn.ModuleList) -> None:
+    """Conformer layers' batch norms use the statistics of the encoder's own training, also in training.
+
+    Those of a batch would depend on the other recordings in it, and on their padding.
+    """
+    for module in layers.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.register_forward_pre_hook(_as_in_evaluation)
+
+
+def _as_in_evaluation(norm: nn.BatchNorm1d, args: tuple) -> None:
+    norm.eval()
 
 
 def forget_rotary_positions(encoder: nn.Module) -> None:

@@ -8,26 +8,34 @@ import tempfile
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import transformers
 from transformers import (
     AutoConfig,
-    AutoFeatureExtractor,
     BatchFeature,
     FeatureExtractionMixin,
     PretrainedConfig,
     ProcessorMixin,
-    SeamlessM4TFeatureExtractor,
     Wav2Vec2CTCTokenizer,
-    Wav2Vec2FeatureExtractor,
-    WhisperFeatureExtractor,
 )
-from transformers.utils import FEATURE_EXTRACTOR_NAME, PROCESSOR_NAME, TensorType, cached_file
+from transformers.utils import FEATURE_EXTRACTOR_NAME, TensorType
 
 from .audio_ser_meta import trim_silence
+from .features_ser_meta import (
+    features_of,
+    has_extractor,
+    inputs_per_second,
+    load_extractor,
+    time_axis,
+    usual_extractor,
+)
 from .settings_ser_meta import WAVEFORM_ENCODERS
+
+if TYPE_CHECKING:  # never run: Transformers saves, with a processor, the files that this one names
+    from .frames_ser_meta import FrameRule  # noqa: F401
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +122,10 @@ class SerMetaProcessor(ProcessorMixin):
             OSError: the repository or its settings cannot be reached, and so nobody knows whether it has any.
             ValueError: an encoder of log-mel features without settings, which no others can stand in for.
         """
-        source = {"revision": revision, "trust_remote_code": False}
-        if _has_settings(name_or_path, revision):
-            feature_extractor = AutoFeatureExtractor.from_pretrained(name_or_path, **source)
+        if has_extractor(name_or_path, revision):
+            feature_extractor = load_extractor(name_or_path, revision)
         else:
+            source = {"revision": revision, "trust_remote_code": False}
             feature_extractor = _usual_extractor(name_or_path, AutoConfig.from_pretrained(name_or_path, **source))
         return cls(feature_extractor, character_tokenizer(transcripts), trim_decibels)
 
@@ -177,7 +185,7 @@ class SerMetaProcessor(ProcessorMixin):
             )
         recordings = list(audio) if len(audio) and np.ndim(audio[0]) else [audio]
         features = [self._features(_samples(recording, row)) for row, recording in enumerate(recordings)]
-        half_second = self._inputs_per_second // 2 if half_seconds else 1
+        half_second = inputs_per_second(self.feature_extractor) // 2 if half_seconds else 1
         batch = self._pad(features, math.lcm(half_second, pad_to_multiple_of or 1))
         if padding not in (True, "longest") and not batch["attention_mask"].all():
             raise ValueError(
@@ -211,33 +219,13 @@ class SerMetaProcessor(ProcessorMixin):
         ]
 
     def _features(self, recording: np.ndarray) -> torch.Tensor:
-        extractor, name = self.feature_extractor, self.model_input_names[0]
         if self.trim_decibels is not None:
             recording = trim_silence(recording, self.sampling_rate, self.trim_decibels)
-        if isinstance(extractor, WhisperFeatureExtractor):
-            # silence behind the end, as in the 30 s that the encoder was trained on, and then cut to the true length
-            frames = -(-len(recording) // extractor.hop_length)
-            recording = np.pad(recording, (0, extractor.n_fft))
-            features = extractor(
-                recording, sampling_rate=self.sampling_rate, padding=False, truncation=False, return_tensors="pt"
-            )
-            return features[name][0, :, :frames]
-        if isinstance(extractor, SeamlessM4TFeatureExtractor):
-            # silence up to two log-mel frames: it divides by their deviation over time
-            recording = np.pad(recording, (0, max(0, 560 - len(recording))))
-        features = extractor(recording, sampling_rate=self.sampling_rate, padding=True, return_tensors="pt")
-        return features[name][0]
-
-    @property
-    def _inputs_per_second(self) -> int:
-        extractor = self.feature_extractor
-        if isinstance(extractor, WhisperFeatureExtractor):
-            return self.sampling_rate // extractor.hop_length
-        return 100 // extractor.stride if isinstance(extractor, SeamlessM4TFeatureExtractor) else self.sampling_rate
+        return features_of(self.feature_extractor, recording)
 
     def _pad(self, features: list[torch.Tensor], multiple: int) -> BatchFeature:
         name = self.model_input_names[0]
-        time = 1 if isinstance(self.feature_extractor, WhisperFeatureExtractor) else 0
+        time = time_axis(self.feature_extractor)
         lengths = torch.tensor([feature.shape[time] for feature in features])
         shape = list(features[0].shape)
         shape[time] = -(-int(lengths.max()) // multiple) * multiple
@@ -268,14 +256,7 @@ def _as_tensors(batch: BatchFeature, return_tensors: str | None) -> BatchFeature
     return batch
 
 
-def _has_settings(name_or_path: str, revision: str) -> bool:
-    """Whether a repository or a folder has a feature extractor's settings; raises where that cannot be found out."""
-    names = (FEATURE_EXTRACTOR_NAME, PROCESSOR_NAME)
-    absent = {"revision": revision, "_raise_exceptions_for_missing_entries": False}
-    return any(cached_file(name_or_path, name, **absent) is not None for name in names)
-
-
-def _usual_extractor(name: str, config: PretrainedConfig) -> Wav2Vec2FeatureExtractor:
+def _usual_extractor(name: str, config: PretrainedConfig) -> FeatureExtractionMixin:
     if config.model_type not in WAVEFORM_ENCODERS:
         raise ValueError(
             f"{name} has no {FEATURE_EXTRACTOR_NAME}, and a {config.model_type} cannot be used without: add that of "
@@ -287,7 +268,7 @@ def _usual_extractor(name: str, config: PretrainedConfig) -> Wav2Vec2FeatureExtr
         name,
         FEATURE_EXTRACTOR_NAME,
     )
-    return Wav2Vec2FeatureExtractor(do_normalize=True)
+    return usual_extractor()
 
 
 def _samples(recording: np.ndarray, row: int) -> np.ndarray:

@@ -9,12 +9,23 @@ WAVEFORM_ENCODERS = (
     "hubert",
     "wavlm",
     "data2vec-audio",
+    "unispeech",
     "unispeech-sat",
     "sew",
+    "sew-d",
     "wav2vec2-conformer",
 )
-SPEECH_ENCODERS = (*WAVEFORM_ENCODERS, "wav2vec2-bert", "whisper")
-LAYER_COUNTS = {"whisper": "encoder_layers"}  # what a family's config calls its Transformer layers; else as below
+WHISPER_ENCODERS = ("whisper", "qwen2_audio_encoder", "voxtral_encoder")
+SPEECH_ENCODERS = (
+    *WAVEFORM_ENCODERS,
+    "moonshine",
+    "wav2vec2-bert",
+    *WHISPER_ENCODERS,
+    "parakeet_encoder",
+    "fun_asr_nano_encoder",
+)
+# what a family's config calls its Transformer layers; of the others it is the name below
+LAYER_COUNTS = {**dict.fromkeys(WHISPER_ENCODERS, "encoder_layers"), "moonshine": "encoder_num_hidden_layers"}
 LAYER_COUNT = "num_hidden_layers"
 FRAME_POOLINGS = ("mean", "deviation", "attentive_mean", "attentive_deviation")
 CHOICES = {

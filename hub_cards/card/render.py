@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from ...configuration.errors import UserError
 from ...configuration.report import Report
-from ...modeling_ser_meta.settings_ser_meta import nameless_labels
+from ...modeling_ser_meta.settings_ser_meta import WHISPER_ENCODERS, nameless_labels
 from ..markdown import markdown_environment, one_line
 from ..wording import MEASURES, not_judged_itself, percent, protocol_facts, speakers_line, speakers_words, words
 from .corpus_facts import CorpusFacts, licence_left, licence_sentences
@@ -179,7 +179,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     target, encoder = config["target_task"], config["speech_config"]
     names = config.get("task_order") or list(config["tasks"])
     auxiliary = [name for name in names if name != target]
-    positions = encoder.get("max_source_positions") if encoder["model_type"] == "whisper" else None
+    positions = encoder.get("max_source_positions") if encoder["model_type"] in WHISPER_ENCODERS else None
     return {
         "encoder": encoder["model_type"],
         "encoder_layers": config.get("encoder_layers"),

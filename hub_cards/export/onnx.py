@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor
 
 from ...configuration.errors import UserError
 from ...configuration.run_folder import write_json
 from ...modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames
+from ...modeling_ser_meta.features_ser_meta import export_facts
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel, SerMetaOutput
 from ...modeling_ser_meta.padding_ser_meta import mask_of
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
@@ -67,7 +67,11 @@ SHIPPED = (
     "segments_ser_meta.py",
     "windows_ser_meta.py",
 )  # these of every model's files need numpy only
-CANNOT = {"sew": "it averages frames in pairs, and the exporter cannot follow lengths that depend on the recording's"}
+PAIRS = "it averages frames in pairs, and the exporter cannot follow lengths that depend on the recording's"
+CANNOT = {
+    **dict.fromkeys(("sew", "sew-d"), PAIRS),
+    **dict.fromkeys(("moonshine", "parakeet_encoder", "fun_asr_nano_encoder"), "its graph is not written yet"),
+}
 
 
 def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, int8: bool = False) -> dict[str, Any]:
@@ -220,7 +224,7 @@ def _quiet() -> Iterator[None]:
 def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, int8: bool) -> None:
     config, tokenizer = model.config, processor.tokenizer
     vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    features, tables = _feature_facts(processor.feature_extractor)
+    features, tables = export_facts(processor.feature_extractor)
     facts = {
         "encoder": config.speech_config.model_type,
         "weights": "int8" if int8 else "float32",
@@ -251,17 +255,6 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
         input=facts["input"],
     )
     (folder / "README.md").write_text(readme, encoding="utf-8")
-
-
-def _feature_facts(extractor: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the runner needs to compute the encoder's input: settings, and the tables of the log-mel kinds."""
-    if isinstance(extractor, WhisperFeatureExtractor):
-        settings = {"kind": "log_mel", "n_fft": extractor.n_fft, "hop_length": extractor.hop_length}
-        return settings, {"mel_filters": extractor.mel_filters}
-    if isinstance(extractor, SeamlessM4TFeatureExtractor):
-        tables = {"mel_filters": extractor.mel_filters, "window": extractor.window}
-        return {"kind": "kaldi_log_mel", "stride": extractor.stride}, tables
-    return {"kind": "waveform", "normalize": extractor.do_normalize}, {}
 
 
 def _write_runner(folder: Path) -> None:

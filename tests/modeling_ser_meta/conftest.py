@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    CONFIG_MAPPING,
     Data2VecAudioConfig,
     HubertConfig,
+    MoonshineConfig,
+    ParakeetEncoderConfig,
     PretrainedConfig,
+    Qwen2AudioEncoderConfig,
     SEWConfig,
+    SEWDConfig,
+    UniSpeechConfig,
     UniSpeechSatConfig,
+    VoxtralEncoderConfig,
     Wav2Vec2BertConfig,
     Wav2Vec2Config,
     Wav2Vec2ConformerConfig,
@@ -19,6 +26,7 @@ from transformers import (
 )
 
 from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel
+from ser_meta.modeling_ser_meta.settings_ser_meta import WHISPER_ENCODERS
 
 torch.set_num_threads(1)
 
@@ -56,6 +64,18 @@ WHISPER = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
+WHISPER_ENCODER = {name: value for name, value in WHISPER.items() if "decoder" not in name and "token" not in name}
+MOONSHINE = {
+    **{
+        name: 4
+        for part in ("en", "de")
+        for name in (f"{part}coder_num_hidden_layers", f"{part}coder_num_attention_heads")
+    },
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "vocab_size": 60,
+}
+PARAKEET = {**LAYERS, "conv_kernel_size": 5, "num_mel_bins": 80, "subsampling_conv_channels": 8}
 FAMILIES: dict[str, Callable[..., PretrainedConfig]] = {
     "wav2vec2": lambda: Wav2Vec2Config(**RAW),
     "wav2vec2-large": lambda: Wav2Vec2Config(**LARGE),
@@ -76,7 +96,23 @@ FAMILIES: dict[str, Callable[..., PretrainedConfig]] = {
         **LAYERS, conv_depthwise_kernel_size=7, position_embeddings_type="rotary"
     ),
     "whisper": lambda: WhisperConfig(**WHISPER),
+    "unispeech": lambda: UniSpeechConfig(**RAW),
+    "sew-d": lambda: SEWDConfig(**RAW, squeeze_factor=2, max_position_embeddings=64, position_buckets=16),
+    "moonshine": lambda: MoonshineConfig(**MOONSHINE),
+    "qwen2_audio_encoder": lambda: Qwen2AudioEncoderConfig(**WHISPER_ENCODER),
+    "voxtral_encoder": lambda: VoxtralEncoderConfig(**LAYERS, num_mel_bins=80),
+    "parakeet_encoder": lambda: ParakeetEncoderConfig(**PARAKEET),
 }
+if "fun_asr_nano_encoder" in CONFIG_MAPPING:  # newer releases of Transformers have it
+    FAMILIES["fun_asr_nano_encoder"] = lambda: CONFIG_MAPPING["fun_asr_nano_encoder"](
+        **LAYERS, num_mel_bins=8, num_stacked_frames=5, fsmn_kernel_size=5, num_timestamp_prediction_layers=1
+    )
+INPUTS = {
+    **dict.fromkeys(WHISPER_ENCODERS, lambda n: (80, n)),
+    "wav2vec2-bert": lambda n: (n, 160),
+    "parakeet_encoder": lambda n: (n, 80),
+    "fun_asr_nano_encoder": lambda n: (n, 40),
+}  # of log-mel features, with so many frames
 
 
 @pytest.fixture(params=FAMILIES)
@@ -139,7 +175,7 @@ def make_inputs() -> Callable[..., list[dict[str, torch.Tensor]]]:
     def make(model: SerMetaModel, lengths: list[int]) -> list[dict[str, torch.Tensor]]:
         generator = torch.Generator().manual_seed(1)
         kind = model.config.speech_config.model_type
-        shape = {"whisper": lambda n: (80, n), "wav2vec2-bert": lambda n: (n, 160)}.get(kind, lambda n: (n,))
+        shape = INPUTS.get(kind, lambda n: (n,))
         noise = [torch.randn(1, *shape(length), generator=generator) for length in lengths]
         return [
             {model.encoder.input_name: x, "attention_mask": torch.ones(1, length, dtype=torch.long)}
@@ -155,7 +191,7 @@ def join() -> Callable[..., dict[str, torch.Tensor]]:
 
     def join(model: SerMetaModel, alone: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         name = model.encoder.input_name
-        time = 1 if model.config.speech_config.model_type == "wav2vec2-bert" else -1
+        time = -1 if model.config.speech_config.model_type in WHISPER_ENCODERS or name == "input_values" else 1
         filler = 0.0 if name == "input_values" else 3.0
         longest = max(row["attention_mask"].shape[1] for row in alone)
         rows, masks = [], []
@@ -175,7 +211,7 @@ def make_batch(make_inputs, join) -> Callable[..., dict[str, torch.Tensor]]:
 
     def make(model: SerMetaModel, labels: bool = False) -> dict:
         lengths = [6_401, 400, 10_000, 3_211] if model.encoder.input_name == "input_values" else [41, 2, 62, 21]
-        batch = join(model, make_inputs(model, lengths))
+        batch = join(model, make_inputs(model, [max(length, model.encoder.shortest_input) for length in lengths]))
         return {**batch, "labels": some_labels()} if labels else batch
 
     return make

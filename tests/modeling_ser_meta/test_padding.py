@@ -6,16 +6,17 @@ from threading import Barrier
 import pytest
 import torch
 from transformers import AutoModel
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ser_meta.modeling_ser_meta.settings_ser_meta import FRAME_POOLINGS
+from ser_meta.modeling_ser_meta.loading_ser_meta import ENCODER_CLASSES
+from ser_meta.modeling_ser_meta.settings_ser_meta import FRAME_POOLINGS, WHISPER_ENCODERS
 
 RAW_LENGTHS = [400, 719, 720, 6_400, 16_000, 23_457]
 MEL_LENGTHS = [2, 3, 4, 40, 99, 146]
 
 
 def lengths_for(model) -> list[int]:
-    return RAW_LENGTHS if model.encoder.input_name == "input_values" else MEL_LENGTHS
+    lengths = RAW_LENGTHS if model.encoder.input_name == "input_values" else MEL_LENGTHS
+    return [max(length, model.encoder.shortest_input) for length in lengths]
 
 
 def assert_rows_equal_recordings(model, together, recordings, tolerance=1e-4):
@@ -125,37 +126,49 @@ def test_loud_recordings_with_an_offset(family, make_model, make_inputs, join):
     assert_rows_equal_recordings(model, together, recordings)
 
 
+def stock_encoder(model) -> torch.nn.Module:
+    """Transformers' own, with the model's weights."""
+    config = model.config.speech_config
+    encoder_class = ENCODER_CLASSES.get(config.model_type)
+    stock = AutoModel.from_config(config) if encoder_class is None else encoder_class._from_config(config)
+    stock.load_state_dict(model.encoder.backbone.state_dict())
+    return stock.eval()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("samples", [400, 8_000, 16_240])
 def test_a_lone_recording_gives_the_untouched_encoders_bits(family, samples, make_model, make_inputs):
-    if family == "whisper":
-        pytest.skip("the stock Whisper encoder takes 30 s only")
-    if family == "sew" and samples == 400:
+    if family in WHISPER_ENCODERS:
+        pytest.skip("the stock encoder takes 30 s only")
+    if family.startswith("sew") and samples == 400:
         pytest.skip("the stock encoder gives nothing for a single frame")
     model = make_model(family)
     torch.nn.init.zeros_(model.layer_fusion.weight)
-    config = model.config.speech_config
-    stock = AutoModel.from_config(config).eval()
-    stock.load_state_dict(model.encoder.backbone.state_dict())
+    stock = stock_encoder(model)
     length = samples if model.encoder.input_name == "input_values" else samples // 160
-    recording = make_inputs(model, [length])[0]
-    expected = stock(recording[model.encoder.input_name], output_hidden_states=True)
+    recording = make_inputs(model, [max(length, model.encoder.shortest_input)])[0]
+    mask = {"input_features_mask": recording["attention_mask"]} if family == "fun_asr_nano_encoder" else {}
+    expected = stock(recording[model.encoder.input_name], **mask, output_hidden_states=True)
     output = model(**recording, output_hidden_states=True)
     assert torch.equal(output.hidden_states[-1], expected.last_hidden_state)
-    if family != "sew":
+    if not family.startswith("sew"):
         for state, lower in zip(output.hidden_states[:-1], expected.hidden_states[1:-1], strict=True):
             assert torch.equal(state, lower)
 
 
 @torch.no_grad()
-def test_whisper_at_its_full_thirty_seconds_is_the_stock_encoder(make_model, make_inputs):
-    model = make_model("whisper")
-    stock = WhisperEncoder(model.config.speech_config).eval()
-    stock.load_state_dict(model.encoder.backbone.state_dict())
+@pytest.mark.parametrize("family", WHISPER_ENCODERS)
+def test_whisper_at_its_full_thirty_seconds_is_the_stock_encoder(family, make_model, make_inputs):
+    model = make_model(family)
     recording = make_inputs(model, [3_000])[0]
-    output = model(**recording, output_hidden_states=True)
-    expected = stock(recording["input_features"]).last_hidden_state
-    torch.testing.assert_close(output.hidden_states[-1], expected, rtol=0, atol=1e-5)
+    *lower, last = model(**recording, output_hidden_states=True).hidden_states
+    expected = stock_encoder(model)(recording["input_features"], output_hidden_states=True)
+    for state, same in zip(lower, expected.hidden_states[1:-1], strict=True):
+        torch.testing.assert_close(state, same, rtol=0, atol=1e-5)
+    if family == "qwen2_audio_encoder":  # which pools the last layer's frames two to one, before the norm
+        assert expected.last_hidden_state.shape[1] == 750 and last.shape[1] == 1_500
+    else:
+        torch.testing.assert_close(last, expected.last_hidden_state, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
@@ -178,6 +191,7 @@ def test_training_on_25_milliseconds_with_spec_augment(family, shorter, make_mod
     model = make_model(family, changes={"mask_time_prob": 0.5}).train()
     raw = model.encoder.input_name == "input_values"
     lengths = ([400, 401] if shorter else [400, 3_200]) if raw else ([1, 2] if shorter else [1, 20])
+    lengths = [max(length, model.encoder.shortest_input) for length in lengths]
     labels = {"emotion": torch.tensor([0, 1]), "transcript": torch.tensor([[5, 6, 7], [-100, -100, -100]])}
     output = model(**join(model, make_inputs(model, lengths)), labels=labels)
     output.loss.backward()

@@ -5,10 +5,19 @@ import unicodedata
 import numpy as np
 import pytest
 import torch
-from transformers import AutoProcessor, SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+import transformers
+from transformers import (
+    AutoProcessor,
+    ParakeetFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 
 from ser_meta.modeling_ser_meta import SerMetaProcessor
 from ser_meta.modeling_ser_meta.audio_ser_meta import trim_silence
+from ser_meta.modeling_ser_meta.features_ser_meta import input_lengths
+from ser_meta.modeling_ser_meta.frames_ser_meta import FrameRule
 from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer, normalize_transcript
 
 POLISH = "Zażółć gęślą jaźń!"
@@ -18,6 +27,9 @@ EXTRACTORS = {
     "whisper": lambda: WhisperFeatureExtractor(feature_size=80),
     "wav2vec2-bert": lambda: SeamlessM4TFeatureExtractor(padding_value=1.0),
 }
+NEEDS_LIBROSA = transformers.__version__.startswith("4.")  # Parakeet's
+if not NEEDS_LIBROSA:
+    EXTRACTORS["parakeet"] = ParakeetFeatureExtractor
 
 
 @pytest.fixture(params=EXTRACTORS)
@@ -50,6 +62,31 @@ def test_a_batch_equals_its_recordings(processor, recordings):
             batch[name][row].narrow(time, length, batch[name].shape[time + 1] - length)
             == processor.feature_extractor.padding_value
         ).all()
+
+
+def test_lengths_are_known_beforehand(processor, tone):
+    samples = [1, 320, 400, 560, 3_999, 8_000, 16_001]
+    batch = processor([tone(count / 16_000) for count in samples], sampling_rate=16_000)
+    lengths = input_lengths(processor.feature_extractor, torch.tensor(samples))
+    assert batch["attention_mask"].sum(dim=1).tolist() == lengths.tolist()
+
+
+@pytest.mark.skipif(NEEDS_LIBROSA, reason="this release takes Parakeet's mel filters from librosa")
+def test_parakeets_features_are_the_stock_ones_that_it_counts_as_true(recordings):
+    extractor = ParakeetFeatureExtractor()
+    features = SerMetaProcessor(extractor, character_tokenizer())(recordings[0], sampling_rate=16_000)
+    stock = extractor(recordings[0], sampling_rate=16_000, return_tensors="pt")
+    true = stock["attention_mask"][0].bool()
+    assert torch.equal(features["input_features"][0], stock["input_features"][0, true]) and not true.all()
+
+
+def test_frames_that_follow_no_rate_are_refused():
+    rule = FrameRule.measured(lambda inputs: (inputs - 17) // 320 + 1, 2_000)
+    assert (rule.stride, rule.offset, rule.shortest) == (320, 303, 17)
+    with pytest.raises(ValueError, match="are not those of one rate"):
+        FrameRule.measured(lambda inputs: int(inputs**0.5), 2_000)
+    with pytest.raises(ValueError, match="5 frames of 2000 inputs, and no more of 4000"):
+        FrameRule.measured(lambda inputs: 5, 2_000)
 
 
 def test_raw_samples_are_as_they_come(raw_processor, recordings):

@@ -20,7 +20,9 @@ BATCHES = st.lists(st.floats(0, 1), min_size=2, max_size=4)
 
 def lengths_of(model, shares: list[float]) -> list[int]:
     """Lengths of recordings from what an encoder takes at least on: samples, or log-mel frames."""
-    shortest, longest = (400, 9_000) if model.encoder.input_name == "input_values" else (2, 60)
+    shortest, longest = (
+        (max(400, model.encoder.shortest_input), 9_000) if model.encoder.input_name == "input_values" else (2, 60)
+    )
     return [shortest + round(share * (longest - shortest)) for share in shares]
 
 

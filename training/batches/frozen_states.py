@@ -116,8 +116,7 @@ class FrozenStates:
         config = model.config
         last_alone = config.layer_fusion == "last_hidden" and not config.standardize_states
         self.states = 1 if depth == CONVOLUTIONS or last_alone else depth
-        speech = config.speech_config
-        self.width = speech.hidden_size if depth else getattr(speech, "conv_dim", [speech.hidden_size])[-1]
+        self.width = config.width if depth else getattr(config.speech_config, "conv_dim", [config.width])[-1]
         self.dtype = np.dtype(np.float16 if depth == len(model.encoder.layers) else np.float32)
         self.origin = self._origin()
         self.rows = {name: row for row, name in enumerate(self.dataset["utterance_id"])}

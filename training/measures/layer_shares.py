@@ -24,7 +24,7 @@ def layer_shares(model: SerMetaModel) -> dict[str, list[float]]:
 
 def _fusion_maps(model: SerMetaModel) -> list[torch.Tensor]:
     """By layer: the map `(width, width)` from its states to the frames that the tasks see."""
-    fusion, width = model.layer_fusion, model.config.speech_config.hidden_size
+    fusion, width = model.layer_fusion, model.config.width
     identity = torch.eye(width, device=model.device)
     layers = len(model.encoder.layers)
     if isinstance(fusion, WeightedSum):
@@ -43,7 +43,7 @@ def _target_map(model: SerMetaModel) -> torch.Tensor:
     if model.coattention is not None:
         return model.coattention.value.weight
     first = next(module for module in model.classifier.modules() if isinstance(module, nn.Linear))
-    return torch.cat(first.weight.split(model.config.speech_config.hidden_size, dim=1))
+    return torch.cat(first.weight.split(model.config.width, dim=1))
 
 
 def _shares(first_map: torch.Tensor, fused: list[torch.Tensor]) -> list[float]:

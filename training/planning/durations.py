@@ -9,6 +9,7 @@ import soundfile
 
 from ...configuration.errors import UserError
 from ...modeling_ser_meta.audio_ser_meta import part_seconds, recording_name
+from ...modeling_ser_meta.settings_ser_meta import WHISPER_ENCODERS
 from ..corpora.recordings import recording, recordings
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def check_longest(dataset: Dataset, durations: list[float], train: list[int], se
 def longest_input(model: SerMetaModel, processor: SerMetaProcessor) -> float | None:
     """The seconds for which an encoder has positions; None for one that takes any."""
     config = model.config.speech_config
-    if config.model_type != "whisper":
+    if config.model_type not in WHISPER_ENCODERS:
         return None
     return config.max_source_positions * 2 * processor.feature_extractor.hop_length / processor.sampling_rate
 
