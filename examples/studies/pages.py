@@ -23,7 +23,7 @@ def main(
 
 def write_pages(study: Path, output: Path) -> None:
     """Draws every page anew into the folders of `output` that are named as those of the study."""
-    for path in sorted(study.glob("*/table-*/report.json")):
+    for path in sorted([*study.glob("*/table-*/report.json"), *study.glob("*/*/ours/report.json")]):
         write_study(read_study_report(path), output / path.parent.relative_to(study))
     (output / "summary.md").write_text(summarize(study), encoding="utf-8")
 

@@ -23,21 +23,24 @@ from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.study_report import write_study_report
-from ser_meta.training.planning.tables import find_table
+from ser_meta.training.planning.study_folds import plan_study
+from ser_meta.training.planning.tables import OURS, find_table, folder_name
 from ser_meta.training.studies.ablation import ablate, plan_table
-from ser_meta.training.studies.crossval import FoldRun
+from ser_meta.training.studies.crossval import FoldRun, cross_validate, plan_runs
 from ser_meta.training.studies.probe import probe_layers
 
 RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
 FINE_TUNED = ("ravdess-speech", "ravdess", "nemo")
 EMOBOX = "ravdess-emobox"  # on folds that are not ours
+CROSSVAL = "crossval"
 SETTINGS = sorted((RECIPES / "settings").glob("*.yaml"))
 STEPS = (
     *((f"{recipe}-probe", recipe, None) for recipe in FROZEN + CENTRED),
     (f"{EMOBOX}-probe", EMOBOX, None),
+    (f"{EMOBOX}-crossval", EMOBOX, CROSSVAL),
     (f"{EMOBOX}-table-1", EMOBOX, "1"),
-    (f"{EMOBOX}-table-packaged", EMOBOX, str(RECIPES / "tables" / "packaged.yaml")),
+    (f"{EMOBOX}-table-full-method", EMOBOX, str(RECIPES / "tables" / "full-method.yaml")),
     *((f"{recipe}-table-{table}", recipe, table) for table in "2134" for recipe in FROZEN),
     *((f"{recipe}-table-1", recipe, "1") for recipe in CENTRED),
     *((f"{recipe}-table-{table}", recipe, table) for table in "1234" for recipe in FINE_TUNED),
@@ -47,12 +50,12 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Step:
-    """One part of the study: a recipe's linear probes, or a table of what it is compared with.
+    """One part of the study: a recipe's linear probes, its own figures, or a table of what it is compared with.
 
     Args:
         name: of the step.
         recipe: the full method.
-        table: "1" to "4", or a file with settings; None for the probes.
+        table: "1" to "4", or a file with settings; None for the probes, `crossval` for the recipe alone.
         folder: of all tables with this recipe, which share their trainings.
         seeds: of the trainings.
     """
@@ -71,13 +74,17 @@ class Step:
     @property
     def report(self) -> Path:
         """What the step leaves."""
+        if self.table == CROSSVAL:
+            return self._own / "report.json"
         if self.table:
             return self.folder / find_table(self.table).folder(self.side) / "report.json"
         return self.folder.with_name(f"{self.folder.name}-probe") / "report.json"
 
     def take(self, at_once: int) -> None:
         """Trains and judges what is left of it."""
-        if self.table:
+        if self.table == CROSSVAL:
+            cross_validate(self.recipe, self._own, self.seeds, at_once)
+        elif self.table:
             ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, self.side)
         elif not self.report.is_file():
             self.report.parent.mkdir(parents=True, exist_ok=True)
@@ -87,8 +94,15 @@ class Step:
         """All that it needs, those that have finished among them."""
         if not self.table:
             return []
+        if self.table == CROSSVAL:
+            return plan_runs(self.recipe, plan_study(self.recipe, self.seeds), self._own)
         plan = plan_table(find_table(self.table), {self.folder.name: self.recipe}, self.folder, self.seeds)
         return [run for runs in plan.values() for run in runs]
+
+    @property
+    def _own(self) -> Path:
+        """Where the tables keep the recipe's own trainings."""
+        return self.folder / self.folder.name / folder_name(OURS)
 
 
 def main(

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from ser_meta.configuration.report import Findings
-from ser_meta.configuration.study_report import AblationReport, Change, ProbeReport, read_study_report
+from ser_meta.configuration.study_report import AblationReport, Change, CrossvalReport, ProbeReport, read_study_report
 from ser_meta.hub_cards.document import protocol_line, signed_points, with_interval
-from ser_meta.hub_cards.wording import NOTHING, percent
+from ser_meta.hub_cards.wording import NAMES, NOTHING, percent
 
 
 def main(study: Annotated[Path, typer.Argument(help="The folder that run.py writes.")]) -> None:
@@ -32,6 +32,13 @@ def summarize(study: Path) -> str:
         if folder.name.endswith("-probe"):
             probed = folder.name.removesuffix("-probe")
             lines += [f"## {probed}, linear probes", "", *_probes(read_study_report(folder / "report.json")), ""]
+        for path in sorted(folder.glob("*/ours/report.json")):
+            lines += [
+                f"## {folder.name}, {path.parent.parent.name}, all folds",
+                "",
+                *_alone(read_study_report(path)),
+                "",
+            ]
         for path in sorted(folder.glob("table-*/report.json")):
             report = read_study_report(path)
             lines += [f"## {folder.name}, {report.title}", "", *_table(report), ""]
@@ -46,6 +53,17 @@ def _probes(report: ProbeReport) -> Iterator[str]:
     for row in report.rows:
         measured = with_interval(row.pooled.metrics[report.target], "ua")
         yield _line([row.name, measured, *_of_styles(row.pooled, styles)])
+
+
+def _alone(report: CrossvalReport) -> Iterator[str]:
+    """A recipe's own figures, and others' on the same folds."""
+    measures = ("ua", "wa", "macro_f1")
+    yield f"{protocol_line(report.protocol)}."
+    yield ""
+    yield from _heading(["frozen encoder", *(NAMES[measure] for measure in measures)])
+    yield _line(["ours", *(with_interval(report.measures, measure) for measure in measures)])
+    for row in report.leaderboard:
+        yield _line([row.encoder, *(percent(getattr(row, measure)) for measure in measures)])
 
 
 def _table(report: AblationReport) -> Iterator[str]:
