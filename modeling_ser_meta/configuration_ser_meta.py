@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers bri
     from .families_ser_meta import MoonshineFrames  # noqa: F401
     from .features_ser_meta import features_of  # noqa: F401
     from .frames_ser_meta import EncoderOutput  # noqa: F401
+    from .general_ser_meta import GeneralFrames  # noqa: F401
     from .loading_ser_meta import load_backbone  # noqa: F401
     from .losses_ser_meta import classification_loss  # noqa: F401
     from .modeling_ser_meta import SerMetaModel  # noqa: F401
@@ -85,6 +86,8 @@ class SerMetaConfig(PretrainedConfig):
             layer's states alone, and so does SEW's upsampling. So the states are those of the whole encoder's same
             layers, to the bit; of these families the last one is then a running sum of large scale, which
             `standardize_states` brings to a common one.
+        encoder_frames: of an encoder of another family than those known by name, how it makes frames of its inputs,
+            `[stride, offset]`: `(inputs + offset) // stride`. `from_backbone_pretrained` measures it (ours).
         tasks: ordered mapping from a task's name to `{"kind": "classification", "labels": [...]}`,
             `{"kind": "ctc", "vocab_size": n}` (default: the Latin characters') or
             `{"kind": "regression", "range": [low, high]}`, the ends of the scale that its numbers are on, such as
@@ -158,6 +161,7 @@ class SerMetaConfig(PretrainedConfig):
         self,
         speech_config: PretrainedConfig | Mapping | None = None,
         encoder_layers: int | None = None,
+        encoder_frames: Sequence[int] | None = None,
         tasks: Mapping[str, Mapping[str, Any]] | None = None,
         task_order: Sequence[str] | None = None,
         target_task: str = "emotion",
@@ -184,7 +188,8 @@ class SerMetaConfig(PretrainedConfig):
         base_encoder: Mapping[str, str] | None = None,
         **kwargs,
     ):
-        self.speech_config = _speech_config(speech_config)
+        self.encoder_frames = None if encoder_frames is None else [int(number) for number in encoder_frames]
+        self.speech_config = _speech_config(speech_config, known=encoder_frames is None)
         self.encoder_layers = encoder_layers
         tasks = tasks or _default_tasks(target_task)
         self.hidden_tasks = list(hidden_tasks)
@@ -383,14 +388,17 @@ def _default_tasks(target_task: str) -> dict:
     return {target_task: {"kind": "classification", "labels": ["neutral", "happy", "angry", "sad"]}}
 
 
-def _speech_config(given: PretrainedConfig | Mapping | None) -> PretrainedConfig:
+def _speech_config(given: PretrainedConfig | Mapping | None, known: bool) -> PretrainedConfig:
     if not isinstance(given, PretrainedConfig):
         options = {"model_type": "wav2vec2", **(given or {})}
-        model_type = _choice("speech_config.model_type", options.pop("model_type"), SPEECH_ENCODERS)
+        model_type = options.pop("model_type")
+        if known:
+            _choice("speech_config.model_type", model_type, SPEECH_ENCODERS)
         if model_type not in CONFIG_MAPPING:
             raise ValueError(f"this release of Transformers does not have {model_type} yet: install a newer one")
         return CONFIG_MAPPING[model_type](**options)
-    _choice("speech_config.model_type", given.model_type, SPEECH_ENCODERS)
+    if known:
+        _choice("speech_config.model_type", given.model_type, SPEECH_ENCODERS)
     return given
 
 

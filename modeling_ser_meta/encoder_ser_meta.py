@@ -20,6 +20,7 @@ from .configuration_ser_meta import layer_count, with_lowest_layers
 from .families_ser_meta import MaskedFrames, MoonshineFrames, ParakeetFrames
 from .frames_ser_meta import (
     EncoderOutput,
+    FrameRule,
     RepeatedFrames,
     attention_bias,
     given,
@@ -28,6 +29,7 @@ from .frames_ser_meta import (
     states_above,
     true_lengths,
 )
+from .general_ser_meta import GeneralFrames
 from .loading_ser_meta import ENCODER_CLASSES, prepare_config
 from .padding_ser_meta import (
     ConvolutionalFront,
@@ -365,7 +367,10 @@ ADAPTERS = {  # of the families that are not WaveformEncoder's
 
 
 def build_encoder(
-    config: PretrainedConfig, backbone: PreTrainedModel | None = None, layers: int | None = None
+    config: PretrainedConfig,
+    backbone: PreTrainedModel | None = None,
+    layers: int | None = None,
+    rule: FrameRule | None = None,
 ) -> nn.Module:
     """The adapter of the config's family, around `backbone` or around one with new weights.
 
@@ -373,6 +378,7 @@ def build_encoder(
         config: of the whole encoder.
         backbone: has so many layers already.
         layers: how many of the encoder's layers there are, from the lowest up; None for all.
+        rule: how an encoder of a family that is not known by name makes frames.
 
     LayerDrop is off, since it removes entries from the hidden states; so is the adapter that some checkpoints add
     behind the last layer, since it changes the frame rate.
@@ -385,7 +391,8 @@ def build_encoder(
     if hasattr(backbone, "masked_spec_embed") and not _masks_spans(config):
         # no loss would reach it, which training on several processes takes for a mistake
         backbone.masked_spec_embed.requires_grad_(False)
-    encoder = ADAPTERS.get(config.model_type, WaveformEncoder)(backbone)
+    adapter = ADAPTERS.get(config.model_type, WaveformEncoder)
+    encoder = adapter(backbone) if rule is None else GeneralFrames(backbone, rule)
     if layers not in (None, layer_count(config)):
         encoder.end_with_last_layer(config)
     return encoder

@@ -18,6 +18,7 @@ from .frames_ser_meta import (
 from .padding_ser_meta import convolved, keep_running_statistics, mask_of, masked_group_norm
 
 ONE_EACH = FrameRule(1, 0)
+MASKS = ("input_features_mask", "attention_mask")  # what a stock forward calls the mask of its true inputs
 
 
 class MoonshineFrames(nn.Module):
@@ -203,7 +204,7 @@ class MaskedFrames(nn.Module):
         self.rule = rule
         self.input_name = backbone.main_input_name
         takes = inspect.signature(backbone.forward).parameters
-        self.mask_name = "input_features_mask" if "input_features_mask" in takes else "attention_mask"
+        self.mask_name = next(name for name in MASKS if name in takes)
 
     @property
     def layers(self) -> nn.ModuleList:

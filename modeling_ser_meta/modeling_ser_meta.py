@@ -15,7 +15,8 @@ from transformers.utils import ModelOutput
 from .adapters_ser_meta import ADAPTER_FOLDER, adapt, adapter_parameters, merge, merge_saved, save_adapter
 from .configuration_ser_meta import SerMetaConfig
 from .encoder_ser_meta import build_encoder
-from .frames_ser_meta import EncoderOutput
+from .frames_ser_meta import EncoderOutput, FrameRule
+from .general_ser_meta import load_unknown
 from .loading_ser_meta import (
     adapter_files,
     inherit,
@@ -35,7 +36,7 @@ from .modules_ser_meta import (
     WeightedSum,
 )
 from .padding_ser_meta import mask_of
-from .settings_ser_meta import adapter_faults, adapter_settings
+from .settings_ser_meta import SPEECH_ENCODERS, adapter_faults, adapter_settings
 
 if TYPE_CHECKING:  # never run: Transformers saves, with a model, the files that this one names
     from .audio_ser_meta import read_audio  # noqa: F401
@@ -92,7 +93,8 @@ class SerMetaModel(PreTrainedModel):
 
     def __init__(self, config: SerMetaConfig, backbone: PreTrainedModel | None = None):
         super().__init__(config)
-        self.encoder = build_encoder(config.speech_config, backbone, config.encoder_layers)
+        rule = None if config.encoder_frames is None else FrameRule(*config.encoder_frames)
+        self.encoder = build_encoder(config.speech_config, backbone, config.encoder_layers, rule)
         self.main_input_name = self.encoder.input_name
         width, layers = config.width, len(self.encoder.layers)
         self.standardization = StateStandardization(width, layers) if config.standardize_states else None
@@ -138,8 +140,12 @@ class SerMetaModel(PreTrainedModel):
         speech_config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=False)
         speech_config.dtype = torch.float32
         speech_config._name_or_path = ""  # it may be a folder of the machine that trains
-        config = SerMetaConfig(speech_config=speech_config, tasks=tasks, **config_options)
         hub = {"revision": revision, "attn_implementation": attention}
+        if speech_config.model_type not in SPEECH_ENCODERS:
+            backbone, frames = load_unknown(name_or_path, speech_config, config_options.get("encoder_layers"), **hub)
+            config = SerMetaConfig(speech_config=speech_config, encoder_frames=frames, tasks=tasks, **config_options)
+            return cls(config, backbone=backbone)
+        config = SerMetaConfig(speech_config=speech_config, tasks=tasks, **config_options)
         backbone = load_backbone(name_or_path, speech_config, config.encoder_layers, **hub)
         return cls(config, backbone=backbone)
 
@@ -482,6 +488,7 @@ def _config_above(trained: SerMetaConfig, tasks: Mapping, options: Mapping) -> S
             "choose fewer, or null for all of them"
         )
     settings = {**options, "encoder_layers": layers}
+    settings["encoder_frames"] = trained.encoder_frames
     return SerMetaConfig(speech_config=deepcopy(trained.speech_config), tasks=tasks, **settings)
 
 
