@@ -10,8 +10,7 @@ import { AutoModel, AutoProcessor, Tensor, env, softmax } from '@huggingface/tra
 
 const [repository, recording, dtype = 'fp32'] = process.argv.slice(2);
 if (process.env.HF_ENDPOINT) env.remoteHost = process.env.HF_ENDPOINT; // another Hub than huggingface.co
-const bytes = readFileSync(recording);
-const samples = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+const samples = new Float32Array(new Uint8Array(readFileSync(recording)).buffer);
 
 const processor = await AutoProcessor.from_pretrained(repository);
 const model = await AutoModel.from_pretrained(repository, { dtype });

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from ...configuration.errors import UserError
 from ...configuration.report import Report
+from ...configuration.run_folder import read_json
 from ...modeling_ser_meta.settings_ser_meta import WHISPER_ENCODERS, nameless_labels
 from ..markdown import markdown_environment, one_line
 from ..wording import MEASURES, not_judged_itself, percent, protocol_facts, speakers_line, speakers_words, words
@@ -55,7 +56,7 @@ def card_of_folder(
     options.setdefault("repository", f"./{folder.name}")
     config = options.pop("config", None) or _read_config(folder)
     pictures = [path.relative_to(folder).as_posix() for path in sorted((folder / "plots").glob("*.png"))]
-    return render_card(config, report, corpora, pictures=pictures, **options)
+    return render_card(config, report, corpora, pictures=pictures, trim_decibels=_trim_decibels(folder), **options)
 
 
 def render_card(
@@ -68,6 +69,7 @@ def render_card(
     model_license: str | None = None,
     pictures: Sequence[str] = (),
     for_javascript: bool = False,
+    trim_decibels: float | None = None,
 ) -> str:
     """The card as Markdown with its metadata; every figure is the report's.
 
@@ -81,6 +83,7 @@ def render_card(
             one licence).
         pictures: PNG files by their path in the repository.
         for_javascript: whether it holds graphs for transformers.js.
+        trim_decibels: how far below the loudest the silence lies that the processor cuts off; None where it cuts none.
     """
     data = _data_name(report, corpora)
     metadata = ModelCardData(
@@ -107,6 +110,7 @@ def render_card(
             licence=licence_sentences(corpora),
             model_license=model_license,
             for_javascript=for_javascript,
+            trim_decibels=trim_decibels,
             pictures={_caption(path): path for path in pictures},
             limits=_limits(report, config, corpora, data),
             sides=_sides(report),
@@ -132,6 +136,11 @@ def _read_config(folder: Path) -> dict:
     if config.get("model_type") != "ser_meta":
         raise UserError(f"{folder} holds a {config.get('model_type')!r} model: give the folder of a ser-meta model")
     return config
+
+
+def _trim_decibels(folder: Path) -> float | None:
+    path = folder / "processor_config.json"
+    return read_json(path).get("trim_decibels") if path.is_file() else None
 
 
 def _data_name(report: Report, corpora: Sequence[CorpusFacts]) -> str:

@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from huggingface_hub import constants
 from loopback_hub import LoopbackHub
-from transformers import WhisperConfig, WhisperFeatureExtractor
+from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, WhisperConfig, WhisperFeatureExtractor
 
 from ser_meta.hub_cards.export.transformers_js import write_for_transformers_js
 from ser_meta.hub_cards.hub.published import published_files
@@ -68,7 +70,24 @@ def whisper(folder: Path) -> None:
     SerMetaProcessor(WhisperFeatureExtractor(feature_size=80), character_tokenizer()).save_pretrained(folder)
 
 
-@pytest.mark.parametrize("family", [wav2vec2, whisper])
+def wav2vec2_bert(folder: Path) -> None:
+    config = Wav2Vec2BertConfig(
+        hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, conv_depthwise_kernel_size=7
+    )
+    options = {"tasks": TASKS, "coattention_heads": 4, "head_hidden_size": 16, "initializer_range": 0.08}
+    model = SerMetaModel(SerMetaConfig(speech_config=config, calibration_temperature=0.2, **options))
+    model.save_pretrained(folder)
+    SerMetaProcessor(SeamlessM4TFeatureExtractor(padding_value=1.0), character_tokenizer()).save_pretrained(folder)
+
+
+def log_in(hub: LoopbackHub, monkeypatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+
+
+@pytest.mark.parametrize("family", [wav2vec2, whisper, wav2vec2_bert])
 def test_transformers_js_gives_the_pipelines_scores(node, family, tmp_path, monkeypatch):
     torch.manual_seed(0)
     family(tmp_path / "model")
@@ -87,10 +106,7 @@ def test_transformers_js_gives_the_pipelines_scores(node, family, tmp_path, monk
     result = recognise({"array": samples, "sampling_rate": 16_000})
     expected = {entry["label"]: entry["score"] for entry in result["emotion"]}
     with LoopbackHub() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", "hf_writer")
+        log_in(hub, monkeypatch)
         push(files, f"someone/{family.__name__}")
         for dtype, tolerance in (("fp32", 1e-3), ("q8", 0.1)):
             command = ["node", SCRIPT.name, f"someone/{family.__name__}", tmp_path / "recording.f32", dtype]
@@ -102,3 +118,31 @@ def test_transformers_js_gives_the_pipelines_scores(node, family, tmp_path, monk
             print(f"\n{family.__name__} {dtype}: scores differ from the pipeline's by up to {difference:.1e}")
             assert difference < tolerance
     assert max(expected.values()) - min(expected.values()) > 0.05
+
+
+def test_the_cards_snippet_gives_the_pipelines_scores(node, finished_run, speech_table, command_line, monkeypatch):
+    recording = speech_table.parent / "emil-angry-scripted.wav"
+    samples, rate = soundfile.read(recording, dtype="float32")
+    samples.tofile(node / "snippet.f32")
+    model, processor = load_model(finished_run / "model")
+    result = SpeechEmotionPipeline(model=model, processor=processor)({"array": samples, "sampling_rate": rate})
+    with LoopbackHub() as hub:
+        log_in(hub, monkeypatch)
+        code, _, errors = command_line("push", finished_run, "someone/snippet", "--onnx")
+        assert code == 0, errors
+        card = hub.repositories["someone/snippet"].tree()["README.md"].decode()
+        snippet = re.search(r"```js\n(.*?)```", card, re.DOTALL)[1]
+        before = (
+            "import { readFileSync } from 'node:fs'; import { env } from '@huggingface/transformers';\n"
+            f"env.remoteHost = '{hub.url}/'; const bytes = readFileSync('snippet.f32');\n"
+            "const samples = new Float32Array(new Uint8Array(bytes).buffer);\n"
+        )
+        shown = snippet.replace("console.log(", "console.log(JSON.stringify([").replace("));\n", ")]));\n")
+        (node / "snippet.mjs").write_text(before + shown)
+        done = subprocess.run(["node", "snippet.mjs"], cwd=node, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    labels, scores = json.loads(done.stdout.splitlines()[-1])
+    found = {labels[str(place)]: score for place, score in enumerate(scores)}
+    difference = max(abs(found[entry["label"]] - entry["score"]) for entry in result["emotion"])
+    print(f"\nthe card's snippet: scores differ from the pipeline's by up to {difference:.1e}")
+    assert difference < 1e-3

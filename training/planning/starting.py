@@ -21,6 +21,11 @@ def encoder_path(encoder: str) -> str:
 
 def check_encoder(encoder: str) -> None:
     """Raises `UserError` for a path that is no folder; names of the Hub are not asked for."""
+    name, at, revision = encoder.partition("@")
+    if at and not Path(encoder_path(encoder)).exists():
+        raise UserError(
+            f"model.encoder={encoder} has a revision in it: give model.encoder={name} model.revision={revision}"
+        )
     looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
     if looks_local and not Path(encoder_path(encoder)).is_dir():
         raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")
@@ -32,12 +37,19 @@ def check_adapter_package(adapter: AdapterRecipe | None) -> None:
         raise UserError('model.adapter needs peft: pip install "ser-meta[adapters]"')
 
 
-def describe_start(encoder: str, tested: Collection[str]) -> str | None:
-    """What a trained model has heard of the utterances that are to test it; None where `encoder` is no such model."""
+def describe_start(encoder: str, tested: Collection[str], trained: bool = False) -> str | None:
+    """What a trained model has heard of the utterances that are to test it; None where `encoder` is no such model.
+
+    Args:
+        encoder: the folder of a model, or a name on the Hub.
+        tested: the utterances.
+        trained: that it is a trained model is known already, as of one on the Hub that was loaded.
+    """
     folder = Path(encoder_path(encoder))
-    if not _is_trained(folder):
+    is_here = _is_trained(folder)
+    if not (trained or is_here):
         return None
-    heard = _heard(folder)
+    heard = _heard(folder) if is_here else None
     if heard is None:
         return "a trained model, of which it is not recorded what it was trained on"
     again = heard.intersection(tested)

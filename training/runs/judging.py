@@ -250,7 +250,9 @@ def protocol_of(prepared: Preparation) -> Protocol:
         longest=None if data.longest is None else describe_longest(data.longest, [prepared.too_long]),
         epoch_rule=f"{last_stage.keep} epoch of {last_stage.epochs:g}",
         seed=recipe.seed,
-        started_from=describe_start(recipe.model.encoder, prepared.side("test")["utterance_id"]),
+        started_from=describe_start(
+            recipe.model.encoder, prepared.side("test")["utterance_id"], trained=prepared.new_parts is not None
+        ),
         long_recordings=describe_pieces(prepared.durations_of("test")),
         states_centred_by=describe_centering(recipe.model.center_by),
     )

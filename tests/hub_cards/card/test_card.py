@@ -366,5 +366,8 @@ def test_the_law_is_named_with_its_article_date_and_source(card, model_folder, r
 def test_graphs_for_javascript_have_their_snippet(card, model_folder, report):
     assert "```js" not in card.text
     with_graphs = card_of_folder(model_folder, report, [RAVDESS], repository="someone/x", for_javascript=True)
+    assert "of which you have cut off" not in with_graphs and "Tensor" not in with_graphs
+    (model_folder / "processor_config.json").write_text('{"trim_decibels": 40}')
+    assert "more than 40 dB below the loudest" in card_of_folder(model_folder, report, for_javascript=True)
     snippet = re.search(r"```js\n(.*?)```", with_graphs, re.DOTALL)[1]
     assert 'AutoModel.from_pretrained("someone/x", options)' in snippet and '{ revision: "main", dtype' in snippet

@@ -3,14 +3,15 @@
 import json
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 from tiny_model import save_tiny_model
 
 from ser_meta.hub_cards.export.transformers_js import write_for_transformers_js
 from ser_meta.training.runs.loading import load_model
+
+onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import read_json
 from ser_meta.training.planning.plan import plan_run
-from ser_meta.training.planning.starting import describe_parts, describe_start, refuse_heard
+from ser_meta.training.planning.starting import check_encoder, describe_parts, describe_start, refuse_heard
 
 ONE_STEP = [f"stages.{stage}.epochs=0.1" for stage in ("metadata", "emotion")]
 
@@ -59,3 +59,15 @@ def test_what_came_before_the_model_counts_too(finished_run, tmp_path):
     refuse_heard(third, ["emil-angry-scripted.wav"])
     (tmp_path / "second" / "split.json").unlink()
     assert "not recorded" in describe_start(third, ["third"])
+
+
+def test_of_a_trained_model_on_the_hub_nothing_is_known_of_what_it_has_heard():
+    assert describe_start("someone/emotions", ["a"], trained=True) == (
+        "a trained model, of which it is not recorded what it was trained on"
+    )
+    assert describe_start("openai/whisper-base", ["a"]) is None
+
+
+def test_a_revision_is_a_setting_of_its_own():
+    with pytest.raises(UserError, match=r"give model.encoder=someone/emotions model.revision=v1"):
+        check_encoder("someone/emotions@v1")
