@@ -75,6 +75,13 @@ def test_forward(script, tmp_path):
     assert list(rows_of(tmp_path / "forward")) == ["whole forward, wavlm"]
 
 
+def test_layers(script, tmp_path):
+    script("layers").main(tmp_path / "layers", seconds=0.5, **TINY)
+    rows = rows_of(tmp_path / "layers")
+    assert [what.partition(",")[0] for what in rows] == ["forward", "stage 2", "stage 2"]
+    assert all(row["ours"] > 0 and row["peer"] > 0 for row in rows.values())
+
+
 def test_prediction(script, tmp_path):
     script("prediction").main(tmp_path / "prediction", recordings=6, **TINY)
     rows = rows_of(tmp_path / "prediction")
