@@ -27,9 +27,9 @@ def fast_dropout() -> Iterator[None]:
 def dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
     """As `torch.nn.functional.dropout`, with its arguments, from 16 random bits an element.
 
-    On a CPU torch draws an element at a time, one after the other: with the usual 0.1 in every layer of a base-size
-    encoder that took a sixth of a training step. Here four elements share a draw, from the same generator, so that a
-    seed settles them as before.
+    On a CPU torch draws an element at a time, one after the other. Here four elements share a draw, from the same
+    generator, so that a seed settles them as before. A training step of wav2vec2 base's first four layers (0.1, eager
+    attention, 2 x 2 s) took 0.620 s of one core with torch's, and 0.599 s with ours.
     """
     dropped = round(p * LEVELS)
     if not training or dropped in (0, LEVELS):
