@@ -20,21 +20,26 @@ def refused(command_line):
     return check
 
 
-@pytest.fixture
-def changed_table(speech_table, tmp_path):
-    """A table of the little corpus in which `change` altered a row, a dict; None leaves it out."""
+@pytest.fixture(scope="session")
+def write_changed_table(speech_table):
+    """Writes a table of the little corpus in which `change` altered a row, a dict; None leaves it out."""
 
-    def make(change) -> Path:
+    def write(change, path: Path) -> Path:
         with speech_table.open(encoding="utf-8") as file:
             rows = [changed for row in csv.DictReader(file) if (changed := change(row)) is not None]
-        path = tmp_path / "changed.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
         return path
 
-    return make
+    return write
+
+
+@pytest.fixture
+def changed_table(write_changed_table, tmp_path):
+    """The same, each test in a folder of its own."""
+    return lambda change: write_changed_table(change, tmp_path / "changed.csv")
 
 
 @pytest.fixture

@@ -71,6 +71,20 @@ def test_going_on_with_another_recipe_is_refused(finished_run, recipe_file):
     assert (finished_run / "recipe.yaml").read_text() == before
 
 
+@pytest.fixture(scope="module")
+def stopped(recipe_file, speech_table, write_changed_table, tmp_path_factory):
+    """A run that was stopped in its first step: its recipe, whose table may be written anew, and its folder."""
+    folder = tmp_path_factory.mktemp("stopped")
+    table = write_changed_table(lambda row: row, folder / "table.csv")
+    recipe = load_recipe(
+        str(recipe_file), [f"data.root={table}", f"data.options.audio_root={speech_table.parent}"]
+    )
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+        signal_trainings(patch, "stage-1-metadata", 1, signal.SIGINT)
+        run_stages(recipe, folder / "run")
+    return recipe, folder / "run"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -90,19 +104,11 @@ def test_going_on_with_another_recipe_is_refused(finished_run, recipe_file):
     ],
     ids=["test", "train", "emotion", "transcript"],
 )
-def test_a_run_does_not_go_on_with_a_changed_corpus(
-    change, message, recipe_file, speech_table, changed_table, tmp_path, monkeypatch
-):
-    table = changed_table(lambda row: row)
-    settings = [f"data.root={table}", f"data.options.audio_root={speech_table.parent}"]
-    recipe = load_recipe(str(recipe_file), settings)
-    signal_trainings(monkeypatch, "stage-1-metadata", 1, signal.SIGINT)
-    with pytest.raises(Interrupted):
-        run_stages(recipe, tmp_path / "run")
-    monkeypatch.undo()
-    changed_table(change)  # the same file
+def test_a_run_does_not_go_on_with_a_changed_corpus(change, message, stopped, write_changed_table):
+    recipe, run = stopped
+    write_changed_table(change, Path(recipe.data.root))
     with pytest.raises(UserError, match=f"started with another corpus: {message}"):
-        run_stages(recipe, tmp_path / "run", resume=True)
+        run_stages(recipe, run, resume=True)
 
 
 def test_a_run_does_not_go_on_with_an_edited_quarantine_or_other_recordings(
