@@ -17,6 +17,7 @@ SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 CLASS_WEIGHTS = ("balanced",)
 TRAINED_OF_ENCODER = ("all", "adapter")
 RESAMPLERS = ("soxr", "torchaudio")
+CACHE_PRECISIONS = ("auto", "fp32", "fp16")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 CONVENIENCES = ("workers", "cache", "cache_layers", "report_to", "searched")  # settings that change no result
 
@@ -271,6 +272,8 @@ class Recipe:
             step.
         cache_layers: keep the states of frozen layers too, which differ after each first stage that trained them;
             false keeps the output of frozen convolutions alone.
+        cache_precision: of the kept states: `fp32`, or `fp16` in half the room, whose error is told before they are
+            computed; `auto` is `fp16` of an encoder that is frozen as a whole, whose rounding no layer enlarges.
         workers: processes that read recordings.
         report_to: experiment trackers that Transformers knows, such as `tensorboard`.
         adapter_only: keep and publish what the adapter adds to the encoder, and the parts above it, without the
@@ -290,6 +293,7 @@ class Recipe:
     precision: str = "fp32"
     cache: str | None = None
     cache_layers: bool = True
+    cache_precision: str = "auto"
     workers: int = 0
     report_to: list[str] = field(default_factory=list)
     adapter_only: bool = False

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from ..modeling_ser_meta.settings_ser_meta import adapter_faults, setting_faults, task_name_faults
 from .errors import UserError
 from .recipe import (
+    CACHE_PRECISIONS,
     CLASS_WEIGHTS,
     DEALT,
     FOLDS,
@@ -40,6 +41,7 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
     """What is wrong with a recipe, fault by fault."""
     yield from _data_faults(recipe.data)
     yield from _choice("precision", recipe.precision, PRECISIONS)
+    yield from _choice("cache_precision", recipe.cache_precision, CACHE_PRECISIONS)
     yield from check_seed(recipe.seed)
     yield from _within("workers", recipe.workers, 0, 1_000)
     yield from _model_faults(recipe.model)

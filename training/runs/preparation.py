@@ -135,7 +135,8 @@ class Preparation:
         longest = max(LONGEST_PIECE, *self.durations_of("train"))  # what is longer is heard in pieces
         rows = [row for row, seconds in enumerate(self.durations) if seconds <= longest]
         durations = [self.durations[row] for row in rows]
-        states = FrozenStates(self.recipe.cache, model, collator, self.dataset.select(rows), durations, depth)
+        dataset, precision = self.dataset.select(rows), self.recipe.cache_precision
+        states = FrozenStates(self.recipe.cache, model, collator, dataset, durations, depth, precision)
         states.prepare(factors)
         return FrozenStatesCollator(states, collator)
 

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 from dataclasses import replace
 from importlib.metadata import version
@@ -94,6 +95,27 @@ def test_a_fusion_of_the_last_layer_alone_keeps_one_state(freeze_layers, recipe_
     losses, trainer = train(recipe, tmp_path / "with", freeze_layers)
     assert trainer.data_collator.states.states == 1
     assert losses == pytest.approx(expected, abs=1e-4)
+
+
+@DRAWS_ALIKE
+@pytest.mark.parametrize(("freeze_layers", "precision"), [(2, "fp16"), ("all", "fp32")])
+def test_states_are_kept_in_the_precision_that_is_asked_for(freeze_layers, precision, recipe_file, tmp_path, capsys):
+    settings = ["data.speed_factors=[1.0]"]
+    expected, _ = train(load_recipe(str(recipe_file), settings), tmp_path / "without", freeze_layers)
+    settings += [f"cache={tmp_path / 'states'}"]
+    recipe = load_recipe(str(recipe_file), [*settings, f"cache_precision={precision}"])
+    losses, trainer = train(recipe, tmp_path / "with", freeze_layers)
+    states, told = trainer.data_collator.states, capsys.readouterr().err
+    assert states.dtype == (np.float16 if precision == "fp16" else np.float32)
+    assert losses == pytest.approx(expected, abs=1e-4, rel=1e-3 if precision == "fp16" else None)
+    pattern = r"half precision rounds them by (\S+) of a channel's standard deviation, in the worst channel by (\S+)"
+    found = re.search(pattern, told)
+    assert (found is not None) == (precision == "fp16")
+    if found:
+        usual, worst = (float(number) for number in found.groups())
+        assert 0 < usual < worst < 0.01
+    train(load_recipe(str(recipe_file), settings), tmp_path / "by default", freeze_layers)
+    assert len(list((tmp_path / "states").glob("*.arrow"))) == 2  # each precision has a file of its own
 
 
 @DRAWS_ALIKE
