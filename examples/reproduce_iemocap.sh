@@ -6,12 +6,14 @@
 # What has finished is not trained again: after an interruption the same command goes on. A GPU for each of four folds:
 #
 #   examples/reproduce_iemocap.sh /path/to/IEMOCAP_full_release studies/iemocap precision=bf16 --at-once 4
+#
+# Some of the tables alone: TABLES="1 2" examples/reproduce_iemocap.sh ... What to expect: examples/iemocap/README.md
 set -eu
 usage="usage: $0 IEMOCAP_FULL_RELEASE STUDY_FOLDER [SETTING=VALUE or OPTION ...]"
 release=${1:?$usage}
 study=${2:?$usage}
 shift 2
-for table in 1 2 3 4; do
+for table in ${TABLES:-1 2 3 4}; do
   ser-meta ablate "$table" iemocap-wav2vec2-base iemocap-hubert-base iemocap-wavlm-base \
     data.root="$release" --output "$study" "$@"
 done

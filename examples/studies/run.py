@@ -12,7 +12,7 @@ again: after an interruption the same command goes on.
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,7 @@ import typer
 from summary import summarize
 
 from ser_meta.configuration.errors import Interrupted, UserError
-from ser_meta.configuration.recipe import Recipe
+from ser_meta.configuration.recipe import BaselineRecipe, Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.study_report import write_study_report
 from ser_meta.training.planning.study_folds import plan_study
@@ -83,7 +83,7 @@ class Step:
     def take(self, at_once: int) -> None:
         """Trains and judges what is left of it."""
         if self.table == CROSSVAL:
-            cross_validate(self.recipe, self._own, self.seeds, at_once)
+            cross_validate(self._alone, self._own, self.seeds, at_once)
         elif self.table:
             ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, self.side)
         elif not self.report.is_file():
@@ -95,9 +95,14 @@ class Step:
         if not self.table:
             return []
         if self.table == CROSSVAL:
-            return plan_runs(self.recipe, plan_study(self.recipe, self.seeds), self._own)
+            return plan_runs(self._alone, plan_study(self.recipe, self.seeds), self._own)
         plan = plan_table(find_table(self.table), {self.folder.name: self.recipe}, self.folder, self.seeds)
         return [run for runs in plan.values() for run in runs]
+
+    @property
+    def _alone(self) -> Recipe:
+        """The recipe as the tables train it."""
+        return replace(self.recipe, baseline=BaselineRecipe())
 
     @property
     def _own(self) -> Path:

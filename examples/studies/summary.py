@@ -63,7 +63,7 @@ def _alone(report: CrossvalReport) -> Iterator[str]:
     yield from _heading(["frozen encoder", *(NAMES[measure] for measure in measures)])
     yield _line(["ours", *(with_interval(report.measures, measure) for measure in measures)])
     for row in report.leaderboard:
-        yield _line([row.encoder, *(percent(getattr(row, measure)) for measure in measures)])
+        yield _line([row["encoder"], *(percent(row[measure]) for measure in measures)])
 
 
 def _table(report: AblationReport) -> Iterator[str]:
