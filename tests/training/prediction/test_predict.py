@@ -120,7 +120,7 @@ def test_one_unusable_recording_does_not_hold_up_the_others(command_line, model,
 def test_prediction_refuses_what_is_no_model_of_ours(refused, another_model, tmp_path, recordings):
     recording = recordings / "a.wav"
     refused(["predict", another_model, recording], another_model, "'bert'", "ser_meta")
-    refused(["predict", tmp_path / "no", recording], tmp_path / "no", "holds no model")
+    refused(["predict", tmp_path / "no", recording], tmp_path / "no", "is no folder")
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(["predict", another_model, empty], empty, "holds no sound files", ".wav")
