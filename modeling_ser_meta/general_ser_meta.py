@@ -78,7 +78,7 @@ def load_unknown(
     """
     name = f"{config.model_type} is no family that is known by name, and "
     if not has_extractor(name_or_path, revision):
-        raise ValueError(f"{name}{name_or_path} has no feature extractor's settings")
+        raise ValueError(f"{name}{name_or_path} has no feature extractor's settings: give a speech encoder")
     try:
         backbone = load_backbone(name_or_path, config, layers, revision=revision, **options)
         rule = examine(backbone, load_extractor(name_or_path, revision))

@@ -14,6 +14,7 @@ from transformers.utils import cached_file
 
 from .adapters_ser_meta import ADAPTER_FILES, ADAPTER_FOLDER
 from .configuration_ser_meta import LATIN_CHARACTERS, with_lowest_layers
+from .settings_ser_meta import SPEECH_ENCODERS
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,13 @@ ENCODER_CLASSES = {"whisper": WhisperEncoder, "moonshine": MoonshineEncoder}
 # A full checkpoint holds the encoder under one of these prefixes; "model." Transformers takes off itself, and
 # version 4 leaves out what does not have it
 _PREFIXES = {r"^model\.encoder\.": "model.", r"^encoder\.": ""}
+# and one of a language model that listens under this one
+_LISTENING = {r"^(model\.)?audio_tower\.": ""}
+_PREFIXES_OF = {
+    **dict.fromkeys(ENCODER_CLASSES, _PREFIXES),
+    **dict.fromkeys(("qwen2_audio_encoder", "voxtral_encoder", "fun_asr_nano_encoder"), _LISTENING),
+}
+_PARTS = ("audio_config", "encoder_config")  # what such a model calls its encoder's configuration
 _ENCODER_LAYER = re.compile(r"(?:^|encoder\.)layers?\.(\d+)\.")
 
 
@@ -47,18 +55,24 @@ def load_backbone(
         "output_loading_info": True,
         **hub_options,
     }
+    if prefixes := _PREFIXES_OF.get(config.model_type):
+        options["key_mapping"] = prefixes
     with transformers_silent():
-        if config.model_type in ENCODER_CLASSES:
-            encoder_class = ENCODER_CLASSES[config.model_type]
-            backbone, info = encoder_class.from_pretrained(name_or_path, key_mapping=_PREFIXES, **options)
-        else:
-            backbone, info = AutoModel.from_pretrained(name_or_path, **options)
+        encoder_class = ENCODER_CLASSES.get(config.model_type, AutoModel)
+        backbone, info = encoder_class.from_pretrained(name_or_path, **options)
     missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     if layers is not None:
         unexpected = [name for name in unexpected if not _is_above(name, layers)]
         missing = [name for name in missing if not name.startswith(f"layers.{layers - 1}.final_layernorm.")]
     _report(name_or_path, missing, unexpected)
     return backbone
+
+
+def encoder_config(config: PretrainedConfig) -> PretrainedConfig:
+    """The configuration of a checkpoint's speech encoder, where it is one part of a larger model."""
+    parts = [getattr(config, name, None) for name in _PARTS]
+    known = [part for part in parts if getattr(part, "model_type", None) in SPEECH_ENCODERS]
+    return known[0] if known and config.model_type not in SPEECH_ENCODERS else config
 
 
 def prepare_config(config: PretrainedConfig) -> None:

@@ -19,6 +19,7 @@ from .frames_ser_meta import EncoderOutput, FrameRule
 from .general_ser_meta import load_unknown
 from .loading_ser_meta import (
     adapter_files,
+    encoder_config,
     inherit,
     is_adapter_alone,
     is_trained_model,
@@ -137,7 +138,8 @@ class SerMetaModel(PreTrainedModel):
         """
         if is_trained_model(name_or_path, revision):
             return cls._from_trained(name_or_path, tasks, revision, attention, config_options)
-        speech_config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=False)
+        found = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=False)
+        speech_config = encoder_config(found)
         speech_config.dtype = torch.float32
         speech_config._name_or_path = ""  # it may be a folder of the machine that trains
         hub = {"revision": revision, "attn_implementation": attention}

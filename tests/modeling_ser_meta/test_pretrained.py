@@ -12,9 +12,17 @@ from transformers import (
     Data2VecAudioForCTC,
     HubertConfig,
     HubertForCTC,
+    MoonshineConfig,
+    MoonshineForConditionalGeneration,
+    ParakeetCTCConfig,
+    ParakeetForCTC,
+    Qwen2AudioConfig,
+    Qwen2AudioForConditionalGeneration,
     SeamlessM4TFeatureExtractor,
     SEWForCTC,
     UniSpeechSatForSequenceClassification,
+    VoxtralConfig,
+    VoxtralForConditionalGeneration,
     Wav2Vec2BertForCTC,
     Wav2Vec2ConformerForCTC,
     Wav2Vec2FeatureExtractor,
@@ -32,6 +40,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor
 
 TASKS = {"emotion": {"labels": ["sad", "happy"]}, "gender": {"labels": ["female", "male"]}}
+LAYERS = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
+COUNTED = ("hidden_layers", "attention_heads")
 CHECKPOINTS = {
     "wav2vec2-pretraining": ("wav2vec2", Wav2Vec2ForPreTraining),
     "wav2vec2-ctc": ("wav2vec2-large", Wav2Vec2ForCTC),
@@ -114,6 +124,46 @@ def test_old_bin_files_with_other_heads(name, make_checkpoint, load, tmp_path):
     model, lines, printed = load(tmp_path)
     assert_backbone_equals(model, backbone_of(checkpoint))
     assert_one_line_about_heads(tmp_path, lines, printed, checkpoint)
+
+
+@pytest.fixture
+def make_listener():
+    """Makes a tiny language model that listens, or a model that writes down, with an encoder of four layers in it."""
+
+    def make(family: str) -> torch.nn.Module:
+        text = {**LAYERS, "num_hidden_layers": 1, "num_key_value_heads": 4, "vocab_size": 100, "pad_token_id": 0}
+        torch.manual_seed(3)
+        if family == "qwen2_audio_encoder":
+            whisper = {"d_model": 32, "encoder_layers": 4, "encoder_attention_heads": 4, "encoder_ffn_dim": 64}
+            audio = {"model_type": family, "num_mel_bins": 40, **whisper}
+            config = Qwen2AudioConfig(audio_config=audio, text_config={"model_type": "qwen2", **text})
+            return Qwen2AudioForConditionalGeneration(config)
+        if family == "voxtral_encoder":
+            audio = {"model_type": family, "num_mel_bins": 40, **LAYERS}
+            config = VoxtralConfig(audio_config=audio, text_config={"model_type": "llama", **text})
+            return VoxtralForConditionalGeneration(config)
+        if family == "moonshine":
+            counts = {f"{part}_num_{what}": 4 for part in ("encoder", "decoder") for what in COUNTED}
+            sizes = {"hidden_size": 32, "intermediate_size": 64, "vocab_size": 40}
+            return MoonshineForConditionalGeneration(MoonshineConfig(**counts, **sizes))
+        encoder = {**LAYERS, "conv_kernel_size": 5, "num_mel_bins": 40, "subsampling_conv_channels": 8}
+        return ParakeetForCTC(ParakeetCTCConfig(vocab_size=20, pad_token_id=0, encoder_config=encoder))
+
+    return make
+
+
+@pytest.mark.parametrize("layers", [None, 2])
+@pytest.mark.parametrize("family", ["qwen2_audio_encoder", "voxtral_encoder", "parakeet_encoder", "moonshine"])
+def test_the_encoder_of_a_larger_model(family, layers, make_listener, load, tmp_path):
+    whole = make_listener(family)
+    whole.save_pretrained(tmp_path)
+    model, (line,), _ = load(tmp_path, encoder_layers=layers)
+    assert model.config.speech_config.model_type == family and len(model.encoder.layers) == (layers or 4)
+    assert "tensors that the encoder does not use" in line and "lacks" not in line
+    (encoder,) = (part for part in whole.modules() if type(part) is type(model.encoder.backbone))
+    expected = encoder.state_dict()
+    for name, tensor in model.encoder.backbone.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "fp16", "sharded", "old names"])
@@ -234,7 +284,10 @@ def test_a_bin_file_that_carries_code_is_refused(make_checkpoint, load, tmp_path
 
 def test_another_kind_of_model_is_named(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 32}))
-    with pytest.raises(ValueError, match=r"speech_config.model_type='bert' must be one of wav2vec2, hubert"):
+    message = (
+        r"bert is no family that is known by name, and .* has no feature extractor's settings: give a speech encoder"
+    )
+    with pytest.raises(ValueError, match=message):
         SerMetaModel.from_backbone_pretrained(str(tmp_path), TASKS)
 
 
