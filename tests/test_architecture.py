@@ -92,11 +92,19 @@ def test_every_folder_of_code_is_a_package():
     assert set(folders.values()) == code
 
 
-def test_the_top_level_is_the_designs():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+def tracked(*options: str) -> list[str]:
+    files = subprocess.run(["git", "ls-files", *options], cwd=ROOT, capture_output=True, text=True, check=False)
     if files.returncode:
         pytest.skip("no git checkout")
-    top = {line.split("/")[0] for line in files.stdout.splitlines()}
+    return files.stdout.splitlines()
+
+
+def test_nothing_of_the_project_is_ignored():
+    assert tracked("--cached", "--ignored", "--exclude-standard") == []  # what git ignores, ruff does not read either
+
+
+def test_the_top_level_is_the_designs():
+    top = {line.split("/")[0] for line in tracked()}
     tools = {
         "pyproject.toml",
         "constraints.txt",

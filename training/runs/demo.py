@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ...configuration.recipe_files import load_recipe
 from ...configuration.report import Report

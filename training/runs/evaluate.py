@@ -6,20 +6,20 @@ from typing import Any
 from ...configuration.protocol import Protocol
 from ...configuration.report import Report, Speakers
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..planning.evaluation import Evaluation, foreign_labels, foreign_words, on_side, read_side
-from ..batches.group_means import CenteringCollator, describe_centering, group_means
 from ..batches.collator import SpeechCollator
+from ..batches.group_means import CenteringCollator, describe_centering, group_means
+from ..batches.long_recordings import describe_pieces
 from ..corpora.mixture import corpora_words, label_maps
 from ..corpora.rows import Rows
-from ..planning.durations import check_durations, recording_durations
 from ..machine.environment import environment
+from ..machine.processes import processes
+from ..planning.durations import check_durations, recording_durations
+from ..planning.evaluation import Evaluation, foreign_labels, foreign_words, on_side, read_side
 from ..planning.folds import read
 from ..planning.sides import describe_styles
+from ..planning.speakers import NOT_KNOWN, speaker_facts, speakers_not_known
 from .judging import predict_dataset, report_on
 from .loading import load_model
-from ..batches.long_recordings import describe_pieces
-from ..machine.processes import processes
-from ..planning.speakers import NOT_KNOWN, speaker_facts, speakers_not_known
 
 
 def evaluate_model(evaluation: Evaluation) -> Report:

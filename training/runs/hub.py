@@ -10,8 +10,8 @@ from ...configuration.recipe import CorpusRecipe, Recipe
 from ...configuration.recipe_files import load_recipe
 from ...configuration.report import Report, read_report
 from ...configuration.run_folder import RunFolder
-from ...hub_cards.card.render import card_of_folder, write_card
 from ...hub_cards.card.corpus_facts import CorpusFacts, licence_warnings
+from ...hub_cards.card.render import card_of_folder, write_card
 from ...hub_cards.card.terms import TERMS
 from ...hub_cards.hub.names import read_model_config
 from ...hub_cards.hub.published import published_files, unspoken_tasks, without_answers

@@ -29,27 +29,27 @@ from ...modeling_ser_meta.configuration_ser_meta import SerMetaConfig
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ...modeling_ser_meta.settings_ser_meta import adapter_settings, nameless_labels
-from ..learning.arguments import judging_arguments
-from ..measures.yardstick import logistic_regression_yardstick
-from ..measures.temperature import fit_on
-from ..batches.group_means import describe_centering
 from ..batches.collator import SpeechCollator
+from ..batches.group_means import describe_centering
+from ..batches.long_recordings import describe_pieces
 from ..corpora.mixture import corpora_words, label_maps
-from ..planning.durations import recording_durations
+from ..learning.arguments import judging_arguments
+from ..learning.trainer import SerMetaTrainer
 from ..machine.environment import environment
+from ..measures.layer_shares import layer_shares
+from ..measures.metrics import evaluate_predictions, slices
+from ..measures.statistics import calibration, interval
+from ..measures.temperature import fit_on
+from ..measures.yardstick import logistic_regression_yardstick
+from ..planning.durations import recording_durations
 from ..planning.folds import describe_folds, read
 from ..planning.judged_by import judged_by
-from ..measures.layer_shares import layer_shares
-from ..batches.long_recordings import describe_pieces
-from ..measures.metrics import evaluate_predictions, slices
 from ..planning.plan import SIDES
 from ..planning.sides import describe_styles
-from .preparation import Preparation
-from .hub import corpus_facts
 from ..planning.speakers import speaker_facts
 from ..planning.starting import describe_start, encoder_path
-from ..measures.statistics import calibration, interval
-from ..learning.trainer import SerMetaTrainer
+from .hub import corpus_facts
+from .preparation import Preparation
 
 
 @dataclass
@@ -158,7 +158,9 @@ def set_temperature(
     return temperature, predictions
 
 
-def write_results(run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict) -> None:
+def write_results(
+    run: RunFolder, prepared: Preparation, judgement: Judgement, model: SerMetaModel, state: dict
+) -> None:
     """Writes predictions, pictures, the Hub-ready model folder and, when all is there, the report."""
     for side, table in judgement.predictions.items():
         with moved_into_place(run.predictions_of(side)) as aside:

@@ -16,12 +16,12 @@ from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..batches.augmentation import SpeedPerturbation
-from ..batches.group_means import CenteringCollator, Group, group_means
-from ..checking.duplicates import refuse_shared_recordings
 from ..batches.collator import SpeechCollator
 from ..batches.device_resampling import DeviceCollator
-from ..planning.durations import recording_durations
 from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_depth
+from ..batches.group_means import CenteringCollator, Group, group_means
+from ..checking.duplicates import refuse_shared_recordings
+from ..planning.durations import recording_durations
 from ..planning.plan import Plan, plan_run, shorten, utterances_of
 from ..planning.starting import encoder_path
 

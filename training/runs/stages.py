@@ -16,21 +16,21 @@ from ...configuration.recipe_checks import require_trained_target
 from ...configuration.report import Report
 from ...configuration.run_folder import RunFolder
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
-from ..learning.arguments import training_arguments
 from ..batches.frozen_states import trains_adapter_alone
 from ..batches.samplers import DurationBoundedBatches
-from .start import begun
+from ..batches.state_statistics import fit_standardization
+from ..learning.arguments import training_arguments
 from ..learning.checkpoints import keep_checkpoints, last_checkpoint
 from ..learning.freezing import apply_freeze_mask
-from .judging import judge, write_results
 from ..learning.memory import plan_stage
-from ..planning.plan import Plan
-from .preparation import Preparation
-from ..machine.processes import is_main_process, processes, say, show_progress, wait_for_all_processes
-from ..batches.state_statistics import fit_standardization
 from ..learning.trainer import SerMetaTrainer
-from .unaligned import count_unaligned
 from ..learning.trusted import code_refused, require_own_files
+from ..machine.processes import is_main_process, processes, say, show_progress, wait_for_all_processes
+from ..planning.plan import Plan
+from .judging import judge, write_results
+from .preparation import Preparation
+from .start import begun
+from .unaligned import count_unaligned
 
 TARGET_ALONE = ("classifier.", "coattention.", "frame_pooling.")  # the modules that no auxiliary task's loss reaches
 

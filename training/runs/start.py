@@ -14,20 +14,20 @@ from ...configuration.run_folder import RunFolder, full_disk_told
 from ...modeling_ser_meta.audio_ser_meta import recording_name
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..corpora.recordings import recordings
-from ..planning.corpus_record import corpus_record
-from ..planning.durations import check_durations, check_longest, longest_input
 from ..learning.adapters import check_adapter
 from ..learning.freezing import frozen_as_in
-from ..machine.interruption import leaving_on_signals
 from ..learning.memory import check_plan, plan_stage
-from ..planning.plan import Plan
-from ..planning.sides import describe_sides, describe_unused_sides
-from ..planning.starting import describe_parts
+from ..machine.interruption import leaving_on_signals
 from ..machine.precision import choose_precision
-from .preparation import Preparation, prepare
 from ..machine.processes import hide_loading_bars, is_main_process, processes, say, wait_for_all_processes
 from ..machine.torchaudio_build import check_resampler
 from ..machine.trackers import check_trackers
+from ..planning.corpus_record import corpus_record
+from ..planning.durations import check_durations, check_longest, longest_input
+from ..planning.plan import Plan
+from ..planning.sides import describe_sides, describe_unused_sides
+from ..planning.starting import describe_parts
+from .preparation import Preparation, prepare
 
 SECONDS_TO_APPEAR = 60.0
 
@@ -79,7 +79,7 @@ def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaMo
 
 
 def announcement(prepared: Preparation) -> list[str]:
-    """Who is tested, which sides of the corpus's own are passed over, and what is new in a trained model: a line each."""
+    """Who is tested, which sides of the corpus are passed over, and what is new in a trained model: a line each."""
     data, encoder = prepared.recipe.data, prepared.recipe.model.encoder
     lines = [
         describe_sides(prepared.dataset, prepared.sides, prepared.test_fold, data.test_fold),

@@ -5,8 +5,8 @@ import torch
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ..batches.frame_counts import frame_counts
-from .preparation import Preparation
 from ..machine.processes import say
+from .preparation import Preparation
 
 
 def count_unaligned(prepared: Preparation, model: SerMetaModel, stage: str, heard: list[float]) -> int:

@@ -13,10 +13,10 @@ from ser_meta.configuration.run_folder import RunFolder, read_json
 from ser_meta.configuration.study_report import read_study_report
 from ser_meta.hub_cards.hub.push import results_file
 from ser_meta.hub_cards.wording import not_judged_itself
-from ser_meta.training.studies.crossval import cross_validate
 from ser_meta.training.planning.judged_by import judged_by
 from ser_meta.training.planning.plan import plan_run
 from ser_meta.training.runs.stages import run_stages
+from ser_meta.training.studies.crossval import cross_validate
 
 BRIEF = ["stages.metadata.epochs=0.1", "stages.emotion.epochs=0.1"]
 
@@ -110,6 +110,4 @@ def test_folds_that_a_study_left_out_are_named(study, recipe, tmp_path):
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     final = judged_by(recipe("data.test_fold=none", f"judged_by={folder}"), 36)
     assert final.folds_left_out == ["emil+finn"]
-    assert (
-        "2 folds (without emil+finn, which could not be trained), seed 1" in not_judged_itself(final)[1]
-    )
+    assert "2 folds (without emil+finn, which could not be trained), seed 1" in not_judged_itself(final)[1]

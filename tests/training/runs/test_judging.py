@@ -5,10 +5,10 @@ import pytest
 import soundfile
 
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.training.measures.statistics import calibration, interval
 from ser_meta.training.runs.judging import predict_dataset, report_on
 from ser_meta.training.runs.loading import load_model
 from ser_meta.training.runs.preparation import prepare
-from ser_meta.training.measures.statistics import calibration, interval
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from ser_meta.configuration.idle_settings import idle_settings
 from ser_meta.configuration.recipe import DataRecipe
 from ser_meta.configuration.recipe_files import RECIPES, load_recipe, recipe_names, save_recipe
 from ser_meta.training.corpora import corpus_module
-from ser_meta.training.runs.stages import run_stages
 from ser_meta.training.planning.starting import PACKAGED_ENCODERS
+from ser_meta.training.runs.stages import run_stages
 
 SOURCES = ("section", "formula", "Table", "our reading", "ours")
 

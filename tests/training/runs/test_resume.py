@@ -76,9 +76,7 @@ def stopped(recipe_file, speech_table, write_changed_table, tmp_path_factory):
     """A run that was stopped in its first step: its recipe, whose table may be written anew, and its folder."""
     folder = tmp_path_factory.mktemp("stopped")
     table = write_changed_table(lambda row: row, folder / "table.csv")
-    recipe = load_recipe(
-        str(recipe_file), [f"data.root={table}", f"data.options.audio_root={speech_table.parent}"]
-    )
+    recipe = load_recipe(str(recipe_file), [f"data.root={table}", f"data.options.audio_root={speech_table.parent}"])
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
         signal_trainings(patch, "stage-1-metadata", 1, signal.SIGINT)
         run_stages(recipe, folder / "run")
