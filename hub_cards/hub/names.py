@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import disable_progress_bars
 
 from ...configuration.errors import UserError
 from ...configuration.run_folder import read_json
@@ -34,6 +36,8 @@ from ...configuration.run_folder import read_json
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FETCHED = ["*.json", "*.safetensors", "README.md"]  # at a repository's top: settings, vocabulary, weights and card
 NOT_FETCHED = ["*/*"]
+ADAPTER = ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]  # of a model without its encoder
+NETWORK = (ConnectionError, TimeoutError, socket.gaierror)  # of the system's errors, those that are of no disk
 GONE = (429, 500, 502, 503, 504)  # answers of a Hub that cannot be asked now
 _NAME = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\S+))?")
 
@@ -113,16 +117,24 @@ def _folder_of(name: str, repository: str, revision: str) -> Path:
         commit = get_hf_file_metadata(hf_hub_url(repository, CONFIG, revision=revision)).commit_hash
         return _fetch(name, repository, revision, commit)
     except (OSError, HTTPError, HFValidationError, EntryNotFoundError) as error:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, NETWORK):
+            raise UserError(
+                f"{name} cannot be kept in {constants.HF_HUB_CACHE} ({error.strerror}): mend that, or set HF_HUB_CACHE"
+            ) from error
         if (reason := _no_way(error)) is None:
             raise UserError(_in_words(error, name, repository, revision)) from error
         return _cached(name, repository, revision, reason)
 
 
 def _fetch(name: str, repository: str, revision: str, commit: str) -> Path:
+    if not sys.stderr.isatty():
+        disable_progress_bars()  # which otherwise fill a log
     # the branch is noted last: what breaks off leaves the copy of before as the branch's own
     config = Path(hf_hub_download(repository, CONFIG, revision=commit))
-    read_model_config(config.parent, name)  # before the weights of something else are fetched
+    settings = read_model_config(config.parent, name)  # before the weights of something else are fetched
     snapshot_download(repository, revision=commit, allow_patterns=FETCHED, ignore_patterns=NOT_FETCHED)
+    if settings.get("base_encoder"):
+        snapshot_download(repository, revision=commit, allow_patterns=ADAPTER)
     if missing := _missing_weights(config.parent):
         raise UserError(f"{name} holds no weights ({missing}): it was pushed by half; name another revision")
     hf_hub_download(repository, CONFIG, revision=revision)
@@ -151,6 +163,7 @@ def _missing_weights(folder: Path) -> str | None:
     """A file of the weights that is not there."""
     index = folder / f"{WEIGHTS}.index.json"
     names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else [WEIGHTS]
+    names += ADAPTER if read_json(folder / CONFIG).get("base_encoder") else []
     return next((name for name in names if not (folder / name).is_file()), None)
 
 

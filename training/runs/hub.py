@@ -88,8 +88,11 @@ def _graphs(run: RunFolder, folder: Path, left_out: list[str]) -> dict[str, Path
 
 
 def _without_speakers_names(report: Report) -> Report:
-    """A report whose test fold has no name where that is made of the speakers'."""
+    """A report whose folds have no names where those are made of the speakers'."""
     protocol, speakers = report.protocol, report.data.speakers.get("test")
+    if report.judged_by and (untrained := len(report.judged_by.folds_left_out)):
+        left_out = [f"{untrained} fold{'s' if untrained > 1 else ''}"]
+        report = replace(report, judged_by=replace(report.judged_by, folds_left_out=left_out))
     if not protocol.test_fold or "speaker" not in str(protocol.folds):
         return report
     return replace(report, protocol=replace(protocol, test_fold=speakers_words(speakers) if speakers else None))

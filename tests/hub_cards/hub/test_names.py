@@ -17,7 +17,7 @@ from loopback_hub import Repository
 from safetensors.torch import load, save
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.hub_cards.hub.names import find_model
+from ser_meta.hub_cards.hub.names import ADAPTER, find_model
 
 
 @pytest.fixture
@@ -194,6 +194,36 @@ def test_what_the_hub_refuses_is_one_line_with_the_remedy(published, hub, monkey
     assert find_model("someone/mine").title == "someone/mine"
     published.gated = True
     refused("someone/emotions", "is gated", f"agree to its terms at {hub.url}/someone/emotions")
+
+
+def test_a_cache_that_cannot_be_written_is_told_as_such(published, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match=r"someone/emotions cannot be kept in .*/file/cache \(Not a directory\)"):
+        find_model("someone/emotions")
+
+
+def test_an_adapter_is_fetched_with_what_stands_above_its_encoder(
+    hub, own_cache, command_line, finished_run, encoder_folder, recording, tmp_path
+):
+    pytest.importorskip("peft")
+    from ser_meta.modeling_ser_meta import SerMetaModel
+    from ser_meta.modeling_ser_meta.adapters_ser_meta import ADAPTER_FILES, ADAPTER_FOLDER
+
+    assert [f"{ADAPTER_FOLDER}/{name}" for name in ADAPTER_FILES] == ADAPTER
+    folder = Path(shutil.copytree(finished_run / "model", tmp_path / "model"))
+    model = SerMetaModel.from_pretrained(folder)
+    model.add_encoder_adapter(rank=2)
+    model.save_adapter(folder, str(encoder_folder))
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    hub.repositories["someone/adapter"] = repository = Repository(private=False)
+    repository.commit("main", files)
+    named = command_line("predict", "someone/adapter", recording, "--json")
+    assert named[0] == 0 and named[1] == command_line("predict", folder, recording, "--json")[1]
+    assert not any("plots" in request or request.endswith(".py") for request in hub.requests)
+    repository.commit("main", {name: content for name, content in files.items() if name != ADAPTER[1]})
+    with pytest.raises(UserError, match=r"no weights \(adapter/adapter_model.safetensors\)"):
+        find_model("someone/adapter")
 
 
 def test_a_damaged_copy_in_the_cache_says_what_to_remove(published, command_line, recording):

@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import soundfile
 import torch
 from safetensors.torch import load
 
+from ser_meta.configuration.report import JudgedBy, read_report
 from ser_meta.hub_cards.hub.names import read_model_config
 from ser_meta.hub_cards.hub.published import published_files, unspoken_tasks, without_answers
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
+from ser_meta.training.runs.hub import _without_speakers_names
 
 NAMES = ("anna", "bela", "cleo", "dora", "emil", "finn")
 TASKS = {
@@ -70,6 +73,13 @@ def test_nothing_that_is_pushed_names_a_speaker(push, hub, finished_run, older_r
         "embeddings",
     }
     assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_folds_that_could_not_be_trained_have_no_names(finished_run):
+    report = read_report(finished_run / "report.json")
+    judged_by = JudgedBy(study="mine", folds=3, folds_left_out=["anna", "bela"])
+    changed = _without_speakers_names(replace(report, judged_by=judged_by))
+    assert changed.judged_by.folds_left_out == ["2 folds"] and changed.protocol.test_fold == "2 speakers"
 
 
 def test_with_speakers_the_model_is_sent_as_it_lies_there(push, hub, older_run):
