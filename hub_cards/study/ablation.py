@@ -51,8 +51,10 @@ def _table(report: AblationReport) -> Section:
     interval = report.rows[0].measures.get("interval")
     brackets = f"; {over_speakers(interval)}" if interval else ""
     texts = [f"All {side} utterances of all folds together{brackets}."]
+    several = len({row.encoder for row in report.rows}) > 1
     texts += [
-        f"{row.name}: {row.reads}, chosen by a linear probe on speakers of each fold's training side."
+        f"{f'{row.encoder}, ' if several else ''}{row.name}: {row.reads}, chosen by a linear probe on speakers of "
+        "each fold's training side."
         for row in report.rows
         if row.reads
     ]
