@@ -33,12 +33,7 @@ def summarize(study: Path) -> str:
             probed = folder.name.removesuffix("-probe")
             lines += [f"## {probed}, linear probes", "", *_probes(read_study_report(folder / "report.json")), ""]
         for path in sorted(folder.glob("*/ours/report.json")):
-            lines += [
-                f"## {folder.name}, {path.parent.parent.name}, all folds",
-                "",
-                *_alone(read_study_report(path)),
-                "",
-            ]
+            lines += [f"## {folder.name}, and others on the same folds", "", *_alone(read_study_report(path)), ""]
         for path in sorted(folder.glob("table-*/report.json")):
             report = read_study_report(path)
             lines += [f"## {folder.name}, {report.title}", "", *_table(report), ""]
