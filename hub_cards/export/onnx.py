@@ -67,10 +67,11 @@ SHIPPED = (
     "segments_ser_meta.py",
     "windows_ser_meta.py",
 )  # these of every model's files need numpy only
+NO_GRAPH = "no graph is written for it yet"
 PAIRS = "it averages frames in pairs, and the exporter cannot follow lengths that depend on the recording's"
 CANNOT = {
     **dict.fromkeys(("sew", "sew-d"), PAIRS),
-    **dict.fromkeys(("moonshine", "parakeet_encoder", "fun_asr_nano_encoder"), "its graph is not written yet"),
+    **dict.fromkeys(("moonshine", "parakeet_encoder", "fun_asr_nano_encoder"), NO_GRAPH),
 }
 
 
@@ -153,8 +154,9 @@ def check_exportable(model: SerMetaModel) -> None:
     if missing:
         raise UserError(f'exporting needs {", ".join(missing)}: pip install "ser-meta[onnx]"')
     family = model.config.speech_config.model_type
-    if family in CANNOT:
-        raise UserError(f"a model with a {family} encoder cannot be exported: {CANNOT[family]}; run it with torch")
+    if family in CANNOT or model.config.encoder_frames is not None:
+        why = CANNOT.get(family, NO_GRAPH)
+        raise UserError(f"a model with a {family} encoder cannot be exported: {why}; run it with torch")
 
 
 def _check_folder(folder: Path) -> None:

@@ -148,6 +148,7 @@ def plot_probe(alone: Sequence[Measures], together: Sequence[Measures], suggeste
     axes.set_xlim(0.5, len(alone) + 0.5)
     axes.set_xlabel("layer of the encoder", color=INK)
     axes.set_ylabel("UA of a linear probe", color=INK)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))  # whole percents
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     bare(axes)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=INK, fontsize=8.5)

@@ -54,8 +54,9 @@ def kept_depth(stage: StageRecipe, model: SerMetaModel, keep_layers: bool) -> in
     """How deep the part is that a stage freezes and whose output can be kept.
 
     Args:
-        keep_layers: also above the convolutions. SEW, wav2vec2-conformer and wav2vec2-bert cannot go on above some of
-            their layers: of SEW and the conformer the convolutions' output is kept instead, wav2vec2-bert has none.
+        keep_layers: also above the convolutions. SEW, SEW-D, wav2vec2-conformer, wav2vec2-bert, Fun-ASR-Nano and
+            families that are not known by name cannot go on above some of their layers: of the first three the
+            convolutions' output is kept instead, the others have none.
 
     Returns:
         the number of its layers, 0 for the convolutions alone, None for nothing.

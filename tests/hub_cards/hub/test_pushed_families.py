@@ -55,7 +55,10 @@ def encoder(tmp_path):
         config = CONFIG_MAPPING[family](**settings)
         made = ENCODER_CLASSES[family](config) if family in ENCODER_CLASSES else AutoModel.from_config(config)
         made.save_pretrained(tmp_path / "encoder")
-        extractor().save_pretrained(tmp_path / "encoder")
+        try:
+            extractor().save_pretrained(tmp_path / "encoder")
+        except ImportError as error:
+            pytest.skip(f"this release's extractor needs more: {error}")
         return str(tmp_path / "encoder")
 
     return write
