@@ -130,8 +130,12 @@ class WaveformEncoder(nn.Module):
 
     def features(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """From a waveform and its mask to the convolutions' output `(batch, frames, channels)` and its frame mask."""
-        inputs, lengths = self._whole_frames(inputs, true_lengths(inputs.shape[-1], attention_mask, inputs))
-        ragged = bool((lengths < inputs.shape[-1]).any())
+        lengths = true_lengths(inputs.shape[-1], attention_mask, inputs)
+        known = lengths.cpu()  # a GPU is asked once: each number that is read from it waits for all its work before
+        require_frames(self.frame_lengths(known), known, self.shortest_input)
+        lengths, known = self._whole_frames(lengths), self._whole_frames(known)
+        inputs = nn.functional.pad(inputs, (0, max(0, int(known.max()) - inputs.shape[-1])))
+        ragged = bool((known < inputs.shape[-1]).any())
         features = self.backbone.feature_extractor(inputs, lengths if ragged else None).transpose(1, 2)
         return features, mask_of(self.frame_lengths(lengths), features.shape[1])
 
@@ -176,21 +180,21 @@ class WaveformEncoder(nn.Module):
 
         None without padding: then the backbone runs the same kernels, and gives the same bits, as without the adapter.
         """
-        if frame_mask.all():
+        frames = frame_mask.sum(dim=-1)
+        known = frames.cpu()
+        if (known == frame_mask.shape[1]).all():
             return None
-        samples = self._samples_for(frame_mask.sum(dim=-1))
-        return mask_of(samples, int(samples.max()))
+        return mask_of(self._samples_for(frames), int(self._samples_for(known).max()))
 
-    def _whole_frames(self, inputs: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Extends recordings by silence where SEW, which averages frames in pairs, cannot take them as they are.
+    def _whole_frames(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Samples with the silence by which SEW's recordings are extended: it averages frames in pairs.
 
         An odd last frame would be averaged with padding in a batch and dropped alone.
         """
-        frames = self.frame_lengths(lengths)
-        require_frames(frames, lengths, self.shortest_input)
-        if self.squeeze_factor > 1:
-            lengths = torch.maximum(lengths, self._samples_for(rounded_up(frames, self.squeeze_factor)))
-        return nn.functional.pad(inputs, (0, max(0, int(lengths.max()) - inputs.shape[-1]))), lengths
+        if self.squeeze_factor == 1:
+            return lengths
+        even = rounded_up(self.frame_lengths(lengths), self.squeeze_factor)
+        return torch.maximum(lengths, self._samples_for(even))
 
     def _samples_for(self, frames: torch.Tensor) -> torch.Tensor:
         for kernel, stride in reversed(self.convolutions):

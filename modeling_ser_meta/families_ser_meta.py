@@ -80,10 +80,10 @@ class MoonshineFrames(nn.Module):
     def features(self, inputs: torch.Tensor, attention_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """From a waveform and its mask to the convolutions' output `(batch, frames, width)` and its frame mask."""
         lengths, backbone = true_lengths(inputs.shape[-1], attention_mask, inputs), self.backbone
-        frames = self.frame_lengths(lengths)
-        require_frames(frames, lengths, self.shortest_input)
+        frames, known = self.frame_lengths(lengths), lengths.cpu()  # a GPU is asked once
+        require_frames(self.frame_lengths(known), known, self.shortest_input)
         features = nn.functional.tanh(backbone.conv1(inputs[:, None]))
-        if bool((lengths < inputs.shape[-1]).any()):
+        if (known < inputs.shape[-1]).any():
             first = convolved(lengths, backbone.conv1.kernel_size[0], backbone.conv1.stride[0])
             features = masked_group_norm(backbone.groupnorm, features, first)
         else:

@@ -35,7 +35,8 @@ def classification_loss(
     known = labelled_rows(labels)
     if class_weights is not None:
         # not cross_entropy's own, which with smoothing pull a common label's rows towards the rare ones
-        losses = losses * torch.tensor(class_weights, dtype=losses.dtype, device=losses.device)[labels * known]
+        factors = torch.tensor(class_weights, dtype=losses.dtype).to(losses.device, non_blocking=True)
+        losses = losses * factors[labels * known]
     return losses.sum() / known.sum().clamp(min=1)
 
 

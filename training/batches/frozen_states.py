@@ -169,7 +169,7 @@ class FrozenStates:
         room = f"{needed / 1e9:.2f} GB to compute into {self.folder}, {free / 1e9:.1f} GB are free"
         say(f"frozen encoder: {room}{f'; {self._rounding()}' if self.dtype == np.float16 else ''}")
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _rounding(self) -> str:
         """In words, what half precision does to the states of a few recordings of usual length."""
         self.model.encoder.eval()
@@ -212,7 +212,7 @@ class FrozenStates:
                 desc=f"frozen encoder, speed {factor:g}",
             )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _compute(self, rows: dict[str, list], speed: SpeedPerturbation) -> dict[str, list]:
         processor = self.collator.processor
         self.model.encoder.eval()

@@ -44,6 +44,7 @@ def training_arguments(
         logging_nan_inf_filter=False,
         **_choice_of_epoch(stage, recipe.model.target_task),
         dataloader_num_workers=recipe.workers,
+        accelerator_config={"non_blocking": True},  # a batch goes to a GPU while that computes the last one
         report_to=recipe.report_to or "none",
         seed=recipe.seed,
         ddp_find_unused_parameters=False,

@@ -118,7 +118,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             )
         counts = torch.stack([self._labelled(batch["labels"]) for batch in batches]).sum(dim=0).to(device)
         # the one thing that processes tell each other in a step beside the gradient
-        told = self.accelerator.gather(torch.cat([counts, counts.new_tensor([self.leaving.received])])[None])
+        told = self.accelerator.gather(torch.cat([counts, counts.new_full((1,), self.leaving.received)])[None])
         self.leaving.agreed = told[:, -1].max()
         return batches, dict(zip(self.loss_weights, told[:, :-1].sum(dim=0).clamp(min=1), strict=True))
 
