@@ -103,6 +103,8 @@ def _fold_faults(data: DataRecipe) -> Iterator[str]:
     yield from _positive("data.group_size", data.group_size)
     if data.folds == "emobox" and not any(source.emobox or source.corpus == "emobox" for source in data.sources):
         yield "data.folds=emobox needs EmoBox's lists: set data.emobox to a clone of https://github.com/emo-box/EmoBox"
+    if any(source.emobox and source.corpus == "emobox" for source in data.sources):
+        yield "data.emobox is for a corpus read by its own name: data.corpus=emobox has EmoBox's folds, leave it out"
     if data.fold_count is not None and data.folds not in DEALT:
         yield f"data.fold_count={data.fold_count} needs data.folds={' or '.join(DEALT)}, not {data.folds}"
     if data.fold_count is not None and data.fold_count < 2:

@@ -112,6 +112,8 @@ def test_a_recipe_is_tested_on_the_fold_and_trained_on_the_others(recipe):
 def test_the_folds_need_the_lists(recipe):
     with pytest.raises(UserError, match=r"data.folds=emobox needs EmoBox's lists: set data.emobox to a clone"):
         recipe("data.emobox=null")
+    with pytest.raises(UserError, match=r"data.corpus=emobox has EmoBox's folds, leave it out"):
+        recipe("data.corpus=emobox")
 
 
 def test_another_corpus_beside_it_is_trained_on_in_every_fold(recipe, ravdess, tmp_path):
