@@ -96,9 +96,11 @@ def _conditions(corpus: CorpusFacts) -> tuple[tuple[str, ...], str] | None:
 
 
 def _where(corpus: CorpusFacts) -> str:
-    return (
-        f" It forbids {corpus.terms.forbids}: {corpus.terms.source}" if corpus.terms and corpus.terms.forbids else ""
-    )
+    """What a licence of a corpus's own forbids, and where the terms stand."""
+    if corpus.terms is None:
+        return ""
+    forbids = "" if _conditions(corpus) else corpus.terms.forbids
+    return "".join([f" It forbids {forbids}." if forbids else "", f" Its terms: {corpus.terms.source}"])
 
 
 def _terms(corpus: CorpusFacts) -> str:

@@ -36,7 +36,8 @@ TERMS = {
         "http://www.lrec-conf.org/proceedings/lrec2014/pdf/591_Paper.pdf",
     ),
     "meld": Terms(
-        "sharing what is adapted of its annotations but under the GPL-3.0", "https://github.com/declare-lab/MELD"
+        "sharing what is adapted from its annotations under another licence than the GPL-3.0",
+        "https://github.com/declare-lab/MELD",
     ),
     "cremad": Terms("", "https://github.com/CheyneyComputerScience/CREMA-D"),
     "emodb": Terms("", "https://doi.org/10.5281/zenodo.7447302"),

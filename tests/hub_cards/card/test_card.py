@@ -330,7 +330,11 @@ def test_what_a_corpus_forbids_is_said_with_its_source(model_folder, report):
     ]
     (warning,) = licence_warnings(corpora)
     assert warning.startswith("RAVDESS forbids commercial use (https://example.org/terms)")
-    assert "It forbids commercial use: https://example.org/terms" in card_of_folder(model_folder, report, corpora)
+    assert "(CC BY-NC-SA 4.0). Its terms: https://example.org/terms" in card_of_folder(model_folder, report, corpora)
+    own = [CorpusFacts("own", "on request", terms=terms)]
+    assert "It forbids commercial use. Its terms: https://example.org/terms" in card_of_folder(
+        model_folder, report, own
+    )
     assert licence_warnings([CorpusFacts("mine")]) == []
 
 

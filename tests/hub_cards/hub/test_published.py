@@ -102,6 +102,18 @@ def test_a_dry_run_tells_what_is_kept_back(push, finished_run):
     assert {"handler.py", "requirements.txt", "config.json", "README.md"} <= set(listed)
 
 
+def test_what_the_corpus_forbids_is_told_at_a_push(push, finished_run, tmp_path):
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    recipe = (run / "recipe.yaml").read_text()
+    assert "corpus: table" in recipe
+    (run / "recipe.yaml").write_text(recipe.replace("corpus: table", "corpus: ravdess"))
+    code, _, errors = push("someone/bound", "--dry-run", "--license", "mit", folder=run)
+    (told,) = [line for line in errors if "forbids" in line]
+    assert code == 0 and told.startswith("ser-meta: ravdess forbids commercial use, and ")
+    _, _, errors = push("someone/free", "--dry-run")
+    assert not any("forbids" in line for line in errors)
+
+
 @pytest.mark.parametrize("coattention", [True, False])
 @pytest.mark.parametrize("shard", ["1GB", "60KB"])
 def test_without_its_answers_a_model_answers_the_rest_to_the_bit(encoder_folder, tmp_path, coattention, shard):
