@@ -156,9 +156,12 @@ class SerMetaModel(PreTrainedModel):
         cls, name_or_path: str, tasks: Mapping, revision: str, attention: str | None, config_options: Mapping
     ) -> "SerMetaModel":
         trained = cls.from_pretrained(name_or_path, revision=revision, dtype=torch.float32)
-        config = _config_above(trained.config, tasks, config_options)
+        trained.merge_adapter()
+        config = _config_above(trained.config, tasks, {**config_options, "adapter": None})
         model = cls._from_config(config, **({} if attention is None else {"attn_implementation": attention}))
         model.inherited = inherit(model, trained, name_or_path)
+        if config_options.get("adapter") is not None:
+            model.add_encoder_adapter(**config_options["adapter"])
         return model
 
     def forward(
@@ -378,16 +381,15 @@ class SerMetaModel(PreTrainedModel):
     def train(self, mode: bool = True) -> "SerMetaModel":
         """Training mode for what is trained; what is frozen stays in evaluation mode, a fixed function.
 
-        A layer of which an adapter alone is trained trains as a whole, with its dropout.
+        So do the frozen parts of a layer beside an adapter, such as a feed-forward block without one.
         """
         super().train(mode)
         if mode:
-            trained = [layer for layer in self.encoder.layers if _is_trained(layer)]
-            within = {id(module) for layer in trained for module in layer.modules()}
             for module in self.modules():
-                if id(module) not in within and any(True for _ in module.parameters()) and not _is_trained(module):
+                parameters = list(module.parameters())
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
                     module.eval()
-            if not _is_trained(self.encoder.layers[0]):
+            if not any(parameter.requires_grad for parameter in self.encoder.layers[0].parameters()):
                 self._eval_below_layers()
         return self
 
@@ -458,10 +460,6 @@ class SerMetaModel(PreTrainedModel):
 
 
 SerMetaModel.register_for_auto_class("AutoModel")
-
-
-def _is_trained(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _refuse_pickled_weights(folder: Path) -> None:

@@ -150,6 +150,22 @@ def test_cost_of_one_device_and_of_four(script):
     assert cost.stage_cost(rates, "stage 2", True, 1, half)["terabytes"] == pytest.approx(864 * 3 * 1.10592 / 1000)
 
 
+def test_a_large_encoder_keeps_more(script):
+    cost = script("cost")
+    large = cost.Assumptions(1, 1, 1, 1.0, 1.0, *cost.SHAPES["large"])
+    assert cost.frame_bytes("stage 2", large) == 8 * 1024 * 4 and cost.frame_bytes("stage 1", large) == 2048
+
+
+def test_lora_against_full(script, tmp_path):
+    pytest.importorskip("peft")
+    sizes = {**TINY, "batch": 2, "seconds": 0.5}
+    script("lora").main(tmp_path / "lora", encoder=["wavlm"], **sizes)
+    rows = rows_of(tmp_path / "lora")
+    assert list(rows) == [f"{what} of a step, wavlm" for what in ("memory", "time", "processor time")]
+    trained, of = (float(words.split()[0]) for words in rows["time of a step, wavlm"]["remark"].split(" against "))
+    assert trained < of
+
+
 @pytest.mark.campaign
 def test_mistakes(script, capsys):
     script("mistakes").main(rounds=1)

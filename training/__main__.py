@@ -69,6 +69,7 @@ def train(
 
     Example: ser-meta train ravdess-whisper-base data.root=/data/ravdess --output runs/ravdess
 
+    A large encoder through LoRA: ser-meta train wavlm-large-lora data.root=my.tsv --output runs/large
     On several devices: accelerate launch -m ser_meta.training train RECIPE ... --output RUN
     Several machines need --output, and a cache, on a file system that they share.
     """

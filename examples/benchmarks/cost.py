@@ -13,8 +13,8 @@ import typer
 
 FRAMES = 50 * 3600  # an hour has, in these encoders
 STAGES = ("stage 1", "stage 2")
-LAYERS = 12  # of an encoder of base size, of which the second stage freezes a third
-CONVOLUTIONS, STATE = 512 * 4, 768 * 4  # bytes of a frame: of the convolutions' output, of a layer's states
+SHAPES = {"base": (12, 768), "large": (24, 1024)}  # layers, of which the second stage freezes a third, and their width
+CONVOLUTIONS = 512 * 4  # bytes of a frame of their output
 KEPT, NOTHING_KEPT, FILLING = "frozen part kept", "nothing kept", "filling"
 
 
@@ -29,7 +29,7 @@ class Assumptions:
         efficiency: of several devices: the share of so many times one device's speed that is left (gradients are
             exchanged after every step; 0.9 is usual for models of this size on one machine, and not measured here).
         disk: gigabytes a second that all devices together read.
-        layers: that the measured encoders have.
+        layers, width: of the measured encoders.
     """
 
     hours: float
@@ -37,12 +37,13 @@ class Assumptions:
     epochs: float
     efficiency: float
     disk: float
-    layers: int = LAYERS
+    layers: int = SHAPES["base"][0]
+    width: int = SHAPES["base"][1]
 
 
-def frame_bytes(stage: str, layers: int) -> int:
-    """Bytes that are kept of a frame: in the second stage the states of the lowest third of so many layers."""
-    return layers // 3 * STATE if stage == "stage 2" and layers >= 3 else CONVOLUTIONS
+def frame_bytes(stage: str, given: Assumptions) -> int:
+    """Bytes that are kept of a frame: in the second stage the states of the lowest third of the layers."""
+    return given.layers // 3 * given.width * 4 if stage == "stage 2" and given.layers >= 3 else CONVOLUTIONS
 
 
 def stage_cost(rates: dict[str, float], stage: str, kept: bool, devices: int, given: Assumptions) -> dict[str, float]:
@@ -67,7 +68,7 @@ def stage_cost(rates: dict[str, float], stage: str, kept: bool, devices: int, gi
     """
     together = devices * (given.efficiency if devices > 1 else 1.0)
     speed = rates[f"{stage}, {KEPT if kept else NOTHING_KEPT}"] * together
-    gigabytes, filling = FRAMES * frame_bytes(stage, given.layers) / 1e9, 0.0
+    gigabytes, filling = FRAMES * frame_bytes(stage, given) / 1e9, 0.0
     if kept:
         speed = min(speed, given.disk / gigabytes)
         filling = given.hours * given.speeds / rates[f"{stage}, {FILLING}"]
@@ -97,8 +98,9 @@ def main(
     Example: python examples/benchmarks/cost.py device.json --hours 1000 --devices 1 --devices 8
     """
     results = json.loads(measured.read_text(encoding="utf-8"))
-    rows, layers = results["rows"], results["settings"].get("encoder_layers") or LAYERS
-    given = Assumptions(hours, speeds, epochs, efficiency, disk, layers)
+    rows, settings = results["rows"], results["settings"]
+    layers, width = SHAPES.get(settings["size"], SHAPES["base"])
+    given = Assumptions(hours, speeds, epochs, efficiency, disk, settings.get("encoder_layers") or layers, width)
     print("| encoder | stage | devices | days | days of it filling | disk, TB |\n|---|---|---|---|---|---|")
     for encoder in dict.fromkeys(row["encoder"] for row in rows):
         rates = {row["what"]: row["hours"] for row in rows if row["encoder"] == encoder}

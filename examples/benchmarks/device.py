@@ -4,8 +4,8 @@ python examples/benchmarks/device.py --speech /data/ravdess --output benchmarks/
 
 A stage trains as its recipe does, in bf16, with and without what is kept of the frozen part of the encoder; filling
 computes that once, in fp32. The share of the peak counts the encoder's matrix products and convolutions alone, twice
-again for the backward pass of what is trained: utterances' own frames, so padding counts as waste. The peak is
-measured: one large matrix product in bf16.
+again for the backward pass of what is trained, once through an adapter (`--setting model.adapter.rank=8`): utterances'
+own frames, so padding counts as waste. The peak is measured: one large matrix product in bf16.
 """
 
 import statistics
@@ -46,7 +46,7 @@ def main(
     output: Annotated[Path, typer.Option(help="The results, as this with .json and .md.")] = Path("device"),
     speech: Annotated[Path | None, typer.Option(help="A folder of recordings (default: noise).")] = None,
     encoder: Annotated[list[str] | None, typer.Option(help="wav2vec2, hubert, wavlm (default: all).")] = None,
-    size: Annotated[str, typer.Option(help="base or tiny.")] = "base",
+    size: Annotated[str, typer.Option(help="base, large or tiny.")] = "base",
     encoder_layers: Annotated[int | None, typer.Option(help="Of the encoder, from the lowest (default: all).")] = None,
     utterances: Annotated[int, typer.Option(help="To learn from, and to recognise.")] = 400,
     stage: Annotated[list[str] | None, typer.Option(help="stage 1 or stage 2 (default: both).")] = None,
@@ -113,7 +113,8 @@ def train(
     own = [f"stages.{name}.epochs={epochs}", *(["cache=null"] if what == NOTHING_KEPT else []), *settings]
     speed = statistics.median(train_ours(corpus, name, own, "bf16")[1:])
     below, trained = frozen_and_trained(corpus, stage, layers)
-    operations = 3 * trained + (below if what == NOTHING_KEPT else 0)
+    passes = 2 if any(setting.startswith("model.adapter") for setting in settings) else 3
+    operations = passes * trained + (below if what == NOTHING_KEPT else 0)
     return figures_of(corpus, f"{stage}, {what}", speed, operations / peak)
 
 

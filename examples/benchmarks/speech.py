@@ -23,7 +23,15 @@ TINY = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
-SIZES = {"base": {}, "tiny": TINY}
+LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "do_stable_layer_norm": True,
+    "feat_extract_norm": "layer",
+}
+SIZES = {"base": {}, "large": LARGE, "tiny": TINY}
 TASKS = {
     "emotion": {"labels": list(EMOTIONS)},
     "gender": {"labels": ["female", "male"]},

@@ -102,12 +102,13 @@ def test_gradient_checkpointing_above_an_adapter_changes_nothing(family, make_mo
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_a_layer_with_an_adapter_trains_as_a_whole(make_model):
+def test_what_is_frozen_beside_an_adapter_is_a_fixed_function(make_model):
     model = adapted(make_model, layers=[2, 3])
     model.freeze_all_but_adapter()
     lower, upper = model.train().encoder.layers[:2], model.encoder.layers[2:]
     assert not any(module.training for layer in lower for module in layer.modules())
-    assert all(module.training for layer in upper for module in layer.modules())
+    assert all(layer.training and layer.attention.training for layer in upper)
+    assert not any(module.training for layer in upper for module in layer.feed_forward.modules())
     assert set(model.freeze_layers(3)) >= {name for name, _ in model.named_parameters() if "layers.2." in name}
     trained = [name for name, weight in model.encoder.named_parameters() if weight.requires_grad]
     assert trained and all("layers.3." in name and OF_ADAPTER in name for name in trained)
@@ -156,6 +157,17 @@ def test_an_adapter_of_another_encoder_is_refused(make_model, tmp_path):
         SerMetaModel.from_pretrained(tmp_path / "model")
     with pytest.raises(ValueError, match="no adapter to save"):
         make_model().save_adapter(tmp_path / "model", "encoder")
+
+
+@torch.no_grad()
+def test_a_model_starts_from_one_with_an_adapter(make_model, make_batch, tmp_path):
+    model = drawn(adapted(make_model))
+    model.save_pretrained(tmp_path)
+    options = {"coattention_heads": 4, "head_hidden_size": 16, "adapter": {"kind": "dora"}}
+    started = SerMetaModel.from_backbone_pretrained(str(tmp_path), model.config.tasks, **options)
+    assert started.config.adapter["kind"] == "dora" and all(started.inherited.values())
+    batch = make_batch(model)
+    torch.testing.assert_close(started.eval()(**batch).logits, model(**batch).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_a_merged_model_loads_without_peft(make_model, tmp_path):
