@@ -71,7 +71,7 @@ def save_adapter(encoder: nn.Module, folder: Path, name: str, revision: str) -> 
     config = deepcopy(encoder.backbone.peft_config["default"])
     config.base_model_name_or_path, config.revision, config.inference_mode = name, revision, True
     config.save_pretrained(folder)
-    weights = peft.get_peft_model_state_dict(encoder.backbone, adapter_name="default")
+    weights = peft.get_peft_model_state_dict(encoder.backbone, save_embedding_layers=False)
     saved = {f"base_model.model.{own}": weight.detach().cpu().contiguous() for own, weight in weights.items()}
     save_file(saved, folder / ADAPTER_FILES[1], metadata={"format": "pt"})
 
@@ -86,7 +86,8 @@ def merge_saved(encoder: nn.Module, folder: Path) -> None:
     peft = _peft()
     weights = load_file(folder / ADAPTER_FILES[1])
     adapted = peft.get_peft_model(encoder.backbone, peft.LoraConfig.from_pretrained(folder))
-    wanted = {f"base_model.model.{own}" for own in peft.get_peft_model_state_dict(encoder.backbone)}
+    own = peft.get_peft_model_state_dict(encoder.backbone, save_embedding_layers=False)
+    wanted = {f"base_model.model.{name}" for name in own}
     if wanted != set(weights):
         raise ValueError(f"the adapter in {folder} belongs to another encoder: {sorted(wanted ^ set(weights))[0]}")
     peft.set_peft_model_state_dict(adapted, weights)

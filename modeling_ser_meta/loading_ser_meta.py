@@ -90,6 +90,12 @@ def is_trained_model(name_or_path: str, revision: str) -> bool:
     return config.get("model_type") == "ser_meta"
 
 
+def commit_of(name_or_path: str, revision: str) -> str:
+    """The commit that a revision of a Hub repository is now; the revision of a folder."""
+    config = Path(cached_file(name_or_path, "config.json", revision=revision))
+    return config.parent.name if config.parent.parent.name == "snapshots" else revision
+
+
 def is_adapter_alone(name_or_path: str, options: Mapping[str, Any]) -> bool:
     """Whether a ser-meta model is saved without its encoder's own weights; `options` are of `from_pretrained`."""
     config = options.get("config")

@@ -12,6 +12,7 @@ from transformers import set_seed
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import ModelRecipe, Recipe, StageRecipe
+from ...modeling_ser_meta.loading_ser_meta import commit_of
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
@@ -105,8 +106,8 @@ class Preparation:
                 class_weights=self.class_weights,
                 **_config_options(self.recipe.model),
             )
-        self.encoder_revision = getattr(model.config.speech_config, "_commit_hash", None) or self.recipe.model.revision
         if self.recipe.model.adapter is not None:
+            self.encoder_revision = commit_of(encoder_path(encoder), self.recipe.model.revision)
             _add_adapter(model, self.recipe.model)
         if model.inherited is not None:
             self.new_parts = [part for part, kept in model.inherited.items() if not kept]
