@@ -174,7 +174,7 @@ def predict(
     audio: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Sound files, folders, patterns, or - for standard input; behind --table its settings.",
+            help="Sound files, folders, .tar shards, patterns, or - for standard input; behind --table its settings.",
             metavar="[AUDIO]... | [KEY=VALUE]...",
         ),
     ] = None,
@@ -219,7 +219,10 @@ def predict(
 
     Recordings that cannot be used are listed at the end; the exit code is then 1, or 2 if none could be used.
 
-    Very many: accelerate launch -m ser_meta.training predict MODEL FOLDER --parquet OUTPUT
+    A table may be a data set by its name on the Hub, or Parquet with the recordings' bytes.
+
+    Very many: accelerate launch -m ser_meta.training predict MODEL "shards-*.tar" --parquet OUTPUT. Parts are written
+    as they are done, in the order of the recordings; the same command completes them after whatever stopped it.
     """
     from ..hub_cards.hub.names import find_model
     from .prediction.inputs import find_inputs

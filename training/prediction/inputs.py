@@ -23,6 +23,7 @@ from ...modeling_ser_meta.audio_ser_meta import (
     part_seconds,
     recordings_in,
 )
+from .shards import ENDING, in_shard, read_member, shard_names
 
 STANDARD_INPUT = "-"
 RAW_BLOCK = 20_000  # bytes
@@ -117,7 +118,7 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
 
 
 def find_recordings(given: Sequence[str]) -> list[str]:
-    """Paths of the recordings in what was given, in order; `-` stays as it is.
+    """Paths of the recordings in what was given, in order; `-` stays as it is, a shard gives its recordings.
 
     Of a folder those with a sound file's ending, but no hidden ones; one line tells which sound files are passed over.
 
@@ -131,9 +132,10 @@ def find_recordings(given: Sequence[str]) -> list[str]:
             found += map(str, readable)
             passed_over += others
         elif name == STANDARD_INPUT or Path(name).exists():
-            found.append(name)
+            found += _within(name)
         else:
-            found += sorted(glob(name, recursive=True)) or [name]
+            matching = sorted(glob(name, recursive=True)) or [name]
+            found += [part for path in matching for part in _within(path)]
     if passed_over:
         from ..machine.processes import say  # torch's
 
@@ -181,7 +183,7 @@ def open_recording(name: str, raw_rate: int | None = None) -> Any:
             heard as it comes; None for a sound file, which is kept on disk, since few formats can be read in order.
     """
     if name != STANDARD_INPUT:
-        return name
+        return read_member(name) if in_shard(name) else name
     if raw_rate is not None:
         return {"path": "standard input", "blocks": _pcm_blocks(sys.stdin.buffer), "sampling_rate": raw_rate}
     kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed and gone with the last reference to it
@@ -220,6 +222,11 @@ def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
         return recordings_in(Path(name))
     except AudioError as error:
         raise UserError(str(error)) from error
+
+
+def _within(path: str) -> list[str]:
+    """A shard's recordings, or the path itself."""
+    return shard_names(path) if path.endswith(ENDING) and Path(path).is_file() else [path]
 
 
 def _header(recording: Any) -> Any:

@@ -60,10 +60,26 @@ class Outputs:
 
 @dataclass
 class Writers:
-    """All outputs of one call; `done` has the names and channels of recordings whose results are there already."""
+    """All outputs of one call; `done` has the names and channels of recordings whose results are there already.
+
+    Args:
+        outputs: each with `write`.
+        done: see there.
+        parts: the Parquet parts among the outputs, which several processes share, or None.
+    """
 
     outputs: list[Any]
     done: set[tuple[str, int | None]] = field(default_factory=set)
+    parts: Any = None
+
+    def share(self, names: Sequence[str], missing: Sequence[str]) -> Sequence[str]:
+        """The recordings that this process is to hear, of those that are `missing` among all `names`."""
+        return self.parts.share(names, missing) if self.parts else missing
+
+    def complete(self) -> None:
+        """Tells that every recording has been tried; when all processes are done."""
+        if self.parts:
+            self.parts.complete()
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes one recording's result to every output.
@@ -101,11 +117,11 @@ def open_outputs(
     leading = _leading_task(config, settings.get("tasks"))
     _check(outputs, inputs.names, state, leading, settings.get("channels", "mix"))
     with ExitStack() as stack:
-        opened, done = [], set()
+        opened, done, parts = [], set(), None
         if outputs.parquet:
             from .parquet_parts import ParquetParts  # slow to import, and seldom needed
 
-            parts = stack.enter_context(ParquetParts(outputs.parquet, state.process_index, settings))
+            parts = stack.enter_context(ParquetParts(outputs.parquet, state, settings))
             opened.append(parts)
             done = parts.done(inputs.describe(name) for name in inputs.names)
         if outputs.csv:
@@ -120,7 +136,7 @@ def open_outputs(
             opened.append(JsonLines())
         elif not (outputs.parquet or outputs.csv or outputs.segments):
             opened.append(stack.enter_context(ScreenTable()))
-        yield Writers(opened, done)
+        yield Writers(opened, done, parts)
 
 
 class JsonLines:

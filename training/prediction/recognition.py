@@ -1,6 +1,7 @@
 """A trained model asked about recordings, one after the other or many at a time."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from .outputs import Outputs, open_outputs
 GROUP = 8  # batches of recordings that are sorted by length
 AT_ONCE = 8  # recordings at most that a CPU hears at the same time: each takes memory of its own
 READERS = 2  # threads that decode and resample the next group meanwhile
+TOLD = 100  # recordings from which on the throughput is told
 PATIENCE = timedelta(days=365)  # of a process that is done first
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -90,15 +92,20 @@ def predict(
     settings |= {} if precision == "fp32" else {"precision": precision}
     settings |= {} if channels == "mix" else {"channels": channels}
     with open_outputs(outputs, inputs, recognise.model.config, settings, state) as writers, without_decoder_messages():
-        # every process first takes its share of all, so that what is done already changes no share
-        share = names[state.process_index :: state.num_processes]
+        missing = [name for name in names if not _is_done(name, inputs, channels, writers.done)]
+        share = writers.share(names, missing)
+        started = time.monotonic()
         failures = _predict_share(recognise, share, inputs, channels, writers)
+        seconds = time.monotonic() - started
     for message in failures:
         print(f"ser-meta: {message}", file=sys.stderr)
     state.wait_for_everyone()
+    writers.complete()
+    if len(missing) >= TOLD:
+        say(f"{len(missing)} recordings in {seconds:.0f} s: {len(missing) / max(seconds, 1e-3):.1f} a second")
     if not failures:
         return int(inputs.left_out > 0)
-    return 2 if len(failures) == len(share) else 1
+    return 2 if len(failures) == len(share) and not writers.done else 1
 
 
 def load_pipeline(
@@ -179,9 +186,8 @@ def _predict_share(
 ) -> list[str]:
     """Recognises and writes; what could not be used is told in one line each."""
     failures = []
-    names = [name for name in share if not _is_done(name, inputs, channels, writers.done)]
-    results = recognise_all(recognise, names, inputs.open, channels)
-    for name, recording, result in counted(results, len(names), "recognising", "recordings"):
+    results = recognise_all(recognise, share, inputs.open, channels)
+    for name, recording, result in counted(results, len(share), "recognising", "recordings"):
         facts = inputs.describe(name)
         of_channel = {} if recording.channel is None else {"channel": recording.channel}
         if isinstance(result, ValueError):

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
-import killable
 import numpy as np
 import pyarrow.parquet
 import pytest
@@ -265,41 +264,6 @@ def test_subtitles_and_pictures(command_line, refused, model, recordings, long_r
     assert not (tmp_path / "p.png").exists()
     picture = tmp_path / "only.png"
     assert command_line("predict", model, long_recording, "--plot", picture, "--json")[0] == 0 and picture.is_file()
-
-
-def test_parquet_parts_go_on_where_they_stopped(command_line, refused, model, recordings, unusable, tmp_path):
-    parts = tmp_path / "parts"
-    bad = unusable("text", recordings)
-    asked = ["predict", model, recordings, "--parquet", parts, "--window", "0.5"]
-    code, printed, errors = command_line(*asked)
-    assert (code, printed, len(errors)) == (1, "", 1) and str(bad) in errors[0]
-    first = pyarrow.parquet.read_table(parts).to_pylist()
-    assert [Path(row["file"]).name for row in first] == ["a.wav", "b.flac"]
-    assert all(row["segments"][0].keys() == {"start", "end", "label", "score"} for row in first)
-
-    soundfile.write(bad, NOISE, 16_000)
-    code, _, errors = command_line(*asked)
-    assert code == 0 and not errors
-    assert [Path(row["file"]).name for row in pyarrow.parquet.read_table(parts).to_pylist()] == [
-        "a.wav",
-        "b.flac",
-        "text.wav",
-    ]
-    assert command_line(*asked)[0] == 0 and len(list(parts.iterdir())) == 2
-    bad = unusable("nothing", recordings)
-    code, _, errors = command_line(*asked)
-    assert code == 1 and len(errors) == 1 and str(bad) in errors[0]
-    refused([*asked[:-1], "0.4"], parts, "other options", "another --parquet folder")
-
-
-def test_each_process_takes_its_share(model, speech_table, unusable, tmp_path):
-    parts = tmp_path / "parts"
-    asked = ["predict", model, speech_table.parent, unusable("text"), "--parquet", parts]
-    codes, printed = killable.run_together(2, *asked, log=tmp_path / "log")
-    assert max(codes) == 1 and "text.wav cannot be read" in "".join(printed)
-    rows = pyarrow.parquet.read_table(parts).to_pylist()
-    assert sorted(row["file"] for row in rows) == sorted(map(str, speech_table.parent.glob("*.wav")))
-    assert sorted(path.name for path in parts.iterdir()) == ["part-0000-000000.parquet", "part-0001-000000.parquet"]
 
 
 @pytest.fixture
