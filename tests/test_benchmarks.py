@@ -90,6 +90,16 @@ def test_prediction(script, tmp_path):
 
 
 @pytest.mark.campaign
+def test_many_files(script, tmp_path):
+    speech, many = script("speech"), script("many_files")
+    encoder = speech.write_encoder(tmp_path / "encoder", "wav2vec2", "tiny")
+    options = {"other": many.ROOT, "encoder": str(encoder), "recordings": 12, "seconds": 0.5, "rounds": 1}
+    many.main(output=tmp_path / "many", **options)
+    (row,) = rows_of(tmp_path / "many").values()
+    assert row["unit"] == "files/s"
+
+
+@pytest.mark.campaign
 def test_start_up(script, tmp_path):
     script("start_up").main(tmp_path / "start-up", **TINY)
     assert list(rows_of(tmp_path / "start-up")) == ["--help", "first label"]

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .outputs import Outputs, open_outputs
 
 GROUP = 8  # batches of recordings that are sorted by length
 AT_ONCE = 8  # recordings at most that a CPU hears at the same time: each takes memory of its own
+TOGETHER = 8.0  # seconds of recordings of one length that go to the model together on a CPU: larger matrices
 READERS = 2  # threads that decode and resample the next group meanwhile
 TOLD = 100  # recordings from which on the throughput is told
 PATIENCE = timedelta(days=365)  # of a process that is done first
@@ -137,7 +139,8 @@ def recognise_all(
 
     Of a group, short recordings of alike lengths go to the model in a batch; a long one goes alone, its windows in
     batches. On a CPU a batch gains less than its padding costs, and cores that share one wait for each other: there
-    each takes a recording of its own. With `channels="separate"` there is a result for each channel of a recording.
+    each takes a recording of its own, or a few of one length. With `channels="separate"` there is a result for each
+    channel of a recording.
     """
     size = GROUP * recognise._batch_size
     groups = [names[start : start + size] for start in range(0, len(names), size)]
@@ -217,9 +220,11 @@ def _recognise_together(
     recognise: SpeechEmotionPipeline, numbers: list[int], opened: list[Recording]
 ) -> dict[int, dict[str, Any]]:
     """Results by number; none where a batch has an unusable recording, so that each of it is then tried alone."""
-    on_cpu = recognise.device.type == "cpu"
-    size = 1 if on_cpu else recognise._batch_size
+    on_cpu, size = recognise.device.type == "cpu", recognise._batch_size
+    at_once = min(torch.get_num_threads(), AT_ONCE) if on_cpu else 1
     batches = [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    if on_cpu:
+        batches = _of_one_length(numbers, opened, ceil(len(numbers) / at_once))
 
     def recognise_batch(batch: list[int]) -> dict[int, dict[str, Any]]:
         recordings = [opened[number].samples for number in batch]
@@ -231,8 +236,22 @@ def _recognise_together(
         except ValueError:
             return {}
 
-    with _batches_at_once(min(len(batches), torch.get_num_threads(), AT_ONCE) if on_cpu else 1) as run:
+    with _batches_at_once(min(len(batches), at_once)) as run:
         return {number: result for results in run(recognise_batch, batches) for number, result in results.items()}
+
+
+def _of_one_length(numbers: list[int], opened: list[Recording], most: int) -> list[list[int]]:
+    """Batches without padding, of neighbours of as many samples that last `TOGETHER` at most; at least of one."""
+    batches: list[list[int]] = []
+    for number in numbers:
+        samples, seconds = len(opened[number].samples["array"]), opened[number].seconds
+        size = min(most, int(TOGETHER // seconds) if seconds else 1)
+        alike = batches and len(opened[batches[-1][0]].samples["array"]) == samples
+        if alike and len(batches[-1]) < size:
+            batches[-1].append(number)
+        else:
+            batches.append([number])
+    return batches
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import killable
@@ -11,6 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import soundfile
+import torch
 
 from ser_meta.configuration.run_folder import read_json
 from ser_meta.training.prediction import parquet_parts, recognition
@@ -177,3 +179,30 @@ def test_parquet_of_bytes(command_line, model, recordings, expected, tmp_path):
     rows = rows_of(tmp_path / "parts")
     assert [row["utterance_id"] for row in rows] == [path.stem for path in files]
     assert [row["emotion_score"] for row in rows] == [row["emotion_score"] for row in expected]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_on_a_cpu_recordings_of_one_length_go_together(command_line, model, tmp_path, monkeypatch, two_threads):
+    folder, sizes = tmp_path / "alike", []
+    folder.mkdir()
+    for number in range(14):
+        samples = np.resize(np.roll(NOISE, 100 * number), 32_000 if number % 3 else 24_000)
+        soundfile.write(folder / f"{number:02}.flac", samples, 16_000)
+    batches = recognition._of_one_length
+    monkeypatch.setattr(recognition, "_of_one_length", lambda *given: sizes.extend(found := batches(*given)) or found)
+    assert command_line("predict", model, folder, "--parquet", tmp_path / "together")[0] == 0
+    assert [len(batch) for batch in sizes] == [4, 4, 1, 5]
+    monkeypatch.setattr(recognition, "TOGETHER", 0.0)
+    assert command_line("predict", model, folder, "--parquet", tmp_path / "alone")[0] == 0
+    together, alone = rows_of(tmp_path / "together"), rows_of(tmp_path / "alone")
+    assert [row["file"] for row in together] == sorted(str(path) for path in folder.iterdir())
+    for one, other in zip(together, alone, strict=True):
+        assert one["transcript"] == other["transcript"]
+        assert one["emotion_score"] == pytest.approx(other["emotion_score"], abs=1e-5)
