@@ -14,11 +14,17 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from . import written
 from .errors import UserError
-from .recipe import OF_A_CORPUS, CorpusRecipe, ModelRecipe, Recipe
+from .recipe import OF_A_CORPUS, CorpusRecipe, DataRecipe, ModelRecipe, Recipe, StageRecipe
 from .recipe_checks import recipe_faults, refuse
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_BATCH_SIZE = 4  # the paper's section III-B
+PARTS = {"data": DataRecipe, "model": ModelRecipe, "stages.NAME": StageRecipe}  # where a key at the top may belong
+SHAPES = {
+    "is not a ListConfig": "a list, as [one,two]",
+    "Cannot assign str to Dict": "a mapping, as {key: value}",
+    "is not a subclass of": "a mapping, as {key: value}",
+}  # by OmegaConf's words
 
 
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
@@ -181,6 +187,11 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> list[DictConfig]
     if path.suffix not in (".yaml", ".yml"):
         path = RECIPES / f"{name_or_path}.yaml"
     if not os.path.isfile(path):
+        if os.path.isfile(name_or_path):
+            raise UserError(
+                f"{name_or_path} is no recipe: a recipe is a file .yaml, which names a table of recordings by "
+                f"data.corpus=table data.root={name_or_path}"
+            )
         raise UserError(f"no such recipe: {name_or_path}: give a YAML file, or one of {', '.join(recipe_names())}")
     if path.resolve() in changes:
         raise UserError(f"recipe {path} extends itself: let one of its chain extend another recipe, or none")
@@ -253,11 +264,15 @@ def _words(error: Exception) -> str:
     """What OmegaConf says of a key or a value."""
     if isinstance(error, ConfigKeyError):
         return _unknown_key(error)
-    return f"{getattr(error, 'full_key', None) or ''} {str(error).splitlines()[0]}".strip()
+    key, told = getattr(error, "full_key", None) or "", str(error).splitlines()[0]
+    shape = next((shape for mark, shape in SHAPES.items() if mark in told), None)
+    return f"{key} must be {shape}" if key and shape else f"{key} {told}".strip()
 
 
 def _unknown_key(error: ConfigKeyError) -> str:
     key, known = str(error.key), [str(name) for name in getattr(error.object_type, "__dataclass_fields__", ())]
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+    parts = PARTS if error.object_type is Recipe else {}
+    close = [f"{part}.{key}" for part, kind in parts.items() if key in kind.__dataclass_fields__]
+    close = close or difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known here: {', '.join(known)}"
     return f"unknown recipe key {error.full_key}: {hint}"

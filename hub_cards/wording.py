@@ -116,14 +116,16 @@ def not_judged_itself(judged_by: JudgedBy | None) -> list[str]:
     if judged_by.study is None:
         return [*sentences, "No cross-validation of its recipe was named, so nothing is known of how good it is."]
     measures, seeds = judged_by.metrics, words(judged_by.seeds)
-    figures = ", ".join(f"{name} {percent(measures[key])}" for name, key in MEASURES.items() if key in measures)
-    bounds = f" ({interval_words(measures['interval'], 'ua')})" if "interval" in measures else ""
+    bounds = {"ua": f" ({interval_words(measures['interval'], 'ua')})"} if "interval" in measures else {}
+    figures = ", ".join(
+        f"{name} {percent(measures[key])}{bounds.get(key, '')}" for name, key in MEASURES.items() if key in measures
+    )
     line, untrained = speakers_line(judged_by.speakers), judged_by.folds_left_out
     left_out = f" (without {words(untrained)}, which could not be trained)" if untrained else ""
     return [
         *sentences,
         f"Its recipe was judged by the cross-validation {judged_by.study}: {judged_by.folds} folds{left_out}, "
-        f"seed{'s' if len(judged_by.seeds) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}{bounds}.",
+        f"seed{'s' if len(judged_by.seeds) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}.",
         *([f"{line[0].upper()}{line[1:]}."] if line else []),
     ]
 

@@ -89,6 +89,8 @@ def read_model_config(folder: str | Path, name: str | None = None) -> Mapping[st
     """What a model's config.json says; `UserError` for a folder that holds no model of ours, called by its `name`."""
     config, name = Path(folder) / CONFIG, name or str(folder)
     if not config.is_file():
+        if (Path(folder) / "model" / CONFIG).is_file():
+            raise UserError(f"{name} is a run, and its model stands in it: give {Path(folder) / 'model'}")
         raise UserError(f"{name} holds no model: give the `model` folder of a run, or owner/name of one on the Hub")
     settings = read_json(config)
     model_type = settings.get("model_type") if isinstance(settings, dict) else None

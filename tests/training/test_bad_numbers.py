@@ -180,7 +180,9 @@ def test_a_single_speaker_in_two_sessions_trains(recipe_file, changed, tmp_path)
 def test_a_task_without_any_label_is_refused(task, refused, recipe_file, changed, tmp_path):
     settings = changed(lambda row: row | {task: ""})
     command = ["train", recipe_file, *settings, "--output", tmp_path / "run"]
-    refused(command, f"no utterance of the training side has a {task}", "leave it out of model.auxiliary_tasks")
+    refused(
+        command, f"no utterance of the training side has a value of {task}", "leave it out of model.auxiliary_tasks"
+    )
 
 
 def test_a_task_whose_labels_are_all_in_one_batch_trains(recipe_file, changed, tmp_path):

@@ -27,7 +27,7 @@ def train(recipe_file, output):
         (["model.labels.emotion=[angry,neutral,sad,happy]"], ["the train side has no utterance of happy"]),
         (
             ["model.target_task=intensity", "stages.emotion.loss_weights.intensity=1"],
-            ["has a intensity", "choose another model.target_task"],
+            ["has a value of intensity", "choose another model.target_task"],
         ),
         (["model.auxiliary_tasks=[gender,speaker,style,transcript,intensity]"], ["intensity", "auxiliary_tasks"]),
         (["model.auxiliary_tasks=[gender,speaker,style,transcript,mood]"], ["no mood", "columns", "emotion"]),
@@ -54,9 +54,10 @@ def test_a_recipe_of_which_no_stage_trains_the_target_is_refused(refused, recipe
     assert not output.exists()
 
 
-def test_training_refuses_a_recipe_that_is_not_there(refused, train, output):
+def test_training_refuses_a_recipe_that_is_not_there(refused, train, output, speech_table):
     refused(train(recipe="ravdes"), "no such recipe: ravdes", "ravdess-whisper-base")
     refused(train(recipe="nowhere.yaml"), "no such recipe: nowhere.yaml")
+    refused(train(recipe=str(speech_table)), f"{speech_table} is no recipe", f"data.root={speech_table}")
     assert not output.exists()
 
 

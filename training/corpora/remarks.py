@@ -14,7 +14,7 @@ SPELLINGS = (
     "table, label_map in any corpus"
 )
 REMARKS = {
-    "columns left out": "what you need of them takes an entry in columns, as columns={mine: mine}",
+    "columns left out": "to use one, name it in columns by what it is, as columns={style: its name}",
     "marks of missing values": "they count as missing: to keep one as a value, give your own list as missing=[...]",
     "numbers that are none": "a column of numbers holds something else, and is read as text",
     "spellings": SPELLINGS,

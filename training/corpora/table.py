@@ -58,7 +58,7 @@ def load(
     metadata, remarks = read_metadata(table, theirs, tuple(missing))
     segments = read_segments(table, theirs, time_unit)
     if left_out:
-        remarks["columns left out"] = {"columns": ", ".join(left_out)}
+        remarks["columns left out"] = {Path(root).name: ", ".join(left_out)}
     recordings, paths = read_recordings(table, theirs["audio"])
     if recordings is None:
         recordings = resolve_paths(paths, find_audio_root(root, audio_root), allow_outside)

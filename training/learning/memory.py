@@ -83,9 +83,10 @@ class StagePlan:
     def words(self, device: torch.device) -> str:
         """The plan in one line."""
         at_once = max(self.longest, self.bound.longest() * self.slowest)
+        peak, all_of_it = self.peak / 1e9, device_memory(device) / 1e9
         return (
-            f"the longest recording lasts {self.longest:.1f} s; at most as much as one of {at_once:.0f} s is computed "
-            f"at once; about {self.peak / 1e9:.1f} GB of memory at the peak, of {device_memory(device) / 1e9:.0f} GB"
+            f"the longest recording lasts {self.longest:.1f} s; no more than one of {at_once:.0f} s would take is "
+            f"computed at once; about {peak:.1f} GB of memory at the peak, of {all_of_it:.0f} GB"
         )
 
 

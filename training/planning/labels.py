@@ -50,7 +50,7 @@ def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe) 
             if name == model.target_task
             else "leave it out of model.auxiliary_tasks"
         )
-        raise UserError(f"no utterance of the training side has a {name}: {remedy}")
+        raise UserError(f"no utterance of the training side has a value of {name}: {remedy}")
     if name == "transcript":
         return {"kind": "ctc"}
     if name in model.ranges:

@@ -227,7 +227,8 @@ def require_labels(
         present = {known[row] for row in rows}
         absent = [label for label in labels if label not in present]
         if absent:
+            without = f'"data.label_map={{{target}: {{{absent[0]}: null}}}}"'
             raise UserError(
                 f"the {side} side has no utterance of {', '.join(absent)}: "
-                "choose another fold or larger ones, or leave that label out"
+                f"choose another fold or larger ones, or leave that label out by {without}"
             )

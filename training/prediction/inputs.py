@@ -101,9 +101,13 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
         raw_rate: of standard input, in Hz.
 
     Raises:
-        UserError: no recording, or files beside a table; what of the table cannot be read.
+        UserError: no recording, a table among them, or files beside a table; what of the table cannot be read.
     """
     if table is None:
+        from ..corpora.table_files import READERS
+
+        if written := [word for word in words if Path(word).suffix.lower() in READERS and Path(word).is_file()]:
+            raise UserError(f"{written[0]} is a table, and no recording: give it as --table {written[0]}")
         return Files(words, raw_rate)
     if raw_rate is not None:
         raise UserError(f"--raw-rate {raw_rate} is of standard input, not of --table {table}: leave one of them out")

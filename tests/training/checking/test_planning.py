@@ -55,7 +55,7 @@ def test_nothing_is_found_where_all_can_be_trained(found):
         (["data.longest=0.5"], "data.longest=0.5 leaves nothing to train on"),
         (["model.encoder=/nowhere/encoder"], "model.encoder=/nowhere/encoder"),
         (["model.auxiliary_tasks=[gender,mood]"], "no mood for a task"),
-        (["model.auxiliary_tasks=[gender,style]"], "no utterance of the training side has a style"),
+        (["model.auxiliary_tasks=[gender,style]"], "no utterance of the training side has a value of style"),
         (["model.labels.emotion=[angry,sad]"], "'neutral', which is not among the task's labels"),
     ],
 )
@@ -72,6 +72,7 @@ def test_a_class_that_one_fold_has_alone(found):
     assert set(findings) == {"folds refused", "absent labels"}
     assert set(findings["folds refused"]) == {"bela"}
     assert "the train side has no utterance of bored" in findings["folds refused"]["bela"]
+    assert "data.label_map={emotion: {bored: null}}" in findings["folds refused"]["bela"]
     assert findings["absent labels"] == {
         "fold anna": "no bored",
         "fold bela": "no sad",

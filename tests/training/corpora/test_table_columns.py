@@ -44,8 +44,9 @@ def test_a_name_that_only_looks_alike_is_no_such_column(name):
 
 
 def test_columns_that_are_left_out_are_named_once(table):
-    rows = load_rows("table", table(notes=["x", "y"], Mood=["x", "y"], utterance_id=["x", "y"], split=["a", "b"]))
-    assert rows.remarks == {"columns left out": {"columns": "notes, Mood"}}
+    path = table(notes=["x", "y"], Mood=["x", "y"], utterance_id=["x", "y"], split=["a", "b"])
+    rows = load_rows("table", path)
+    assert rows.remarks == {"columns left out": {path.name: "notes, Mood"}}
     assert rows["split"] == ["a", "b"]  # a data set's own sides need no entry
     path = table(notes=["x", "y"], age=["7", "8"], utterance_id=["x", "y"])
     rows = load_rows("table", path, columns={"notes": None, "age": None})

@@ -109,6 +109,12 @@ def test_prediction_refuses_an_unusable_recording(refused, model, unusable, tmp_
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_what_stands_beside_the_model_is_named(refused, finished_run, recordings, speech_table):
+    model = finished_run / "model"
+    refused(["predict", finished_run, recordings / "a.wav"], f"is a run, and its model stands in it: give {model}")
+    refused(["predict", model, speech_table], f"{speech_table} is a table", f"give it as --table {speech_table}")
+
+
 def test_one_unusable_recording_does_not_hold_up_the_others(command_line, model, recordings, unusable):
     unusable("text", recordings)
     code, printed, errors = command_line("predict", model, recordings, "--json")

@@ -49,7 +49,7 @@ def test_a_final_model_learns_from_all_and_names_its_study(study, recipe_file, c
     told = (
         "This model was not judged itself: it learned from all speakers, and none was left to test it on. "
         "Its recipe was judged by the cross-validation voices: 3 folds, seed 1, 36 utterances: "
-        f"WA {pooled['wa']:.1%}, UA {pooled['ua']:.1%}"
+        f"WA {pooled['wa']:.1%}, UA {pooled['ua']:.1%} (95 % interval "
     )
     card = (run.model / "README.md").read_text(encoding="utf-8")
     assert told in " ".join(card.split()) and told in " ".join(printed.split())

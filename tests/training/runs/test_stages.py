@@ -206,7 +206,7 @@ def test_an_encoder_lies_in_the_users_home(recipe_file, encoder_folder, monkeypa
         (["data.longest=0.01"], r"data\.longest=0\.01"),
         (["model.labels.emotion=[angry,sad]"], r"emotion 'neutral'"),
         (["model.labels.emotions=[angry,sad]"], r"model\.labels.*emotions"),
-        (["model.auxiliary_tasks=[gender,speaker,style,transcript,intensity]"], r"no utterance .* has a intensity"),
+        (["model.auxiliary_tasks=[gender,speaker,style,transcript,intensity]"], r"no utterance .* value of intensity"),
         (["data.root=nowhere.csv"], r"nowhere\.csv"),
         (["precision=fp16"], r"precision=fp16 needs a CUDA GPU, and there is none: set precision=auto"),
         (["report_to=[nothing]"], r"report_to=nothing is no tracker: choose among .*tensorboard"),
