@@ -8,6 +8,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from os import PathLike
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -17,10 +18,75 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .configuration_ser_meta import encoder_width
-from .settings_ser_meta import adapter_settings
+from .settings_ser_meta import adapter_faults, adapter_settings
 
 ADAPTER_FOLDER, ADAPTER_FILES = "adapter", ("adapter_config.json", "adapter_model.safetensors")  # as peft names them
 OF_ADAPTER = "lora_"  # begins the names of what peft adds to a linear layer, LoRA's matrices and DoRA's magnitudes
+
+
+class EncoderAdapters:
+    """What a model does with an adapter of its encoder."""
+
+    def add_encoder_adapter(self, **settings) -> None:
+        """Puts a new adapter into the encoder, which gives what it gave until the adapter is trained.
+
+        Args:
+            settings: see `adapter` of [`SerMetaConfig`].
+
+        Raises:
+            ValueError: a wrong setting, no such layers or targets in the encoder, or an adapter that it has already.
+        """
+        if self.config.adapter is not None:
+            raise ValueError("the encoder has an adapter: merge it first, with merge_adapter")
+        if faults := list(adapter_faults(settings, "adapter.")):
+            raise ValueError(faults[0])
+        adapt(self.encoder, settings)
+        self.config.adapter = adapter_settings(settings)
+        self.train(self.training)
+
+    def merge_adapter(self) -> None:
+        """Adds the adapter, if there is one, to the encoder's weights: the model is then a plain one."""
+        if self.config.adapter is not None:
+            merge(self.encoder)
+            self.config.adapter = None
+
+    def save_adapter(self, folder: str | PathLike, name: str, revision: str = "main") -> None:
+        """Saves the model without its encoder's own weights, which `from_pretrained` then takes from elsewhere.
+
+        The adapter is in `adapter/` as peft has it; `model.safetensors` holds what stands above the encoder.
+
+        Args:
+            folder: of the model.
+            name, revision: of the encoder on the Hub, or a folder, that the adapter was trained with.
+
+        Raises:
+            ValueError: there is no adapter.
+        """
+        config = self.config
+        if config.adapter is None:
+            raise ValueError("the encoder has no adapter to save: add one with add_encoder_adapter")
+        above = {own: weight for own, weight in self.state_dict().items() if not own.startswith("encoder.")}
+        adapter, config.adapter = config.adapter, None
+        config.base_encoder = {"name": name, "revision": revision}
+        try:
+            self.save_pretrained(folder, state_dict=above)
+        finally:
+            config.adapter, config.base_encoder = adapter, None
+        save_adapter(self.encoder, Path(folder, ADAPTER_FOLDER), name, revision)
+
+    def freeze_all_but_adapter(self) -> list[str]:
+        """Freezes the encoder's own weights, beside its adapter; returns the names of the frozen parameters."""
+        kept = {id(parameter) for parameter in adapter_parameters(self.encoder)}
+        return self._freeze_parameters([own for own in self.encoder.parameters() if id(own) not in kept])
+
+    def _complete_encoder(self, adapter: Path) -> None:
+        """Gives the encoder the weights that the config names, with the saved adapter merged into them."""
+        config, base = self.config, self.config.base_encoder
+        same = {"target_task": config.target_task, "encoder_layers": config.encoder_layers, "coattention": False}
+        start = type(self).from_backbone_pretrained(base["name"], config.tasks, revision=base["revision"], **same)
+        merge_saved(start.encoder, adapter)
+        self.encoder.load_state_dict(start.encoder.state_dict())
+        config.base_encoder = None
 
 
 def adapt(encoder: nn.Module, settings: Mapping[str, Any]) -> None:

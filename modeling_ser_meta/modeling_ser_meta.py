@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .adapters_ser_meta import ADAPTER_FOLDER, adapt, adapter_parameters, merge, merge_saved, save_adapter
+from .adapters_ser_meta import EncoderAdapters, adapt
 from .configuration_ser_meta import SerMetaConfig
 from .encoder_ser_meta import build_encoder
 from .frames_ser_meta import EncoderOutput, FrameRule
@@ -37,7 +37,7 @@ from .modules_ser_meta import (
     WeightedSum,
 )
 from .padding_ser_meta import mask_of
-from .settings_ser_meta import SPEECH_ENCODERS, adapter_faults, adapter_settings
+from .settings_ser_meta import SPEECH_ENCODERS
 
 if TYPE_CHECKING:  # never run: Transformers saves, with a model, the files that this one names
     from .audio_ser_meta import read_audio  # noqa: F401
@@ -78,7 +78,7 @@ class SerMetaOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-class SerMetaModel(PreTrainedModel):
+class SerMetaModel(EncoderAdapters, PreTrainedModel):
     """A speech encoder with layer fusion, auxiliary task heads, co-attention and the target's classifier.
 
     Start one from a pretrained encoder with [`~SerMetaModel.from_backbone_pretrained`].
@@ -292,67 +292,6 @@ class SerMetaModel(PreTrainedModel):
         for report in info:
             report["missing_keys"] = [name for name in report["missing_keys"] if not name.startswith("encoder.")]
         return (model, *info) if info else model
-
-    def _complete_encoder(self, adapter: Path) -> None:
-        """Gives the encoder the weights that the config names, with the saved adapter merged into them."""
-        base, layers = self.config.base_encoder, self.config.encoder_layers
-        options = {"revision": base["revision"], "encoder_layers": layers, "coattention": False}
-        start = type(self).from_backbone_pretrained(base["name"], self.config.tasks, **options)
-        merge_saved(start.encoder, adapter)
-        self.encoder.load_state_dict(start.encoder.state_dict())
-        self.config.base_encoder = None
-
-    def add_encoder_adapter(self, **settings) -> None:
-        """Puts a new adapter into the encoder, which gives what it gave until the adapter is trained.
-
-        Args:
-            settings: see `adapter` of [`SerMetaConfig`].
-
-        Raises:
-            ValueError: a wrong setting, no such layers or targets in the encoder, or an adapter that it has already.
-        """
-        if self.config.adapter is not None:
-            raise ValueError("the encoder has an adapter: merge it first, with merge_adapter")
-        if faults := list(adapter_faults(settings, "adapter.")):
-            raise ValueError(faults[0])
-        adapt(self.encoder, settings)
-        self.config.adapter = adapter_settings(settings)
-        self.train(self.training)
-
-    def merge_adapter(self) -> None:
-        """Adds the adapter, if there is one, to the encoder's weights: the model is then a plain one."""
-        if self.config.adapter is not None:
-            merge(self.encoder)
-            self.config.adapter = None
-
-    def save_adapter(self, folder: str | PathLike, name: str, revision: str = "main") -> None:
-        """Saves the model without its encoder's own weights, which `from_pretrained` then takes from elsewhere.
-
-        The adapter is in `adapter/` as peft has it; `model.safetensors` holds what stands above the encoder.
-
-        Args:
-            folder: of the model.
-            name, revision: of the encoder on the Hub, or a folder, that the adapter was trained with.
-
-        Raises:
-            ValueError: there is no adapter.
-        """
-        config = self.config
-        if config.adapter is None:
-            raise ValueError("the encoder has no adapter to save: add one with add_encoder_adapter")
-        above = {own: weight for own, weight in self.state_dict().items() if not own.startswith("encoder.")}
-        adapter, config.adapter = config.adapter, None
-        config.base_encoder = {"name": name, "revision": revision}
-        try:
-            self.save_pretrained(folder, state_dict=above)
-        finally:
-            config.adapter, config.base_encoder = adapter, None
-        save_adapter(self.encoder, Path(folder, ADAPTER_FOLDER), name, revision)
-
-    def freeze_all_but_adapter(self) -> list[str]:
-        """Freezes the encoder's own weights, beside its adapter; returns the names of the frozen parameters."""
-        kept = {id(parameter) for parameter in adapter_parameters(self.encoder)}
-        return self._freeze_parameters([own for own in self.encoder.parameters() if id(own) not in kept])
 
     def freeze_feature_encoder(self) -> list[str]:
         """Freezes the convolutional front; returns the names of the frozen parameters."""

@@ -11,7 +11,7 @@ from ser_meta.modeling_ser_meta.adapters_ser_meta import adapter_parameters
 from ser_meta.modeling_ser_meta.loading_ser_meta import commit_of
 
 pytest.importorskip("peft")
-TASKS = {"emotion": {"labels": ["angry", "neutral", "sad"]}}
+TASKS = {"mood": {"labels": ["angry", "neutral", "sad"]}}
 
 
 def tree_of(folder: Path) -> dict[str, bytes]:
@@ -23,7 +23,7 @@ def test_an_adapter_finds_the_encoder_that_it_was_trained_with(hub, encoder_fold
     encoder, adapter = Repository(private=False), Repository(private=False)
     hub.repositories |= {"someone/encoder": encoder, "someone/adapter": adapter}
     trained_with = encoder.commit("main", tree_of(encoder_folder))
-    model = SerMetaModel.from_backbone_pretrained("someone/encoder", TASKS, coattention=False).eval()
+    model = SerMetaModel.from_backbone_pretrained("someone/encoder", TASKS, target_task="mood").eval()
     assert commit_of("someone/encoder", "main") == trained_with
     assert commit_of(str(encoder_folder), "main") == "main"
     model.add_encoder_adapter(rank=4)
