@@ -211,6 +211,8 @@ def predict(
 
     Example: ser-meta predict runs/ravdess/model recording.wav --json
 
+    With --segments, --srt, --plot or --window a short recording is cut too: its result is then of all its segments.
+
     A table is read as the corpus of that name is, with its settings. Results keep the rows' utterance ids, and their
     segments have the times of the whole recording.
 
