@@ -70,7 +70,7 @@ def test_it_is_trained_pushed_and_used_by_its_name(family, encoder, recipe_file,
     settings = [f"model.encoder={encoder(family)}", "model.encoder_layers=2", "data.speed_factors=[1.0]", *stages]
     recipe = load_recipe(str(recipe_file), [*settings, f"cache={tmp_path / 'states'}"])
     report = run_stages(recipe, tmp_path / "run")
-    assert report["metrics"]["emotion"]["n"] == 12
+    assert report.metrics["emotion"]["n"] == 12
     code, _, _ = push(f"someone/{family}", folder=tmp_path / "run")
     assert code == 0
     recognise = pipeline("speech-emotion-recognition", model=f"someone/{family}", trust_remote_code=True)
