@@ -71,7 +71,7 @@ def train(
 
     A large encoder through LoRA: ser-meta train wavlm-large-lora data.root=my.tsv --output runs/large
     On several devices: accelerate launch -m ser_meta.training train RECIPE ... --output RUN
-    Several machines need --output, and a cache, on a file system that they share.
+    Several machines: examples/accelerate; --output must be on a file system that they share, which is checked.
     """
     from .planning.beforehand import plan_training
 

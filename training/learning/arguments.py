@@ -44,7 +44,8 @@ def training_arguments(
         logging_nan_inf_filter=False,
         **_choice_of_epoch(stage, recipe.model.target_task),
         dataloader_num_workers=recipe.workers,
-        accelerator_config={"non_blocking": True},  # a batch goes to a GPU while that computes the last one
+        # a batch goes to a GPU while that computes the last one
+        accelerator_config={"non_blocking": not without_gpu()},
         report_to=recipe.report_to or "none",
         seed=recipe.seed,
         ddp_find_unused_parameters=False,

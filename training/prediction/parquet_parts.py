@@ -14,6 +14,7 @@ from pyarrow import dataset, parquet
 from ...configuration.errors import UserError
 from ...configuration.run_folder import write_json
 from ...hub_cards.page.predictions_table import OF_A_ROW, result_name, segment_rows
+from ..machine.sharing import require_shared
 from .rows import column_types, flat_row
 
 MOST = 1_000  # recordings of a part
@@ -120,6 +121,8 @@ class ParquetParts:
             "planned": max(before.get("planned", 0), planned),
         }
         self._write_manifest(complete=False)
+        self.state.wait_for_everyone()
+        require_shared(self.folder / MANIFEST, "--parquet")
         return list(self.numbers)
 
     def _size(self, recordings: int) -> int:

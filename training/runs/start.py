@@ -1,11 +1,8 @@
 """How a run begins: with everything checked, and its folder made and held."""
 
-import platform
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import Path
 
 from ...configuration.errors import UserError
 from ...configuration.idle_settings import idle_settings
@@ -20,6 +17,7 @@ from ..learning.memory import check_plan, plan_stage
 from ..machine.interruption import leaving_on_signals
 from ..machine.precision import choose_precision
 from ..machine.processes import hide_loading_bars, is_main_process, processes, say, wait_for_all_processes
+from ..machine.sharing import require_shared
 from ..machine.torchaudio_build import check_resampler
 from ..machine.trackers import check_trackers
 from ..planning.corpus_record import corpus_record
@@ -28,8 +26,6 @@ from ..planning.plan import Plan
 from ..planning.sides import describe_sides, describe_unused_sides
 from ..planning.starting import describe_parts
 from .preparation import Preparation, prepare
-
-SECONDS_TO_APPEAR = 60.0
 
 
 @contextmanager
@@ -51,7 +47,7 @@ def begun(
                 run.check(recipe, resume)  # another training may have come first
                 run.create(recipe, split, corpus)
             wait_for_all_processes()
-            require_shared(run.recipe)
+            require_shared(run.recipe, "--output")
             say("\n".join([*told, *announcement(prepared)]))
             yield prepared, model
 
@@ -109,22 +105,3 @@ def _check_freezing(recipe: Recipe, layers: int) -> None:
                 f"stages.{name}.freeze_layers={stage.freeze_layers} is more than the encoder's {layers} layers: "
                 "choose fewer, third or all"
             )
-
-
-def require_shared(written: Path, patience: float = SECONDS_TO_APPEAR) -> None:
-    """Raises `UserError` where this process does not see a file that the main one has written.
-
-    Several machines train together in one folder: weights that the main process writes are read by all of them.
-
-    Args:
-        written: the file.
-        patience: seconds until a file system that machines share must show it.
-    """
-    started = time.monotonic()
-    while not written.is_file():
-        if time.monotonic() - started >= patience:
-            raise UserError(
-                f"{written} is not to be seen on {platform.node()}: several machines need an --output on a file "
-                "system that they share"
-            )
-        time.sleep(1)

@@ -15,7 +15,7 @@ from ser_meta.training.runs.stages import run_stages
 TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"
 
 
-@pytest.mark.parametrize(("name", "on_cpu"), [("two_processes", True), ("multi_gpu", False)])
+@pytest.mark.parametrize(("name", "on_cpu"), [("two_processes", True), ("multi_gpu", False), ("two_nodes", False)])
 def test_accelerate_reads_the_example(name, on_cpu):
     config = load_config_from_file(str(TWO_PROCESSES.with_name(f"{name}.yaml")))
     assert config.distributed_type == "MULTI_GPU" and config.num_processes > 1 and config.use_cpu == on_cpu
