@@ -13,6 +13,7 @@ from ser_meta.training.batches.micro_batches import PaddedBound
 from ser_meta.training.learning.arguments import training_arguments
 from ser_meta.training.learning.freezing import apply_freeze_mask
 from ser_meta.training.learning.trainer import SerMetaTrainer
+from ser_meta.training.machine.device import without_gpu
 from ser_meta.training.runs.preparation import prepare
 
 
@@ -157,6 +158,12 @@ def test_the_optimizer_has_two_learning_rates_and_spares_biases_and_norms(make_t
         assert decay == (0.0 if name.endswith("bias") or "norm" in name else 0.3), name
     assert {rate for rate, _ in settings.values()} == {1e-5, 1e-4}
     assert {decay for _, decay in settings.values()} == {0.0, 0.3}
+
+
+def test_without_a_gpu_nothing_is_asked_of_one(prepared, tmp_path):
+    for name, stage in prepared.recipe.stages.items():  # the Trainer warns of one without the other, at every step
+        asked = training_arguments(prepared.recipe, stage, tmp_path / name, 24, validates=False)
+        assert asked.accelerator_config.non_blocking == asked.dataloader_pin_memory == (not without_gpu())
 
 
 def test_a_process_uses_one_device_of_several(prepared, tmp_path):
