@@ -51,10 +51,9 @@ def corpus_name(source: CorpusRecipe) -> str:
 
 
 def corpora_words(sources: Sequence[CorpusRecipe]) -> str:
-    """The corpora of a figure, as a protocol names them: each by what reads it."""
+    """The corpora of a figure, as a protocol names them; see `corpus_name`."""
     return " + ".join(
-        f"{corpus_name(source)} as EmoBox lists it" if source.corpus == "emobox" else source.corpus
-        for source in sources
+        f"{corpus_name(source)}{' as EmoBox lists it' if source.corpus == 'emobox' else ''}" for source in sources
     )
 
 

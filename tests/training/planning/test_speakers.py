@@ -165,7 +165,7 @@ def test_the_protocol_has_all_that_changes_what_a_figure_means(recipe_file, tmp_
     protocol = to_json(protocol_of(prepared))
     longer = protocol.pop("longest")
     assert protocol == {
-        "corpus": "table",
+        "corpus": "speech",
         "label_map": "emotion: sad left out, angry as furious",
         "left_out": {"speech: quarantine": "2 of 36 rows", "speech: emotion mapped to null": "11 of 34 rows"},
         "folds": "groups of 2 speakers",

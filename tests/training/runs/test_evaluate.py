@@ -22,7 +22,7 @@ def test_judging_again_gives_the_runs_own_report(command_line, finished_run, mod
     for task in ("emotion", "gender", "style", "transcript"):
         assert report["metrics"][task] == expected["metrics"][task]
     assert {"wa", "ua", "macro_f1", "recall", "support", "confusion", "n"} <= set(report["metrics"]["emotion"])
-    assert report["protocol"]["corpus"] == "table" and report["sides"] == {"test": 12}
+    assert report["protocol"]["corpus"] == "speech" and report["sides"] == {"test": 12}
 
     code, printed, _ = command_line("evaluate", model, "table", speech_table)
     assert code == 0 and "UA" in printed and "36" in printed
@@ -123,7 +123,7 @@ def test_a_run_on_several_corpora_is_judged_again(command_line, finished_run, mo
     save_recipe(replace(recipe, data=data), run / "recipe.yaml")
     code, printed, _ = command_line("evaluate", run, "--json")
     report, expected = json.loads(printed), json.loads((finished_run / "report.json").read_text())
-    assert code == 0 and report["sides"] == {"test": 12} and report["protocol"]["corpus"] == "table + table"
+    assert code == 0 and report["sides"] == {"test": 12} and report["protocol"]["corpus"] == "speech + other"
     assert report["metrics"]["emotion"] == expected["metrics"]["emotion"]
 
 

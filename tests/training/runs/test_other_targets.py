@@ -44,7 +44,7 @@ def test_a_cross_validation_of_it_has_its_page(tmp_path, recipe_file, command_li
     folds = ["data.group_size=3", "data.test_fold.place=0"]
     code, printed, errors = command_line("crossval", recipe_file, *SETTINGS, *folds, "--output", study)
     assert code == 0, errors
-    assert printed.startswith("style: 2 folds of table")
+    assert printed.startswith("style: 2 folds of speech")
     assert "speaker-independent: none of the 6 test speakers was trained on in its fold" in printed
     assert "over 6 speakers, so few that it is too narrow" in " ".join(printed.split())
     assert (study / "report.md").is_file()

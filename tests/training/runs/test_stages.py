@@ -113,7 +113,7 @@ def test_the_run_folder_holds_what_the_design_says(finished_run, recipe_file, se
     assert report["metrics"]["emotion"]["n"] == 12 and "not_applicable" in report["metrics"]["speaker"]
     assert report["metrics"]["style"]["n"] == 12 and set(report["slices"]) == {"style"}  # two men
     assert report["protocol"] | {"folds": "", "seed": 0} == {
-        "corpus": "table",
+        "corpus": "speech",
         "label_map": None,
         "left_out": {},
         "allow_speaker_overlap": False,

@@ -25,7 +25,7 @@ def test_the_command_tells_what_each_layer_knows(command_line, recipe_file, tmp_
     report = json.loads((output / "report.json").read_text())
     assert code == 0 and [row["name"] for row in report["rows"]] == ALONE + TOGETHER
     told = {
-        "corpus": "table",
+        "corpus": "speech",
         "label_map": None,
         "left_out": {},
         "allow_speaker_overlap": False,
