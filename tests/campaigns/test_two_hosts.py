@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pandas
 import pyarrow.parquet
 import pytest
 import torch
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import read_json
 from ser_meta.training.runs.stages import run_stages
+from ser_meta.training.studies.crossval import cross_validate
 
 TWO_NODES = Path(__file__).resolve().parents[2] / "examples" / "accelerate" / "two_nodes.yaml"
 PATIENCE = 600  # seconds
@@ -161,3 +163,15 @@ def test_two_hosts_share_the_parts_of_a_prediction(start, finished_run, speech_t
     rows = pyarrow.parquet.read_table(tmp_path / "parts").to_pylist()
     assert [row["file"] for row in rows] == sorted(map(str, speech_table.parent.glob("*.wav")))
     assert list(read_json(tmp_path / "parts" / "_manifest.json")["parts"].values()) == [9] * 4
+
+
+def test_two_hosts_train_every_fold_as_one_process(start, recipe_file, steady_settings, tmp_path):
+    brief = [*steady_settings, "stages.metadata=null", "stages.emotion.epochs=1"]
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    cross_validate(load_recipe(str(recipe_file), [*brief, "stages.emotion.batch_size=4"]), alone)
+    both = start("crossval", recipe_file, *brief, "stages.emotion.batch_size=1", "--output", together)
+    assert [host.end() for host in both] == [0, 0], both[0].log.read_text()[-3_000:]
+    predictions = [pandas.read_parquet(study / "predictions.parquet") for study in (together, alone)]
+    assert len(predictions[0]) == 36
+    for column in ("utterance_id", "fold", "emotion_predicted"):
+        assert list(predictions[0][column]) == list(predictions[1][column])
