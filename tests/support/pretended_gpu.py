@@ -49,6 +49,8 @@ class _Module:
 
 # here, since autograd counts the devices when it is first used; for all other tests there is none
 _setup_privateuseone_for_python_backend(NAME, _Module(), _Hook())
+# torch gives every module a method of the device's name, which other tests would meet
+delattr(torch.nn.Module, NAME)
 
 
 class OnGpu(torch.Tensor):
