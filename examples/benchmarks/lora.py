@@ -51,7 +51,7 @@ def main(
         step = partial(in_new_process, measure_steps, family, size, batch, seconds, checkpointing, steps, threads)
         adapter = {"rank": rank, "targets": targets}
         lora, full = alternate({"LoRA": partial(step, adapter), "full": partial(step, None)}, rounds).values()
-        remark = f"{lora[0]['trained']:.1f} against {full[0]['trained']:.1f} million weights trained"
+        remark = f"{lora[0]['trained']:.4g} against {full[0]['trained']:.4g} million weights trained"
         for what in (what for what in MEASURED if what in lora[0]):
             values = [[found[what] for found in side] for side in (lora, full)]
             rows.append(compare(f"{what} of a step, {family}", *values, *MEASURED[what], remark))
