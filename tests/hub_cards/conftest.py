@@ -136,6 +136,8 @@ def hub():
         # a test before may have made it, for another Hub
         patch.setattr(transformers_hub, "_hf_api", None, raising=False)
         patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        # version 4 of Transformers has taken it over when it was imported, and the cache's folder, below
+        patch.setattr(transformers_hub, "_is_offline_mode", False, raising=False)
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         patch.setenv("HF_TOKEN", "hf_writer")
         yield hub
@@ -145,6 +147,7 @@ def hub():
 def own_cache(hub, monkeypatch, tmp_path):
     """An empty cache for what is read from the Hub, and a Hub that does not remember what was asked."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(transformers_hub, "TRANSFORMERS_CACHE", str(tmp_path / "cache"), raising=False)
     hub.calm()
 
 

@@ -19,7 +19,7 @@ def tree_of(folder: Path) -> dict[str, bytes]:
 
 
 @torch.no_grad()
-def test_an_adapter_finds_the_encoder_that_it_was_trained_with(hub, encoder_folder, make_encoder, tmp_path):
+def test_an_adapter_finds_the_encoder_that_it_was_trained_with(hub, own_cache, encoder_folder, make_encoder, tmp_path):
     encoder, adapter = Repository(private=False), Repository(private=False)
     hub.repositories |= {"someone/encoder": encoder, "someone/adapter": adapter}
     trained_with = encoder.commit("main", tree_of(encoder_folder))
