@@ -21,6 +21,7 @@ from .families_ser_meta import MaskedFrames, MoonshineFrames, ParakeetFrames
 from .frames_ser_meta import (
     EncoderOutput,
     FrameRule,
+    PlainFrames,
     RepeatedFrames,
     attention_bias,
     given,
@@ -206,7 +207,7 @@ class WaveformEncoder(nn.Module):
         return RepeatedFrames(self.squeeze_factor)(state)[:, :frames]
 
 
-class Wav2Vec2BertFrames(nn.Module):
+class Wav2Vec2BertFrames(PlainFrames):
     """wav2vec2-bert: stacked log-mel features in, one frame each; it has no convolutions in front."""
 
     input_name = "input_features"
@@ -221,19 +222,6 @@ class Wav2Vec2BertFrames(nn.Module):
     def layers(self) -> nn.ModuleList:
         """The Transformer layers, first to last."""
         return self.backbone.encoder.layers
-
-    @property
-    def front(self) -> list[nn.Module]:
-        """What stands for the convolutional feature encoder: nothing."""
-        return []
-
-    @property
-    def behind_layers(self) -> list[nn.Module]:
-        """What stands behind the last layer: nothing."""
-        return []
-
-    def end_with_last_layer(self, whole: PretrainedConfig) -> None:
-        """Takes away what stands behind the whole encoder's last layer: nothing."""
 
     @property
     def continues(self) -> bool:

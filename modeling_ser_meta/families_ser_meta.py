@@ -9,6 +9,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from .frames_ser_meta import (
     EncoderOutput,
     FrameRule,
+    PlainFrames,
     attention_bias,
     given,
     require_frames,
@@ -109,7 +110,7 @@ class MoonshineFrames(nn.Module):
         return {"attention_mask": mask, "position_ids": places, "position_embeddings": positions}
 
 
-class ParakeetFrames(nn.Module):
+class ParakeetFrames(PlainFrames):
     """The Fast Conformer of Parakeet: log-mel frames in, one of eight out; it gives no attention weights."""
 
     input_name = "input_features"
@@ -134,23 +135,6 @@ class ParakeetFrames(nn.Module):
     def front(self) -> list[nn.Module]:
         """The convolutions that subsample."""
         return [self.backbone.subsampling]
-
-    @property
-    def behind_layers(self) -> list[nn.Module]:
-        """What stands behind the last layer: nothing."""
-        return []
-
-    def end_with_last_layer(self, whole: PretrainedConfig) -> None:
-        """Takes away what stands behind the whole encoder's last layer: nothing."""
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames `(batch,)` that `lengths` log-mel frames give."""
-        return self.rule.frames(lengths)
-
-    @property
-    def shortest_input(self) -> int:
-        """Log-mel frames that one frame needs."""
-        return self.rule.shortest
 
     def forward(
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None, output_attentions: bool = False
@@ -188,7 +172,7 @@ class ParakeetFrames(nn.Module):
         return {"attention_mask": mask, "position_embeddings": positions}
 
 
-class MaskedFrames(nn.Module):
+class MaskedFrames(PlainFrames):
     """An encoder that sees to its own padding, by its stock forward: Fun-ASR-Nano's.
 
     Args:
@@ -211,16 +195,6 @@ class MaskedFrames(nn.Module):
         """The Transformer layers, first to last."""
         return self.backbone.layers
 
-    @property
-    def front(self) -> list[nn.Module]:
-        """What stands for the convolutional feature encoder: nothing."""
-        return []
-
-    @property
-    def behind_layers(self) -> list[nn.Module]:
-        """What stands behind the last layer: nothing."""
-        return []
-
     def end_with_last_layer(self, whole: PretrainedConfig) -> None:
         """Takes away the norm that ends the whole encoder's last layer, and the last before its time stamps.
 
@@ -229,15 +203,6 @@ class MaskedFrames(nn.Module):
         count = len(self.layers)
         if count != whole.num_hidden_layers - whole.num_timestamp_prediction_layers:
             self.layers[-1].final_layernorm = nn.Identity()
-
-    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Frames `(batch,)` that `lengths` inputs give."""
-        return self.rule.frames(lengths)
-
-    @property
-    def shortest_input(self) -> int:
-        """Inputs that one frame needs."""
-        return self.rule.shortest
 
     def forward(
         self, inputs: torch.Tensor, attention_mask: torch.Tensor | None, output_attentions: bool = False

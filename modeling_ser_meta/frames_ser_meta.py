@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 
 class EncoderOutput(NamedTuple):
@@ -70,6 +70,37 @@ def _least_inputs(count: Callable[[int], int], low: int, frames: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if count(middle) >= frames else (middle, high)
     return high
+
+
+class PlainFrames(nn.Module):
+    """What an encoder has unless its family says otherwise: no convolutional front, and nothing behind its last layer.
+
+    Its frames are those of `rule`, a `FrameRule` that its family sets.
+    """
+
+    rule: FrameRule
+
+    @property
+    def front(self) -> list[nn.Module]:
+        """The convolutional feature encoder: none."""
+        return []
+
+    @property
+    def behind_layers(self) -> list[nn.Module]:
+        """What stands behind the last layer: nothing."""
+        return []
+
+    def end_with_last_layer(self, whole: PretrainedConfig) -> None:
+        """Takes away what stands behind the whole encoder's last layer: nothing."""
+
+    def frame_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Frames `(batch,)` that `lengths` inputs give."""
+        return self.rule.frames(lengths)
+
+    @property
+    def shortest_input(self) -> int:
+        """Inputs that one frame needs."""
+        return self.rule.shortest
 
 
 class RepeatedFrames(nn.Module):

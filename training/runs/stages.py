@@ -122,7 +122,7 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
 
 
 def _adopt_first_stage(model: SerMetaModel, recipe: Recipe, run: RunFolder, shared: RunFolder) -> None:
-    """Makes a run look as if it had trained its first stage itself: weights and record come from another run.
+    """Copies a shared first stage, its weights and its record, into this run.
 
     What serves the target alone stays as it starts where the first stage has no loss of the target: its shared model
     may lack it, see `first_stage_recipe`.
@@ -193,17 +193,23 @@ def run_stage(
         with trainer.leaving.listening(), code_refused(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     trainer.save_model(str(folder))
+    seconds = round(time.monotonic() - started + (before["seconds"] if before else 0), 1)
+    record = _record(trainer, stage, seconds)
+    if before is not None:
+        record["went_on_after"] = [*before.get("went_on_after", []), before["epochs"]]
+    return {**record, "precision": recipe.precision, "unaligned_transcripts": unaligned}
+
+
+def _record(trainer: SerMetaTrainer, stage: StageRecipe, seconds: float) -> dict[str, Any]:
+    """What is recorded of the training of a stage that has ended."""
     return {
         **asdict(stage),
-        "encoder": "adapter" if trains_adapter_alone(stage, model) else "all",
-        "trained_parameters": model.num_parameters(only_trainable=True),
+        "encoder": "adapter" if trains_adapter_alone(stage, trainer.model) else "all",
+        "trained_parameters": trainer.model.num_parameters(only_trainable=True),
         "steps": trainer.state.global_step,
         "picked_step": trainer.picked_step,
-        "seconds": round(time.monotonic() - started + (before["seconds"] if before else 0), 1),
-        **({"went_on_after": [*before.get("went_on_after", []), before["epochs"]]} if before else {}),
+        "seconds": seconds,
         "processes": trainer.args.world_size,
-        "precision": recipe.precision,
-        "unaligned_transcripts": unaligned,
         # without the Trainer's summary, which after an interruption knows only what came after it
         "log": [entry for entry in trainer.state.log_history if "train_runtime" not in entry],
     }
