@@ -13,6 +13,8 @@ FOLDS = ("speaker", "session", "corpus", "split", "groups", "utterances", "emobo
 DEALT = ("groups", "utterances")  # folds of which there are as many as the recipe says
 FIRST_FOLD = {"place": 0}
 NO_FOLD = "none"  # as data.test_fold
+VOTES = ("majority", "shares")
+TIES = ("drop", "first", "all")
 SCHEDULES = ("linear", "cosine", "constant_with_warmup")
 CLASS_WEIGHTS = ("balanced",)
 TRAINED_OF_ENCODER = ("all", "adapter")
@@ -85,6 +87,11 @@ class DataRecipe(CorpusRecipe):
             `split` takes the corpus's own.
         validation_fraction: its share, for `random` and `speaker`.
         allow_speaker_overlap: let a speaker stand on two sides.
+        votes: what is learned where several people rated an utterance: the label that the `majority` chose, or the
+            `shares` of all their votes, also of utterances without a consensus.
+        ties: what becomes of an utterance whose votes are tied, and that has no label of the corpus's own: `drop`
+            leaves it without one, `first` gives it the first of the tied labels by alphabet, and `all` learns the tied
+            labels in equal shares.
         speed_factors: of the time domain spectral augmentation, one drawn an utterance and epoch; [1.0] for none.
         resampler: brings the training's recordings to the encoder's rate and to their speed: `soxr`, one by one on the
             CPU, or `torchaudio`, whole batches on a CUDA GPU. What their results differ by lies 48 dB or more below
@@ -103,6 +110,8 @@ class DataRecipe(CorpusRecipe):
     validation: str = "none"
     validation_fraction: float = 0.2
     allow_speaker_overlap: bool = False
+    votes: str = "majority"
+    ties: str = "drop"
     speed_factors: list[float] = field(default_factory=lambda: [0.8, 1.0, 1.2])
     resampler: str = "soxr"
     trim_decibels: float | None = None

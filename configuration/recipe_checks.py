@@ -16,8 +16,10 @@ from .recipe import (
     PRECISIONS,
     RESAMPLERS,
     SCHEDULES,
+    TIES,
     TRAINED_OF_ENCODER,
     VALIDATIONS,
+    VOTES,
     DataRecipe,
     ModelRecipe,
     Recipe,
@@ -87,6 +89,8 @@ def _data_faults(data: DataRecipe) -> Iterator[str]:
         yield "data.corpus has no value: set it, as data.corpus=..., or list several in data.corpora"
     yield from _choice("data.folds", data.folds, FOLDS)
     yield from _choice("data.validation", data.validation, VALIDATIONS)
+    yield from _choice("data.votes", data.votes, VOTES)
+    yield from _choice("data.ties", data.ties, TIES)
     if data.validation == "split" and data.folds not in ("split", "emobox"):
         yield "data.validation=split needs the corpus's own sides: set data.folds=split too"
     if not 0 < data.validation_fraction < 1:

@@ -56,9 +56,11 @@ def load_corpus(name: str, root: str | Path, **options: object) -> Dataset:
     `audio` is `{"path", "bytes"}`, not decoded; `utterance_id` is unique; every other column may be null.
     Raises `UserError` as `load_rows`, and for a missing recording.
     """
+    from .votes import with_majority
+
     rows = load_rows(name, root, **options)
     require_recordings(rows, name)
-    return rows.dataset()
+    return with_majority(rows).dataset()
 
 
 def load_rows(name: str, root: str | Path, **options: object) -> Rows:
@@ -66,10 +68,14 @@ def load_rows(name: str, root: str | Path, **options: object) -> Rows:
 
     Raises `UserError` for an unknown corpus or option, and for a folder or table that is not the corpus.
     """
-    load = corpus_module(name).load
-    known = list(signature(load).parameters)[1:]
+    known = loader_options(name)
     unknown = [option for option in options if option not in known]
     if unknown:
         remedy = f"choose among {', '.join(known)}" if known else "it has none"
         raise UserError(f"unknown option {unknown[0]!r} for the corpus {name!r}: {remedy}")
-    return load(root, **options)
+    return corpus_module(name).load(root, **options)
+
+
+def loader_options(name: str) -> list[str]:
+    """The options of a corpus's loader."""
+    return list(signature(corpus_module(name).load).parameters)[1:]

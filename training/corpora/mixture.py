@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe
-from . import corpus_module, load_rows
+from . import corpus_module, load_rows, loader_options
 from .emobox import with_emobox
 from .quarantine import leave_out
 from .recordings import leave_out_absent, require_recordings
 from .rows import RATINGS, Rows, join_rows
+from .votes import with_majority
 
 NAMES = ("utterance_id", "speaker", "session")  # what two corpora may call alike without meaning the same
 
@@ -22,16 +23,19 @@ def load_corpora(
     target: str = "emotion",
     ranges: Mapping[str, Sequence[float]] | None = None,
     require: bool = True,
+    votes: str = "majority",
+    ties: str = "drop",
 ) -> Rows:
     """The utterances of one corpus or several, one a row, as `load_rows` gives them.
 
     Of several, each row has its corpus's name in the column `corpus` and before its utterance's id, speaker and
     session (`ravdess:01`). A column that only some have is null elsewhere.
     `target` is the task whose labels that are mapped to null drop the utterance; `ranges` are the recipe's scales, to
-    which ratings are brought. Without `require`, rows whose recording is not there stay in.
+    which ratings are brought. Without `require`, rows whose recording is not there stay in. `votes` and `ties` are the
+    recipe's: with `shares`, corpora that keep their raters' votes apart are asked for them.
     Raises `UserError` as `load_rows` and `map_labels` do, for two corpora of one name, and for a missing recording.
     """
-    parts = [_load(source, target, ranges or {}, require) for source in sources]
+    parts = [with_majority(_load(source, target, ranges or {}, require, votes), ties) for source in sources]
     if len(parts) == 1:
         return parts[0]
     names = [corpus_name(source) for source in sources]
@@ -101,9 +105,10 @@ def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
     return {name: task["range"] for name, task in tasks.items() if task["kind"] == "regression"}
 
 
-def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]], require: bool) -> Rows:
+def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]], require: bool, votes: str) -> Rows:
     name = corpus_name(source)
-    rows = load_rows(source.corpus, source.root, **source.options)
+    asked = {"votes": True} if votes == "shares" and "votes" in loader_options(source.corpus) else {}
+    rows = load_rows(source.corpus, source.root, **asked | source.options)
     if source.emobox is not None:
         rows = with_emobox(rows, source.corpus, source.emobox)
     rows = _counted(f"{name}: quarantine", rows, leave_out(rows, source.quarantine))

@@ -33,6 +33,7 @@ SEGMENT = {"start": "float64", "end": "float64"}
 """Where an utterance lies in its recording, in seconds, in corpora that cut; null is the recording's own end."""
 
 TYPES = METADATA | RATINGS | SEGMENT
+VOTES = ":"  # between task and label in the name of a column of votes, which are numbers; see `votes`
 LARGEST = 2**63  # of an int64
 
 
@@ -95,6 +96,12 @@ class Rows:
         """The same rows with some columns new or changed."""
         return Rows(self._audio, self._columns | dict(columns), self.remarks)
 
+    def without_columns(self, names: Iterable[str]) -> Rows:
+        """The same rows without some columns."""
+        names = set(names)
+        kept = {name: values for name, values in self._columns.items() if name not in names}
+        return Rows(self._audio, kept, self.remarks)
+
     def dataset(self) -> Dataset:
         """The rows as a data set: `audio` not decoded, every other column of its type."""
         from datasets import Audio, Dataset, Features, Value, concatenate_datasets
@@ -141,7 +148,8 @@ def check_ids(ids: Sequence[str | None]) -> None:
 
 def _require_fit(name: str, values: Sequence) -> str:
     """The type of a column: a number's that holds texts is text; `UserError` for a value that fits neither."""
-    kind, known = TYPES.get(name, "string"), [value for value in values if value is not None]
+    kind = TYPES.get(name, "float64" if VOTES in name else "string")
+    known = [value for value in values if value is not None]
     if kind != "string" and any(isinstance(value, str) for value in known):
         kind = "string"
     try:

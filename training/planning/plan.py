@@ -70,7 +70,8 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
 
 def load_rows(recipe: Recipe) -> Rows:
     """All utterances that a recipe learns from or is judged on; tells what was left out of them, and why."""
-    rows = load_corpora(recipe.data.sources, recipe.model.target_task, recipe.model.ranges)
+    data, model = recipe.data, recipe.model
+    rows = load_corpora(data.sources, model.target_task, model.ranges, votes=data.votes, ties=data.ties)
     tell(rows.remarks)
     return rows
 
