@@ -32,6 +32,10 @@ def _without_effect(model: ModelRecipe) -> Iterator[tuple[str, str]]:
             yield name, why
     elif not model.coattention_pooled_frames:
         yield "frame_pooling", "beside the co-attention, frames are pooled only with model.coattention_pooled_frames"
+    if model.target_loss != "focal":
+        yield "focal_gamma", f"model.target_loss is {model.target_loss}"
+    if not model.label_smoothing:
+        yield "smoothing_toward", "model.label_smoothing is 0"
     if not model.auxiliary_tasks:
         yield "head_hidden_size", "there is no auxiliary task with a head"
 

@@ -198,7 +198,10 @@ class ModelRecipe:
     head_hidden_size: int = 256
     classifier_hidden_size: int = 256
     dropout: float = 0.1
+    target_loss: str = "cross_entropy"
+    focal_gamma: float = 2.0
     label_smoothing: float = 0.0
+    smoothing_toward: str = "uniform"
     class_weights: str | None = None
     initializer_range: float = 0.02
 

@@ -63,8 +63,10 @@ CUSTOM_PIPELINES = {
 BLANK = 0  # CTC's, and the tokenizer's padding
 LATIN_CHARACTERS = 30  # blank, unknown, word boundary, apostrophe, A to Z
 LABEL_NAMES = ("num_labels", "id2label", "label2id")
-TASK_KINDS = ("classification", "ctc", "regression")
-TASK_KEYS = {"classification": "labels", "ctc": "vocab_size", "regression": "range"}
+TASK_KINDS = ("classification", "ctc", "regression", "multilabel")
+TASK_KEYS = {"classification": "labels", "ctc": "vocab_size", "regression": "range", "multilabel": "labels"}
+TARGET_KINDS = ("classification", "multilabel")
+LABEL_THRESHOLD = 0.5  # the score from which a label of a multilabel task is told, where none was fitted
 
 
 class SerMetaConfig(PretrainedConfig):
@@ -91,11 +93,13 @@ class SerMetaConfig(PretrainedConfig):
         tasks: ordered mapping from a task's name to `{"kind": "classification", "labels": [...]}`,
             `{"kind": "ctc", "vocab_size": n}` (default: the Latin characters') or
             `{"kind": "regression", "range": [low, high]}`, the ends of the scale that its numbers are on, such as
-            `[1, 5]` for a valence (ours). `"reported": False` keeps a task out of predictions; the `speaker` task is
-            not reported by default, since identity is a training signal only.
+            `[1, 5]` for a valence (ours), or `{"kind": "multilabel", "labels": [...], "thresholds": [...]}`, of which
+            a recording may have several labels at once, each from its threshold on (default: 0.5; ours).
+            `"reported": False` keeps a task out of predictions; the `speaker` task is not reported by default, since
+            identity is a training signal only.
         task_order: the tasks' names in order (default: the order of `tasks`). A config file sorts the keys of a
             mapping, and the classifier's features stand in this order.
-        target_task: the task that the auxiliary ones serve; a classification.
+        target_task: the task that the auxiliary ones serve; a classification, or a multilabel task.
         hidden_tasks: auxiliary tasks whose answers were taken out before the model was published, such as `speaker`
             (ours). The co-attention reads what their heads hide in the middle, so that the target's answer is the
             same; they are in `task_order`, and not in `tasks`.
@@ -123,7 +127,12 @@ class SerMetaConfig(PretrainedConfig):
         classifier_hidden_size: width between the target's two fully connected layers (section III-B; the width is
             ours); 0 for a single layer, as the paper's baseline has it (section IV-A).
         dropout: of the heads and the classifier (ours).
+        target_loss: of the target in training, which may be learned from its raters' shares: `"cross_entropy"`, `"kl"`
+            or `"focal"`; see `classification_loss` and `multilabel_loss`.
+        focal_gamma: how much less the focal loss counts what the model is sure of.
         label_smoothing: share of each of the target's references that is spread over all labels in training (ours).
+        smoothing_toward: over which labels: all alike, `"uniform"`, or, where the target is learned from shares, those
+            that its `"raters"` chose, beside the one that most of them did (our reading).
         class_weights: factors of the target's loss in training, one a label in their order, for corpora in which some
             are rare (ours).
         initializer_range: standard deviation of the weights above the encoder at their start. The usual 0.02 suits a
@@ -177,7 +186,10 @@ class SerMetaConfig(PretrainedConfig):
         head_hidden_size: int = 256,
         classifier_hidden_size: int = 256,
         dropout: float = 0.1,
+        target_loss: str = "cross_entropy",
+        focal_gamma: float = 2.0,
         label_smoothing: float = 0.0,
+        smoothing_toward: str = "uniform",
         class_weights: Sequence[float] | None = None,
         initializer_range: float = 0.02,
         calibration_temperature: float = 1.0,
@@ -214,7 +226,10 @@ class SerMetaConfig(PretrainedConfig):
         self.head_hidden_size = head_hidden_size
         self.classifier_hidden_size = classifier_hidden_size
         self.dropout = dropout
+        self.target_loss = target_loss
+        self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
+        self.smoothing_toward = smoothing_toward
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
         self.initializer_range = initializer_range
         self.calibration_temperature = calibration_temperature
@@ -236,6 +251,8 @@ class SerMetaConfig(PretrainedConfig):
                 f"{'id2label' if isinstance(given, list) else 'num_labels'} is {given}, but tasks[{target_task!r}] "
                 f"has the labels {labels}: change the labels in tasks, id2label follows"
             )
+        if self.tasks[target_task]["kind"] == "multilabel":  # by which Transformers' own pipeline knows its scores
+            kwargs.setdefault("problem_type", "multi_label_classification")
         kwargs.setdefault("pad_token_id", BLANK)
         super().__init__(
             id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)}, **kwargs
@@ -303,9 +320,10 @@ class SerMetaConfig(PretrainedConfig):
 
     def _check_target_and_widths(self) -> None:
         target = self.tasks.get(self.target_task)
-        if target is None or target["kind"] != "classification":
+        if target is None or target["kind"] not in TARGET_KINDS:
             raise ValueError(
-                f"target_task={self.target_task!r} must name a classification among the tasks {list(self.tasks)}"
+                f"target_task={self.target_task!r} must name a classification or a multilabel task among the tasks "
+                f"{list(self.tasks)}"
             )
         if len(target["labels"]) < 2:
             raise ValueError(f"tasks[{self.target_task!r}] needs two or more labels, not {target['labels']}")
@@ -377,6 +395,7 @@ def _with_labels(settings: dict[str, Any], labels: list[str] | int | None, chang
     if labels is not None and target in tasks:
         tasks[target]["labels"] = labels
         if len(labels) != len(former):
+            tasks[target].pop("thresholds", None)
             measured = {"class_weights": None, "calibration_temperature": 1.0}
             settings |= {name: value for name, value in measured.items() if name not in changed}
     if "tasks" in changed and "task_order" not in changed:
@@ -405,7 +424,7 @@ def _speech_config(given: PretrainedConfig | Mapping | None, known: bool) -> Pre
 def _task(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
     task = dict(task)
     kind = _choice(f"tasks[{name!r}]['kind']", task.get("kind", "classification"), TASK_KINDS)
-    known = ("kind", TASK_KEYS[kind], "reported")
+    known = ("kind", TASK_KEYS[kind], *(["thresholds"] if kind == "multilabel" else []), "reported")
     unknown = sorted(set(task) - {*known})
     if unknown:
         raise ValueError(f"tasks[{name!r}] has unknown keys {unknown}: known for {kind} are {', '.join(known)}")
@@ -417,7 +436,16 @@ def _task(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
     labels = [str(label) for label in task.get("labels") or ()]
     if not labels or len(set(labels)) < len(labels):
         raise ValueError(f"tasks[{name!r}] needs labels, each once, not {labels}")
+    if kind == "multilabel":
+        return {**checked, "labels": labels, "thresholds": _thresholds(name, labels, task.get("thresholds"))}
     return {**checked, "labels": labels}
+
+
+def _thresholds(name: str, labels: Sequence[str], given: Sequence[float] | None) -> list[float]:
+    thresholds = [LABEL_THRESHOLD] * len(labels) if given is None else [float(threshold) for threshold in given]
+    if len(thresholds) != len(labels) or not all(0 < threshold < 1 for threshold in thresholds):
+        raise ValueError(f"tasks[{name!r}] needs a threshold between 0 and 1 for each of {labels}, not {given}")
+    return thresholds
 
 
 def _range(name: str, ends: Sequence[float] | None) -> list[float]:

@@ -165,9 +165,10 @@ def _parts_that_fit(trained: PretrainedConfig, new: PretrainedConfig) -> dict[st
 def _same_outputs(trained: PretrainedConfig, new: PretrainedConfig, task: str) -> bool:
     """Whether a task's last layer answers the same; of characters that is known for the Latin ones alone."""
     old, asked = trained.tasks[task], new.tasks[task]
-    answer: dict[str, Any] = {name: value for name, value in asked.items() if name != "reported"}
+    beside = ("reported", "thresholds")  # what a layer's outputs are made into
+    answer: dict[str, Any] = {name: value for name, value in asked.items() if name not in beside}
     known = asked["kind"] != "ctc" or asked["vocab_size"] == LATIN_CHARACTERS
-    return known and answer == {name: value for name, value in old.items() if name != "reported"}
+    return known and answer == {name: value for name, value in old.items() if name not in beside}
 
 
 def _is_above(name: str, layers: int) -> bool:

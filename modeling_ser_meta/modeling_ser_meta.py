@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -26,7 +26,7 @@ from .loading_ser_meta import (
     load_backbone,
     transformers_silent,
 )
-from .losses_ser_meta import characters_loss, classification_loss, concordance_loss
+from .losses_ser_meta import characters_loss, classification_loss, concordance_loss, multilabel_loss
 from .modules_ser_meta import (
     AugmentedResidualIntegration,
     CoAttention,
@@ -193,8 +193,9 @@ class SerMetaModel(EncoderAdapters, PreTrainedModel):
                 that reads the last layer alone needs no others.
             state_means: what each recording's states are centred by, `(batch, layers, width)`, with `center_by`;
                 without it by what the model holds, see [`SerMetaConfig`].
-            labels: by task, class ids `(batch,)` or characters `(batch, length)`, -100 where missing or padded, or
-                numbers `(batch,)`, NaN where missing; a lone tensor is the target's.
+            labels: by task, class ids `(batch,)` or characters `(batch, length)`, -100 where missing or padded; shares
+                of the classes, or what a multilabel task has of its labels, as floats `(batch, labels)`, a row of -100
+                where missing; or numbers `(batch,)`, NaN where missing. A lone tensor is the target's.
             output_hidden_states: return the encoder's.
             output_attentions: return the encoder's, where it has them; not Whisper's, and only with
                 `attn_implementation="eager"`.
@@ -385,9 +386,19 @@ class SerMetaModel(EncoderAdapters, PreTrainedModel):
             return characters_loss(logits, labels, frame_mask.sum(dim=-1))
         if task["kind"] == "regression":
             return concordance_loss(logits, labels, *task["range"])
-        if self.training and name == self.config.target_task:
-            return classification_loss(logits, labels, self.config.label_smoothing, self.config.class_weights)
-        return classification_loss(logits, labels)
+        options = self._training_options(task["kind"]) if self.training and name == self.config.target_task else {}
+        return (multilabel_loss if task["kind"] == "multilabel" else classification_loss)(logits, labels, **options)
+
+    def _training_options(self, kind: str) -> dict[str, Any]:
+        """How the target is learned; it is judged by its plain loss."""
+        config = self.config
+        options = {
+            "kind": config.target_loss,
+            "focal_gamma": config.focal_gamma,
+            "label_smoothing": config.label_smoothing,
+            "class_weights": config.class_weights,
+        }
+        return options if kind == "multilabel" else {**options, "smoothing_toward": config.smoothing_toward}
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):

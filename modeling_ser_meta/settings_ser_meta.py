@@ -32,6 +32,8 @@ CHOICES = {
     "layer_fusion": ("ari", "weighted_sum", "last_hidden"),
     "ari_weighting": ("matrix", "channel", "scalar", "softmax"),
     "ari_join": ("add", "concat"),
+    "target_loss": ("cross_entropy", "kl", "focal"),
+    "smoothing_toward": ("uniform", "raters"),
 }
 LEAST = {"coattention_heads": 1, "head_hidden_size": 1, "classifier_hidden_size": 0}
 SHARES = ("dropout", "label_smoothing")
@@ -90,6 +92,8 @@ def setting_faults(settings: Mapping[str, Any], where: str = "") -> Iterator[str
     for name in SHARES:
         if not 0 <= settings[name] < 1:
             yield f"{where}{name}={settings[name]} must be at least 0 and below 1"
+    if not 1 <= settings["focal_gamma"] < inf:
+        yield f"{where}focal_gamma={settings['focal_gamma']} must be a number of 1 or more"
     if not 0 < settings["initializer_range"] < inf:
         yield f"{where}initializer_range={settings['initializer_range']} must be a number above 0"
     center_by = list(settings["center_by"])
