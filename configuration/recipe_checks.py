@@ -54,6 +54,8 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
         yield "the recipe has no stages: name at least one, with its loss_weights, epochs and learning rates"
     for name, stage in recipe.stages.items():
         yield from _stage_faults(f"stages.{name}", stage, recipe.model, recipe.data.validation)
+    if recipe.model.smoothing_toward == "raters" and recipe.data.votes != "shares":
+        yield "model.smoothing_toward=raters needs what the raters said: set data.votes=shares"
     yield from _centering_faults(recipe)
     yield from _adapter_faults(recipe)
     yield from _resampler_faults(recipe)

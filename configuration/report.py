@@ -26,6 +26,30 @@ class Calibration(TypedDict):
     bins: list[dict[str, float]]
 
 
+class VoteMeasures(TypedDict, total=False):
+    """What a classification's scores are beside its raters' votes; see `measures.votes`.
+
+    `n` counts the utterances that somebody rated, `n_several` those of which several raters are counted.
+    """
+
+    jensen_shannon: float
+    kl: float
+    cosine: float
+    total_variation: float
+    brier: float
+    accepted: float
+    accepted_macro_f1: float
+    rater_agreement: float
+    raters_agreement: float | None
+    alpha: float | None
+    alpha_with_model: float | None
+    confusion: list[list[float]]
+    n: int
+    n_several: int
+    interval: dict[str, Any]
+    undefined: dict[str, str]
+
+
 class Measures(TypedDict, total=False):
     """What was measured of one task; which of these there are depends on its kind.
 
@@ -43,6 +67,7 @@ class Measures(TypedDict, total=False):
     ccc: float | None
     rmse: float
     n: int
+    votes: VoteMeasures
     interval: Interval
     calibration: Calibration
     left_out: dict[str, int]
@@ -101,11 +126,13 @@ class Temperature:
         value: 1 where none was fitted.
         fitted_on: the side; None for none.
         n: of how many utterances.
+        on_shares: whether it was fitted to the raters' shares, and not to one label an utterance.
     """
 
     value: float
     fitted_on: str | None
     n: int
+    on_shares: bool = False
 
 
 @dataclass(kw_only=True)

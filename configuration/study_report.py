@@ -141,6 +141,7 @@ class Difference:
         mcnemar: whose right answers are more.
         speakers: over how many the intervals are; None where they are not all known.
         slices: column -> value -> `ua` and `wa` on those utterances alone.
+        votes: measure of `VoteMeasures` -> how much more of it the full method has, where there are raters' votes.
     """
 
     encoder: str
@@ -151,6 +152,7 @@ class Difference:
     mcnemar: McNemar
     speakers: int | None = None
     slices: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    votes: dict[str, Change] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -226,7 +228,8 @@ KINDS: Mapping[str, type] = {"crossval": CrossvalReport, "ablation": AblationRep
 
 
 def _figures(measures: Measures) -> Measures:
-    return {name: value for name, value in measures.items() if not isinstance(value, dict | list)}
+    found = {name: value for name, value in measures.items() if not isinstance(value, dict | list)}
+    return {**found, "votes": _figures(measures["votes"])} if "votes" in measures else found
 
 
 def study_json(report: StudyReport) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from math import nan
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,21 @@ class SpeechCollator:
         processor: the model's.
         tasks: of the model's config.
         speed: for the training side only.
+        shares: by task that is learned from them, each utterance's shares of the labels `(labels,)`, NaN where nobody
+            rated it; the others are learned from one label a row.
     """
 
     def __init__(
-        self, processor: SerMetaProcessor, tasks: Mapping[str, Mapping], speed: SpeedPerturbation | None = None
+        self,
+        processor: SerMetaProcessor,
+        tasks: Mapping[str, Mapping],
+        speed: SpeedPerturbation | None = None,
+        shares: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
     ):
         self.processor = processor
         self.tasks = tasks
         self.speed = speed
+        self.shares = shares
         self.label_ids = {
             name: {label: index for index, label in enumerate(task["labels"])}
             for name, task in tasks.items()
@@ -42,13 +50,13 @@ class SpeechCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """A batch as the design has it: the model's inputs, and `labels`, a dict by task.
 
-        What is missing is -100 among class ids and characters, NaN among a regression's numbers.
+        What is missing is -100 among class ids, shares and characters, NaN among a regression's numbers.
         """
         return {**self.inputs(rows), "labels": self.labels(rows)}
 
     def labels(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """By task, the labels of these rows."""
-        return {name: self._labels(name, [row.get(name) for row in rows]) for name in self.tasks}
+        return {name: (self._shares if name in self.shares else self._labels)(name, rows) for name in self.tasks}
 
     def inputs(self, rows: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
         """The model's inputs for these rows."""
@@ -80,7 +88,7 @@ class SpeechCollator:
 
     def without_speed(self) -> "SpeechCollator":
         """The same, for utterances as they were recorded."""
-        return SpeechCollator(self.processor, self.tasks)
+        return SpeechCollator(self.processor, self.tasks, shares=self.shares)
 
     def _heard(self, rows: list[dict[str, Any]]) -> list[np.ndarray]:
         heard = [read_audio(recording(row), self.processor.sampling_rate) for row in rows]
@@ -88,7 +96,12 @@ class SpeechCollator:
             return heard
         return [self.speed(samples, row["utterance_id"]) for samples, row in zip(heard, rows, strict=True)]
 
-    def _labels(self, name: str, values: list[str | float | None]) -> torch.Tensor:
+    def _shares(self, name: str, rows: list[dict[str, Any]]) -> torch.Tensor:
+        shares = np.stack([self.shares[name][row["utterance_id"]] for row in rows]).astype(np.float32)
+        return torch.from_numpy(np.nan_to_num(shares, nan=MISSING))
+
+    def _labels(self, name: str, rows: list[dict[str, Any]]) -> torch.Tensor:
+        values = [row.get(name) for row in rows]
         if self.tasks[name]["kind"] == "ctc":
             return self.processor.encode_transcripts(values)
         if self.tasks[name]["kind"] == "regression":

@@ -28,7 +28,7 @@ class DeviceCollator(SpeechCollator):
     """
 
     def __init__(self, collator: SpeechCollator, device: torch.device | str):
-        super().__init__(collator.processor, collator.tasks, collator.speed)
+        super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares)
         self.resampler = DeviceResampler(device)
 
     def _heard(self, rows: list[dict[str, Any]]) -> list[np.ndarray]:

@@ -293,7 +293,7 @@ class FrozenStatesCollator(SpeechCollator):
     """
 
     def __init__(self, states: FrozenStates, collator: SpeechCollator):
-        super().__init__(collator.processor, collator.tasks, collator.speed)
+        super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares)
         self.states = states
 
     def lengths(self, dataset: Dataset) -> list[float]:

@@ -35,7 +35,7 @@ class CenteringCollator(SpeechCollator):
     """
 
     def __init__(self, collator: SpeechCollator, columns: Sequence[str], means: dict[Group, torch.Tensor]):
-        super().__init__(collator.processor, collator.tasks, collator.speed)
+        super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares)
         self.collator, self.columns, self.means = collator, columns, means
 
     def lengths(self, dataset: Dataset) -> list[float]:

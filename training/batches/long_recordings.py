@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
+from torch.nn.functional import one_hot
 
+from ...modeling_ser_meta.losses_ser_meta import labelled_rows
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
@@ -59,14 +61,14 @@ def predict_long(
     return columns
 
 
-def losses_of(columns: Mapping[str, list], dataset: Dataset, tasks: Mapping[str, Mapping]) -> dict[str, np.ndarray]:
-    """By classification, each row's loss by its scores, NaN where it has no label; of other tasks it is not known."""
-    known = {name: dataset[name] if name in dataset.column_names else [None] * len(dataset) for name in tasks}
+def losses_of(columns: Mapping[str, list], collator: SpeechCollator, dataset: Dataset) -> dict[str, np.ndarray]:
+    """By task with labels, each row's loss by its scores, NaN where it has none; of other tasks it is not known."""
+    labels = collator.labels(dataset.remove_columns("audio").to_list())
     return {
-        name: np.array([_loss(label, columns[f"{name}_scores"][row], task) for row, label in enumerate(known[name])])
-        if task["kind"] == "classification"
+        name: _losses(labels[name], np.stack(columns[f"{name}_scores"]), task["kind"])
+        if "labels" in task
         else np.full(len(dataset), np.nan)
-        for name, task in tasks.items()
+        for name, task in collator.tasks.items()
     }
 
 
@@ -90,5 +92,12 @@ def _in_order(ranked: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> np.
     return np.array([scores[label] for label in labels])
 
 
-def _loss(label: str | None, scores: np.ndarray, task: Mapping[str, Any]) -> float:
-    return -float(np.log(scores[task["labels"].index(label)] + TINY)) if label in task["labels"] else np.nan
+def _losses(labels: torch.Tensor, scores: np.ndarray, kind: str) -> np.ndarray:
+    known = labelled_rows(labels)
+    shares = labels if labels.dim() == 2 else one_hot(labels * known, scores.shape[1])
+    shares, logs = shares.double().numpy(), np.log(scores + TINY)
+    if kind == "multilabel":
+        losses = -(shares * logs + (1 - shares) * np.log(1 - scores + TINY)).mean(axis=1)
+    else:
+        losses = -(shares * logs).sum(axis=1)
+    return np.where(known.numpy(), losses, np.nan)

@@ -225,7 +225,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         if len(long):
             with self.compute_loss_context_manager():
                 columns = predict_long(self.model, self.processing_class, self.data_collator, dataset.select(long))
-            parts.append((columns, losses_of(columns, dataset.select(long), tasks)))
+            parts.append((columns, losses_of(columns, self.data_collator, dataset.select(long))))
         places = np.argsort([*whole, *long])
         columns, losses = (
             {name: [value for part in found for value in part[name]] for name in found[0]}

@@ -13,9 +13,11 @@ import pandas
 from sklearn.metrics import confusion_matrix
 
 from ...configuration.errors import UserError
-from ...configuration.report import Measures
+from ...configuration.report import Measures, VoteMeasures
+from .votes import has_votes, vote_measures
 
 LOGGED_MEASURES = ("wa", "ua", "macro_f1", "cer", "wer", "ccc", "rmse")
+LOGGED_OF_VOTES = ("jensen_shannon", "rater_agreement")
 LEAST_IN_SLICE = 10
 """Utterances from which a slice is measured (ours): one more right answer moves the accuracy of 10 by ten points."""
 OPEN = "speaker"  # the task that may meet classes on another side which training never saw
@@ -46,13 +48,16 @@ def evaluate_predictions(
 
     Returns:
         Task -> what `classification_metrics`, `transcript_metrics` or `regression_metrics` returns, or
-        `{"not_applicable": reason}`. `left_out` among them is reason -> how many utterances were not counted for it.
+        `{"not_applicable": reason}`. `left_out` among them is reason -> how many utterances were not counted for it;
+        `votes` is `vote_measures`, where raters' votes on a classification are among the columns.
 
     Raises:
         UserError: a reference label that the task does not have.
     """
     return {
-        name: {"not_applicable": not_judged[name]} if name in not_judged else _task_metrics(predictions, name, task)
+        name: {"not_applicable": not_judged[name]}
+        if name in not_judged
+        else {**_task_metrics(predictions, name, task), **_of_votes(predictions, name, task)}
         for name, task in tasks.items()
     }
 
@@ -172,10 +177,11 @@ def slices(
 def flatten(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Task -> measures as one level for a Trainer's logs: `emotion_ua`, `gender_wa`, `transcript_cer`, ..."""
     return {
-        f"{task}_{measure}": measures[measure]
+        f"{task}_{measure}": found[measure]
         for task, measures in metrics.items()
-        for measure in LOGGED_MEASURES
-        if measures.get(measure) is not None
+        for found, names in ((measures, LOGGED_MEASURES), (measures.get("votes", {}), LOGGED_OF_VOTES))
+        for measure in names
+        if found.get(measure) is not None
     }
 
 
@@ -192,6 +198,12 @@ def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, A
         return regression_metrics(reference, predicted)
     _refuse_foreign_labels(name, reference, task["labels"])
     return classification_metrics(reference, predicted, task["labels"])
+
+
+def _of_votes(predictions: pandas.DataFrame, name: str, task: Mapping[str, Any]) -> dict[str, VoteMeasures]:
+    if task["kind"] != "classification" or not has_votes(predictions, name, task["labels"]):
+        return {}
+    return {"votes": vote_measures(predictions, name, task["labels"])}
 
 
 def _of_known_classes(rows: pandas.DataFrame, name: str, labels: Sequence[str]) -> Measures:

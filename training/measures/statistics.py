@@ -46,11 +46,11 @@ def interval(
         None of them where the speaker of an utterance is not known.
     """
     rows = _labelled(predictions, target)
-    speakers = _count_speakers(rows)
+    speakers = count_speakers(rows)
     if speakers is None or speakers < LEAST_SPEAKERS:
         return {"speakers": speakers}
     confusions = _speaker_confusions(rows, target, tasks[target]["labels"])
-    low, high = _bootstrap(confusions, accuracies, resamples)
+    low, high = bounds_over_speakers(confusions, accuracies, resamples)
     bounds = {measure: [float(low[place]), float(high[place])] for place, measure in enumerate(MEASURES)}
     return {"speakers": speakers, **bounds}
 
@@ -75,17 +75,17 @@ def paired_difference(
         UserError: the tables hold different utterances.
     """
     tables = [_labelled(table, target) for table in (predictions, others)]
-    _check_same_utterances(*tables, target)
+    check_same_utterances(*tables, target)
     columns = [table[name] for table in tables for name in (target, f"{target}_predicted")]
     labels = sorted(pandas.unique(pandas.concat(columns)))
-    speakers = _count_speakers(tables[0])
+    speakers = count_speakers(tables[0])
     if speakers is None:
         tables = [table.assign(speaker="") for table in tables]
     confusions = np.stack([_speaker_confusions(table, target, labels) for table in tables], axis=1)
     differences = _differences(confusions.sum(axis=0))
     found = {measure: {"difference": float(differences[place])} for place, measure in enumerate(("ua", "wa"))}
     if len(confusions) >= LEAST_SPEAKERS:
-        low, high = _bootstrap(confusions, _differences, resamples)
+        low, high = bounds_over_speakers(confusions, _differences, resamples)
         for place, measure in enumerate(found.values()):
             measure["interval"] = [float(low[place]), float(high[place])]
     return {"speakers": speakers, **found}
@@ -101,7 +101,7 @@ def mcnemar(predictions: pandas.DataFrame, others: pandas.DataFrame, target: str
         UserError: the tables hold different utterances.
     """
     tables = [_labelled(table, target) for table in (predictions, others)]
-    _check_same_utterances(*tables, target)
+    check_same_utterances(*tables, target)
     this, other = (
         (table[target] == table[f"{target}_predicted"]).groupby(table["utterance_id"]).mean() for table in tables
     )
@@ -137,7 +137,8 @@ def _labelled(predictions: pandas.DataFrame, target: str) -> pandas.DataFrame:
     return predictions[predictions[target].notna()]
 
 
-def _count_speakers(rows: pandas.DataFrame) -> int | None:
+def count_speakers(rows: pandas.DataFrame) -> int | None:
+    """How many speakers a table has; None where the speaker of an utterance is not known."""
     known = "speaker" in rows and rows["speaker"].notna().all()
     return int(rows["speaker"].nunique()) if known else None
 
@@ -151,10 +152,10 @@ def _speaker_confusions(rows: pandas.DataFrame, target: str, labels: Sequence[st
     return counts
 
 
-def _bootstrap(
+def bounds_over_speakers(
     confusions: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds of `measure` of the summed confusions `(speakers, ...)` when speakers are drawn anew."""
+    """The bounds of `measure` of sums, such as confusions, `(speakers, ...)` when speakers are drawn anew."""
     speakers = len(confusions)
     flat = confusions.reshape(speakers, -1)
 
@@ -184,7 +185,7 @@ def _differences(confusions: np.ndarray) -> np.ndarray:
     return np.stack([ua[..., 0] - ua[..., 1], wa[..., 0] - wa[..., 1]])
 
 
-def _check_same_utterances(predictions: pandas.DataFrame, others: pandas.DataFrame, target: str) -> None:
+def check_same_utterances(predictions: pandas.DataFrame, others: pandas.DataFrame, target: str) -> None:
     """Also that each occurs as often (once a seed) and has the same reference."""
     counts = [table.groupby(["utterance_id", target]).size() for table in (predictions, others)]
     differing = counts[0].sub(counts[1], fill_value=0)

@@ -11,16 +11,18 @@ TINY = 1e-12  # of a score, whose logarithm stands for its logit
 def fit_temperature(scores: np.ndarray, reference: np.ndarray) -> float:
     """The temperature at which the reference's negative log likelihood is least, within `BOUNDS` (ours).
 
-    Temperature scaling (Guo et al., ICML 2017) changes no label, only the confidence in it.
+    Temperature scaling (Guo et al., ICML 2017) changes no label, only the confidence in it. Of shares the likelihood
+    is the mean over the raters, so that the scores become such shares.
 
     Args:
         scores: softmax scores `(utterances, labels)` at temperature 1.
-        reference: the labels' ids `(utterances,)`.
+        reference: the labels' ids `(utterances,)`, or the raters' shares `(utterances, labels)`.
     """
     rows = np.arange(len(reference))
 
     def loss(logarithm: float) -> float:
-        return -np.log(at_temperature(scores, np.exp(logarithm))[rows, reference].clip(TINY)).mean()
+        logs = np.log(at_temperature(scores, np.exp(logarithm)).clip(TINY))
+        return -(logs[rows, reference] if reference.ndim == 1 else (reference * logs).sum(axis=1)).mean()
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded").x))
 
@@ -32,13 +34,18 @@ def at_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def fit_on(predictions: pandas.DataFrame, target: str, labels: list[str]) -> tuple[float, int] | None:
+def fit_on(
+    predictions: pandas.DataFrame, target: str, labels: list[str], shares: np.ndarray | None = None
+) -> tuple[float, int] | None:
     """The temperature that a table of predictions at temperature 1 asks for, and on how many references it rests.
 
-    None where the table has no reference.
+    Those are the raters' shares `(rows, labels)`, NaN where nobody rated, where they were learned from. None where the
+    table has no reference.
     """
-    known = predictions[predictions[target].notna()]
+    has_reference = predictions[target].notna() if shares is None else ~np.isnan(shares).any(axis=1)
+    known = predictions[has_reference]
     if known.empty:
         return None
     scores = np.stack(known[f"{target}_scores"].tolist())
-    return fit_temperature(scores, known[target].map(labels.index).to_numpy()), len(known)
+    reference = known[target].map(labels.index).to_numpy() if shares is None else shares[has_reference]
+    return fit_temperature(scores, reference), len(known)

@@ -40,6 +40,7 @@ from ..measures.layer_shares import layer_shares
 from ..measures.metrics import evaluate_predictions, slices
 from ..measures.statistics import calibration, interval
 from ..measures.temperature import fit_on
+from ..measures.vote_intervals import vote_interval
 from ..measures.yardstick import logistic_regression_yardstick
 from ..planning.durations import recording_durations
 from ..planning.folds import describe_folds, read
@@ -91,6 +92,8 @@ def report_on(
     if "confusion" in metrics[target]:
         metrics[target]["calibration"] = calibration(predictions, target)
         metrics[target]["interval"] = interval(predictions, tasks, target)
+    if "votes" in metrics[target]:
+        metrics[target]["votes"]["interval"] = vote_interval(predictions, target, tasks[target]["labels"])
     return Findings(metrics=metrics, slices=slices(predictions, tasks, target=target))
 
 
@@ -151,10 +154,14 @@ def set_temperature(
     if prepared.sides["validation"]:
         table = predict_dataset(model, prepared.processor, prepared.side("validation"), collator)
         predictions["validation"] = table
-        fitted = fit_on(table, config.target_task, config.tasks[config.target_task]["labels"])
+        target, shares = config.target_task, prepared.shares.get(config.target_task)
+        shares = None if shares is None else shares[prepared.sides["validation"]]
+        fitted = fit_on(table, target, config.tasks[target]["labels"], shares)
         if fitted is not None:
             config.calibration_temperature, n = fitted
-            temperature = Temperature(value=config.calibration_temperature, fitted_on="validation", n=n)
+            temperature = Temperature(
+                value=config.calibration_temperature, fitted_on="validation", n=n, on_shares=shares is not None
+            )
     return temperature, predictions
 
 

@@ -1,11 +1,11 @@
 """From the plan of a run to what it needs of torch and datasets: recordings, processor, model, batches."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from datasets import Dataset
 from transformers import set_seed
@@ -22,6 +22,7 @@ from ..batches.device_resampling import DeviceCollator
 from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_depth
 from ..batches.group_means import CenteringCollator, Group, group_means
 from ..checking.duplicates import refuse_shared_recordings
+from ..corpora.votes import certain_shares, learned_shares, voted_tasks
 from ..planning.durations import recording_durations
 from ..planning.plan import Plan, plan_run, shorten, utterances_of
 from ..planning.starting import encoder_path
@@ -82,15 +83,32 @@ class Preparation:
         """Seconds of the recordings of one side."""
         return [self.durations[row] for row in self.sides[side]]
 
+    @cached_property
+    def shares(self) -> dict[str, np.ndarray]:
+        """By task that is learned from its raters' shares, those of all rows `(rows, labels)`, NaN where missing."""
+        data, voted = self.recipe.data, voted_tasks(self.dataset)
+        found = {
+            name: learned_shares(self.dataset, name, task["labels"], data.votes, data.ties)
+            for name, task in self.tasks.items()
+            if task["kind"] == "classification" and name in voted
+        }
+        return {name: shares for name, shares in found.items() if shares is not None}
+
+    @property
+    def target_shares(self) -> np.ndarray:
+        """What the training side has of each of the target's labels, `(rows, labels)`, 1 for a label alone."""
+        target = self.recipe.model.target_task
+        shares = self.shares.get(target)
+        shares = certain_shares(self.dataset, target, self.tasks[target]["labels"]) if shares is None else shares
+        return np.nan_to_num(shares[self.sides["train"]])
+
     @property
     def class_weights(self) -> list[float] | None:
         """Of the target's labels on the training side, 1 on the average of its utterances."""
         if self.recipe.model.class_weights is None:
             return None
-        target = self.recipe.model.target_task
-        counts = Counter(label for label in self.side("train")[target] if label is not None)
-        labels = self.tasks[target]["labels"]
-        return [counts.total() / (len(labels) * counts[label]) for label in labels]
+        counts = self.target_shares.sum(axis=0)
+        return (counts.sum() / (len(counts) * counts)).tolist()
 
     def new_model(self) -> SerMetaModel:
         """The pretrained encoder with new heads, or a trained model as far as it fits; the same for the same seed."""
@@ -129,7 +147,7 @@ class Preparation:
     def _plain_collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
         factors = self.recipe.data.speed_factors
         speed = SpeedPerturbation(factors, self.recipe.seed, shortest=model.encoder.shortest_input)
-        collator = SpeechCollator(self.processor, self.tasks, speed)
+        collator = SpeechCollator(self.processor, self.tasks, speed, self._shares_by_utterance)
         depth = None if self.recipe.cache is None else kept_depth(stage, model, self.recipe.cache_layers)
         if depth is None:
             return DeviceCollator(collator, model.device) if self.recipe.data.resampler == "torchaudio" else collator
@@ -140,6 +158,11 @@ class Preparation:
         states = FrozenStates(self.recipe.cache, model, collator, dataset, durations, depth, precision)
         states.prepare(factors)
         return FrozenStatesCollator(states, collator)
+
+    @cached_property
+    def _shares_by_utterance(self) -> dict[str, dict[str, np.ndarray]]:
+        ids = self.dataset["utterance_id"]
+        return {name: dict(zip(ids, shares, strict=True)) for name, shares in self.shares.items()}
 
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""

@@ -12,11 +12,13 @@ from pandas import DataFrame
 from ...configuration.errors import UserError
 from ...configuration.recipe import Recipe
 from ...configuration.run_folder import JUDGED_SIDES, RunFolder, StudyFolder
-from ...configuration.study_report import AblationReport, AblationRow, Difference, write_study_report
+from ...configuration.study_report import AblationReport, AblationRow, Change, Difference, write_study_report
 from ...hub_cards.study.write import write_study
 from ..machine.environment import environment
 from ..machine.processes import is_main_process, wait_for_all_processes
 from ..measures.statistics import mcnemar, paired_difference
+from ..measures.vote_intervals import paired_votes
+from ..measures.votes import has_votes
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study
 from ..planning.tables import BEST_LAYER, OURS, AblationTable, find_table, folder_name
 from ..runs.stages import first_stage_recipe
@@ -138,7 +140,11 @@ def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]],
             AblationRow(encoder=name, name=row, reads=_layers(row, rows[name, row]), **vars(found))
             for (name, row), found in judged.items()
         ],
-        differences=[_difference(rows, name, row, side) for name, row in rows if row != OURS],
+        differences=[
+            _difference(rows, name, row, side, list(judged[name, OURS].measures.get("support", {})))
+            for name, row in rows
+            if row != OURS
+        ],
         leaderboard=leaderboard(next(iter(rows.values()))[0].recipe),
         paper=PAPER_TABLES.get(table.name, []) if side == "test" and protocol.corpus == "iemocap" else [],
         versions=environment(),
@@ -149,7 +155,9 @@ def _layers(row: str, runs: list[FoldRun]) -> str | None:
     return layers_words([run.recipe.model.encoder_layers for run in runs]) if row == BEST_LAYER else None
 
 
-def _difference(rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row: str, side: str) -> Difference:
+def _difference(
+    rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row: str, side: str, labels: list[str]
+) -> Difference:
     """The full method against one row, on the same utterances: how much better it is, and on each style apart."""
     ours, other = rows[encoder, OURS], rows[encoder, row]
     target = ours[0].recipe.model.target_task
@@ -159,9 +167,16 @@ def _difference(rows: Mapping[tuple[str, str], list[FoldRun]], encoder: str, row
         name=OURS,
         against=row,
         **paired_difference(*tables, target),
+        votes=_differences_of_votes(*tables, target, labels),
         slices=_differences_by_style(*tables, target),
         mcnemar=mcnemar(*tables, target),
     )
+
+
+def _differences_of_votes(ours: DataFrame, other: DataFrame, target: str, labels: list[str]) -> dict[str, Change]:
+    """The paired differences beside the raters' votes, where the corpus has them."""
+    rated = all(has_votes(table, target, labels) for table in (ours, other))
+    return paired_votes(ours, other, target, labels) if rated else {}
 
 
 def _differences_by_style(ours: DataFrame, other: DataFrame, target: str) -> dict[str, dict[str, dict]]:

@@ -308,7 +308,7 @@ def _mean_and_spread(runs: list[FoldRun], reports: list[Report]) -> dict[str, di
         {"fold": run.fold, "task": task, "measure": measure, "value": value}
         for run, report in zip(runs, reports, strict=True)
         for task, measures in report.metrics.items()
-        for measure, value in measures.items()
+        for measure, value in {**measures, **measures.get("votes", {})}.items()
         if isinstance(value, float)
     ]
     by_fold = pandas.DataFrame(figures).groupby(["task", "measure", "fold"])["value"].mean()
