@@ -46,8 +46,11 @@ class CorpusRecipe:
         options: of the corpus's loader.
         emobox: a clone of https://github.com/emo-box/EmoBox: of the corpus are then read the utterances of its lists
             alone, with its classes as the emotion, and with its folds, which `folds: emobox` takes.
-        label_map: by task, from the corpus's label to the shared one. A label that is not named stays as it is. Null
-            drops the utterance where the task is the target, and otherwise only makes the value a missing one.
+        label_map: by task, from the corpus's label to the shared one. A name counts whatever its case, spaces and
+            accents, and `*` in it stands for anything, as in `{"neu*": neutral, "hap*": happy, "*": null}`. A label
+            goes by its own name first, then by one alike, then by the first pattern; one that none fits stays as it
+            is. Null drops the utterance where the task is the target, and otherwise only makes the value a missing
+            one. Votes for labels that become one are added, and those for null are taken away.
         quarantine: a file of `ser-meta check --quarantine`, whose utterances are on no side; null leaves none out.
         leave_out_missing: leave out the rows whose recording is not there, instead of refusing the corpus.
     """

@@ -63,7 +63,9 @@ def _check_form(text: str) -> None:
     for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError("it repeats parts of itself by * aliases: write them out")
+            raise yaml.YAMLError(
+                "it repeats parts of itself by * aliases: write them out, and quote a word that begins with *"
+            )
         if depth > DEEPEST:
             raise yaml.YAMLError(f"it is nested more than {DEEPEST} levels deep: nothing needs that")
 

@@ -16,7 +16,7 @@ from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
 from ser_meta.training.corpora import load_corpus, load_rows
 from ser_meta.training.corpora.espeak import VERSION
-from ser_meta.training.corpora.mixture import map_labels
+from ser_meta.training.corpora.mapping import map_labels
 from ser_meta.training.corpora.quarantine import read_quarantine
 from ser_meta.training.planning.evaluation import read_side
 from ser_meta.training.runs.loading import load_model

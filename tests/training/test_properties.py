@@ -17,7 +17,7 @@ from ser_meta.modeling_ser_meta import SerMetaProcessor
 from ser_meta.modeling_ser_meta.processing_ser_meta import normalize_transcript
 from ser_meta.training.batches.augmentation import SpeedPerturbation
 from ser_meta.training.batches.collator import SpeechCollator
-from ser_meta.training.corpora.mixture import map_labels
+from ser_meta.training.corpora.mapping import map_labels
 from ser_meta.training.corpora.rows import Rows, gather
 from ser_meta.training.planning.folds import assign_folds
 from ser_meta.training.planning.sides import split

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe
 from . import corpus_module, load_rows, loader_options
 from .emobox import with_emobox
+from .mapping import map_labels
 from .quarantine import leave_out
 from .recordings import leave_out_absent, require_recordings
 from .rows import RATINGS, Rows, join_rows
@@ -61,23 +61,6 @@ def corpora_words(sources: Sequence[CorpusRecipe]) -> str:
     )
 
 
-def map_labels(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], target: str, corpus: str) -> Rows:
-    """A corpus with the labels of a shared set; see `CorpusRecipe`. `corpus` is its name in errors.
-
-    Raises `UserError` for a column that holds no labels, a label that the corpus does not have, and a map that drops
-    every utterance.
-    """
-    if not label_map:
-        return rows
-    columns = {task: _map_column(rows, task, names, corpus) for task, names in label_map.items()}
-    dropped = {label for label, shared in label_map.get(target, {}).items() if shared is None}
-    kept = [row for row, label in enumerate(rows[target]) if label not in dropped] if dropped else None
-    if kept == []:
-        raise UserError(f"{corpus}: label_map drops every utterance: keep some {target}")
-    mapped = rows.with_columns(columns)
-    return mapped if kept is None else mapped.select(kept)
-
-
 def label_maps(sources: Sequence[CorpusRecipe]) -> str | None:
     """In words, which labels of the corpora read otherwise; None where all stay as they are."""
     changes = [
@@ -125,20 +108,6 @@ def _counted(why: str, rows: Rows, kept: Rows) -> Rows:
     if len(kept) < len(rows):
         kept.remarks.setdefault("left out", {})[why] = f"{len(rows) - len(kept)} of {len(rows)} rows"
     return kept
-
-
-def _map_column(rows: Rows, task: str, names: Mapping[str, str | None], corpus: str) -> list[str | None]:
-    labels = [name for name, kind in rows.types.items() if kind == "string"]
-    if task not in labels:
-        raise UserError(f"{corpus}: label_map cannot map {task}: columns of labels are {', '.join(labels)}")
-    values = rows[task]
-    known = sorted(set(values) - {None})
-    for label in names:
-        if label not in known:
-            close = get_close_matches(label, known)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(known[:20]) or 'none'}"
-            raise UserError(f"{corpus}: label_map names the {task} {label!r}, which the corpus does not have: {hint}")
-    return [names.get(value, value) for value in values]
 
 
 def _rescale(value: float, own: Sequence[float], scale: Sequence[float]) -> float:

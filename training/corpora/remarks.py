@@ -18,6 +18,7 @@ REMARKS = {
     "marks of missing values": "they count as missing: to keep one as a value, give your own list as missing=[...]",
     "numbers that are none": "a column of numbers holds something else, and is read as text",
     "spellings": SPELLINGS,
+    "votes left out": "shares are of the votes that are left: map these labels to another one to keep them",
     "left out": "nothing is learned from these rows, and nothing judged on them",
 }
 """By finding what it means, and how to mend it."""

@@ -4,7 +4,8 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import CorpusRecipe
-from ser_meta.training.corpora.mixture import load_corpora, map_labels, scale_ratings
+from ser_meta.training.corpora.mapping import map_labels
+from ser_meta.training.corpora.mixture import load_corpora, scale_ratings
 from ser_meta.training.corpora.rows import gather
 from ser_meta.training.planning.folds import assign_folds
 from ser_meta.training.planning.sides import split
