@@ -170,6 +170,8 @@ class ModelRecipe:
             memory. Null for all; `ser-meta probe` suggests a number.
         auxiliary_tasks: columns of the corpus to learn beside the target; `transcript` is learned with CTC.
         labels: a task's labels in order, where they are not simply all that the corpus has.
+        multilabel: tasks of which an utterance may have several labels at once, as a table has them in cells such as
+            "angry;sad", or as 1 and 0 in columns such as `emotion:angry`.
         ranges: tasks that are numbers, each with the ends of the scale that the model answers in, such as
             `{valence: [1, 5]}`. Ratings of a corpus that states another scale of its own are brought to it.
         attention: the encoder's attention kernel; null lets Transformers choose.
@@ -184,6 +186,7 @@ class ModelRecipe:
     target_task: str = "emotion"
     auxiliary_tasks: list[str] = field(default_factory=lambda: ["gender", "speaker", "style", "transcript"])
     labels: dict[str, list[str]] = field(default_factory=dict)
+    multilabel: list[str] = field(default_factory=list)
     ranges: dict[str, list[float]] = field(default_factory=dict)
     attention: str | None = None
     adapter: AdapterRecipe | None = None

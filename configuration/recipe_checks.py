@@ -134,6 +134,10 @@ def _model_faults(model: ModelRecipe) -> Iterator[str]:
         yield from _choice("model.class_weights", model.class_weights, CLASS_WEIGHTS)
     for task in model.labels:
         yield from _choice("model.labels", task, tasks)
+    for task in model.multilabel:
+        yield from _choice("model.multilabel", task, tuple(name for name in tasks if name != "transcript"))
+        if task in model.ranges:
+            yield f"{task} has both model.multilabel and model.ranges: take it out of one of them"
     for task, scale in model.ranges.items():
         yield from _choice("model.ranges", task, tuple(name for name in model.auxiliary_tasks if name != "transcript"))
         if task in model.labels:

@@ -19,6 +19,7 @@ from ser_meta.training.batches.augmentation import SpeedPerturbation
 from ser_meta.training.batches.collator import SpeechCollator
 from ser_meta.training.corpora.mapping import map_labels
 from ser_meta.training.corpora.rows import Rows, gather
+from ser_meta.training.corpora.values import plain
 from ser_meta.training.planning.folds import assign_folds
 from ser_meta.training.planning.sides import split
 
@@ -123,7 +124,7 @@ def test_a_label_map_renames_merges_and_drops(emotions, names):
 @moderate
 @given(st.lists(st.sampled_from(EMOTIONS), min_size=1, max_size=5), st.text(min_size=1, max_size=9))
 def test_a_label_that_the_corpus_lacks_is_refused_in_one_line(emotions, label):
-    assume(label not in emotions)
+    assume("*" not in label and plain(label) not in map(plain, emotions))
     with pytest.raises(UserError, match="which the corpus does not have") as refused:
         map_labels(labelled(emotions), {"emotion": {label: "other"}}, "emotion", "corpus")
     assert len(str(refused.value).splitlines()) == 1

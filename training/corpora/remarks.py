@@ -17,6 +17,8 @@ REMARKS = {
     "columns left out": "to use one, name it in columns by what it is, as columns={style: its name}",
     "marks of missing values": "they count as missing: to keep one as a value, give your own list as missing=[...]",
     "numbers that are none": "a column of numbers holds something else, and is read as text",
+    "votes": "cells with several labels are read as what several people said: data.votes=shares learns from all of "
+    "it; where they are several emotions at once, set model.multilabel",
     "spellings": SPELLINGS,
     "votes left out": "shares are of the votes that are left: map these labels to another one to keep them",
     "left out": "nothing is learned from these rows, and nothing judged on them",

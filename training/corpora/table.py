@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from ...configuration.errors import UserError
 from .rows import Rows, Stored
-from .table_columns import choose_columns, name_segments, read_metadata, read_segments
+from .table_columns import KNOWN, choose_columns, name_segments, read_metadata, read_segments
 from .table_files import Table, arrow_table, read_file
 from .table_paths import find_audio_root, resolve_paths
+from .table_raters import RATER, merge_raters
+from .table_votes import check_votes
 from .values import MISSING, merge_spellings
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ def load(
     `start` and `end` say where in its recording a row lies, in `time_unit`: `s`, `ms` or `h:m:s`. `duration` takes the
     place of `end` where `columns` maps it.
     Empty cells are null. So are the marks in `missing`, in any case, but in names and transcripts.
+    Several people may have rated a row. Their votes are in columns such as `emotion:angry`; or the column of emotions
+    holds lists ("angry;sad;angry", or JSON) or JSON objects ({"angry": 2, "sad": 1}); or each of them has a row, with
+    his name in the column `rater` and perhaps his weight in `rater_weight`. `columns={"mood:*": mood}` reads lists or
+    objects as votes for a further task, or for one that has a column of labels besides.
     `same_spelling` gives labels that differ in case, spaces or accents alone the spelling that most of them have.
     Recordings are paths, taken as relative to `audio_root` (by default the table's folder), or bytes inside the table.
     Paths that lead out of `audio_root`, also through a link, are refused unless `allow_outside`.
@@ -65,7 +71,15 @@ def load(
         ids = name_segments(paths, segments)
     else:
         ids = name_segments(name_rows(paths), segments)
-    rows = Rows(recordings, {"utterance_id": ids} | metadata | segments, remarks)
+    columns = {"utterance_id": ids} | metadata | segments
+    if RATER in columns:
+        if "utterance_id" not in metadata and isinstance(recordings[0], Stored):
+            raise UserError(f"table: {root} has raters of recordings inside it: say whose by an utterance_id")
+        tasks = [name for name in columns if name == "emotion" or name not in KNOWN]
+        first_rows, columns = merge_raters(columns["utterance_id"], columns, tasks)
+        recordings = [recordings[row] for row in first_rows]
+    check_votes(columns, columns["utterance_id"])
+    rows = Rows(recordings, columns, remarks)
     return merge_spellings(rows) if same_spelling else rows
 
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...configuration.errors import UserError
-from .rows import METADATA, RATINGS, SEGMENT, TYPES
+from .rows import METADATA, RATINGS, SEGMENT, TYPES, VOTES
 from .table_files import Table
+from .table_raters import RATER, WEIGHT
+from .table_votes import ANY_LABEL, read_numbers, read_several, spread, vote_columns
 from .values import NAMES, TIME_UNITS, to_number, to_seconds, to_text, without_marks
 
-KNOWN = ("audio", *METADATA, *RATINGS, *SEGMENT, "split")
+KNOWN = ("audio", *METADATA, *RATINGS, *SEGMENT, "split", RATER, WEIGHT)
 ROW_WORDS = {
     *("start", "starts", "starttime", "begin", "begins", "begintime", "beginning", "onset", "offset", "tmin", "xmin"),
     *("end", "ends", "endtime", "stop", "stops", "stoptime", "duration", "durations", "dur", "tmax", "xmax"),
@@ -32,6 +34,9 @@ def choose_columns(
     unread = {name for name, theirs in columns.items() if theirs is None}
     named = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
     theirs = {ours: found for ours in KNOWN if (found := _find(ours, table.names)) and not {ours, found} & unread}
+    tasks = ("emotion", *(ours.partition(VOTES)[0] for ours in named))
+    voted = vote_columns(table.names, tasks)
+    theirs |= {ours: name for ours, name in voted.items() if not {ours, name} & unread}
     theirs |= {ours: name.strip() for ours, name in named.items()}
     for ours, name in ({"audio": "audio"} | theirs).items():
         if name not in table.names:
@@ -66,6 +71,13 @@ def read_metadata(
     for ours, name in theirs.items():
         if ours in ("audio", *SEGMENT, "duration"):
             continue
+        if votes := _read_votes(table, ours, name, marks):
+            columns |= votes
+            if ours not in votes:
+                task, cells = ours.partition(VOTES)[0], sum(to_text(value) is not None for value in table[name])
+                labels = ", ".join(column.partition(VOTES)[2] for column in votes)
+                remarks.setdefault("votes", {})[task] = f"for {labels} in {cells:,} of {len(table):,} rows"
+            continue
         values = [to_text(value) for value in table[name]]
         if ours not in NAMES:
             values, met = without_marks(values, marks)
@@ -83,6 +95,20 @@ def read_metadata(
                 remarks.setdefault("numbers that are none", {})[ours] = _first_line(error)
         columns[ours] = values
     return columns, remarks
+
+
+def _read_votes(table: Table, ours: str, name: str, marks: Sequence[str]) -> dict[str, list[float | None]]:
+    """The columns of votes that a column of the table is; none where it holds one label a row, or something else."""
+    task, colon, label = ours.partition(VOTES)
+    if colon and label != ANY_LABEL:
+        return {ours: read_numbers(name, table[name], marks, table.decimal_comma)}
+    if not colon and ours != "emotion":
+        return {}
+    several = read_several(name, table[name], marks)
+    if colon and several is None:
+        labels, _ = without_marks([to_text(value) for value in table[name]], marks)
+        several = [None if label is None else {label: 1} for label in labels]
+    return spread(task, several or [])
 
 
 def read_segments(table: Table, theirs: Mapping[str, str], unit: str) -> dict[str, list[float | None]]:

@@ -13,7 +13,7 @@ from .rows import Rows
 MISSING = ("NA", "N/A", "#N/A", "<NA>", "NaN", "None", "Null", "-", "--", "?")
 """Marks that stand for no value, in any case, beside an empty cell, in every column but `NAMES`."""
 
-NAMES = ("utterance_id", "speaker", "session", "transcript", "split")
+NAMES = ("utterance_id", "speaker", "session", "transcript", "split", "rater")
 """Columns in which only an empty cell is a missing value: a speaker may be called Nan."""
 
 TIME_UNITS = ("s", "ms", "h:m:s")

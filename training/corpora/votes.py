@@ -66,6 +66,12 @@ def certain_shares(rows: Dataset | Rows, task: str, labels: Sequence[str]) -> np
     return shares
 
 
+def several_of(rows: Dataset | Rows, task: str, labels: Sequence[str]) -> np.ndarray:
+    """Which of the labels (rows, labels) a row has, 1 or 0, where it may have several; NaN where it is not known."""
+    votes = votes_of(rows, task, labels)
+    return np.where(np.isnan(votes), certain_shares(rows, task, labels), votes > 0)
+
+
 def learned_shares(rows: Dataset | Rows, task: str, labels: Sequence[str], votes: str, ties: str) -> np.ndarray | None:
     """What a recipe's `data.votes` and `data.ties` learn from: shares (rows, labels); None for one label a row.
 

@@ -1,32 +1,48 @@
 """The labels of tasks: found in a corpus, and checked against it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...configuration.errors import UserError
-from ...configuration.recipe import ModelRecipe
+from ...configuration.recipe import DataRecipe, ModelRecipe
 from ..corpora.rows import Rows
 from ..corpora.values import holds_several
+from ..corpora.votes import learned_shares, vote_column, voted_labels
 
 Tasks = dict[str, dict[str, Any]]
 
 
-def find_tasks(rows: Rows, train: Sequence[int], model: ModelRecipe) -> Tasks:
+def find_tasks(rows: Rows, train: Sequence[int], model: ModelRecipe, data: DataRecipe) -> Tasks:
     """A recipe's tasks as in the model's config, the target first.
 
     Raises:
         UserError: the corpus has not got what a task needs, or something else than labels.
     """
-    return {name: _find_task(rows, train, name, model) for name in [model.target_task, *model.auxiliary_tasks]}
+    return {name: _find_task(rows, train, name, model, data) for name in [model.target_task, *model.auxiliary_tasks]}
 
 
-def check_labels(rows: Any, tasks: Mapping[str, Mapping], unseen: tuple[str, ...] = ("speaker",)) -> None:
+def learned_labels(rows: Rows, task: str, on_rows: Iterable[int], data: DataRecipe) -> set[str]:
+    """The labels that some rows teach of a task: those that they have, and where votes are learned those voted for."""
+    on_rows = list(on_rows)
+    known = {rows[task][row] for row in on_rows} - {None}
+    voted = voted_labels(rows, task)
+    shares = learned_shares(rows, task, voted, data.votes, data.ties) if voted else None
+    if shares is not None:
+        known |= {label for label, taught in zip(voted, (shares[on_rows] > 0).any(axis=0), strict=True) if taught}
+    return known
+
+
+def check_labels(
+    rows: Any, tasks: Mapping[str, Mapping], unseen: tuple[str, ...] = ("speaker",), data: DataRecipe | None = None
+) -> None:
     """Refuses labels that a task does not have, and numbers far off its range.
 
     Args:
         rows: of a corpus, also as a data set.
         tasks: of the model's config.
         unseen: tasks that may meet new labels on another side.
+        data: where votes are learned, those for a label that the task does not have are refused too.
 
     Raises:
         UserError: naming the task, the label and an utterance that has it.
@@ -37,13 +53,24 @@ def check_labels(rows: Any, tasks: Mapping[str, Mapping], unseen: tuple[str, ...
         for utterance, label in zip(rows["utterance_id"], rows[name], strict=True):
             if label is not None and not fits(label, task):
                 _refuse(utterance, name, label, task)
+        if data is not None and task["kind"] == "classification":
+            _refuse_other_votes(rows, name, task["labels"], data)
 
 
-def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe) -> dict[str, Any]:
+def _refuse_other_votes(rows: Rows, name: str, labels: Sequence[str], data: DataRecipe) -> None:
+    others = sorted(learned_labels(rows, name, range(len(rows)), data) - {*labels})
+    if others:
+        raise UserError(
+            f"there are votes for the {name} {', '.join(others)}, not among the task's labels {', '.join(labels)}: "
+            f'map them to one of these, or leave them out, as "data.label_map={{{name}: {{{others[0]}: null}}}}"'
+        )
+
+
+def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe, data: DataRecipe) -> dict[str, Any]:
     if name not in rows.column_names:
         raise UserError(f"the corpus has no {name} for a task: its columns are {', '.join(rows.column_names)}")
-    values = rows[name]
-    known = [values[row] for row in train if values[row] is not None]
+    of_several = replace(data, votes="shares") if name in model.multilabel else data
+    known = learned_labels(rows, name, train, of_several)
     if not known:
         remedy = (
             "choose another model.target_task"
@@ -58,9 +85,24 @@ def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe) 
     if rows.types[name] != "string":
         raise UserError(f"{name} holds numbers: give the ends of their scale, as model.ranges.{name}=[lowest,highest]")
     # a test speaker's identity is not something that training can know
-    found = {label for label in (known if name == "speaker" else values) if label is not None}
-    _refuse_what_is_no_label(rows, name, found)
+    if name in model.multilabel:
+        return {"kind": "multilabel", "labels": list(model.labels.get(name) or _several_labels(rows, name))}
+    found = known if name == "speaker" else learned_labels(rows, name, range(len(rows)), data)
+    _refuse_what_is_no_label(rows, name, found & {*rows[name]})
     return {"kind": "classification", "labels": list(model.labels.get(name) or sorted(found))}
+
+
+def _several_labels(rows: Rows, name: str) -> list[str]:
+    """The labels of a task of which a row may have several; `UserError` for votes, which say how many chose one."""
+    voted = voted_labels(rows, name)
+    for label in voted:
+        for utterance, value in zip(rows["utterance_id"], rows[vote_column(name, label)], strict=True):
+            if value not in (None, 0, 1):
+                raise UserError(
+                    f"utterance {utterance} has {value:g} votes for the {name} {label}, but model.multilabel has 1 "
+                    "for a label that is there and 0 for another: learn votes by data.votes=shares instead"
+                )
+    return sorted({*rows[name], *voted} - {None})
 
 
 def _refuse_what_is_no_label(rows: Rows, name: str, labels: set[str]) -> None:
@@ -69,8 +111,8 @@ def _refuse_what_is_no_label(rows: Rows, name: str, labels: set[str]) -> None:
         if kind := holds_several(label):
             utterance = rows["utterance_id"][rows[name].index(label)]
             raise UserError(
-                f"utterance {utterance} has the {name} {label!r}, {kind}: give one label a row, such as the one that "
-                "most listeners chose"
+                f"utterance {utterance} has the {name} {label!r}, {kind}: give one label a row, or the votes for each "
+                f'in columns such as {name}:LABEL, or as lists or JSON objects by columns={{"{name}:*": COLUMN}}'
             )
 
 
@@ -81,7 +123,7 @@ def fits(label: float | str, task: Mapping[str, Any]) -> bool:
     """
     if task["kind"] == "ctc":
         return True
-    if task["kind"] == "classification":
+    if "labels" in task:
         return label in task["labels"]
     low, high = task["range"]
     slack = (high - low) / 4
@@ -92,7 +134,7 @@ def fits(label: float | str, task: Mapping[str, Any]) -> bool:
 
 
 def _refuse(utterance: str, name: str, label: float | str, task: Mapping[str, Any]) -> None:
-    if task["kind"] == "classification":
+    if "labels" in task:
         raise UserError(
             f"utterance {utterance} has the {name} {label!r}, which is not among the task's labels "
             f"{', '.join(task['labels'])}: map or leave out that label"

@@ -14,7 +14,7 @@ from ..corpora.rows import Rows
 from ..corpora.values import spelling_remarks
 from .folds import recipe_folds
 from .judged_by import judged_by
-from .labels import check_labels, find_tasks
+from .labels import check_labels, find_tasks, learned_labels
 from .sides import divide, require_labels
 from .starting import check_adapter_package, check_encoder, refuse_heard
 
@@ -60,9 +60,9 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
     judged_by(recipe, len(rows))
     if not recipe.data.allow_speaker_overlap:
         refuse_heard(recipe.model.encoder, [rows["utterance_id"][row] for row in sides["test"]])
-    tasks = find_tasks(rows, sides["train"], recipe.model)
+    tasks = find_tasks(rows, sides["train"], recipe.model, recipe.data)
     tell({"spellings": spelling_remarks(rows, [name for name in tasks if name != "transcript"])})
-    check_labels(rows, tasks)
+    check_labels(rows, tasks, data=recipe.data)
     plan = Plan(recipe, rows, sides, test_fold, tasks)
     check_sides(plan, recipe.model.target_task)
     return plan
@@ -83,14 +83,14 @@ def find_folds(recipe: Recipe, rows: Rows | None = None) -> list[str]:
 
 def check_sides(plan: Plan, target: str) -> None:
     """Raises `UserError` unless every label of the target can be learned, and something of it can be judged."""
-    labels, emotions = plan.tasks[target]["labels"], plan.rows[target]
+    labels, data = plan.tasks[target]["labels"], plan.recipe.data
     if len(labels) == 1:
         raise UserError(
             f"every {target} is {labels[0]}, and there is nothing to tell apart: add others, or choose another "
             "model.target_task"
         )
-    require_labels(plan.rows, {"train": plan.sides["train"]}, labels, target)
-    if plan.test_fold is not None and not any(emotions[row] is not None for row in plan.sides["test"]):
+    require_labels({"train": learned_labels(plan.rows, target, plan.sides["train"], data)}, labels, target)
+    if plan.test_fold is not None and not learned_labels(plan.rows, target, plan.sides["test"], data):
         raise UserError(f"no utterance of the test fold {plan.test_fold} has a {target}: choose another fold")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -215,17 +215,13 @@ def refuse_shared_speakers(dataset: Dataset | Rows, sides: Mapping[str, list[int
             )
 
 
-def require_labels(
-    dataset: Dataset | Rows, sides: Mapping[str, list[int]], labels: Iterable[str], target: str = "emotion"
-) -> None:
+def require_labels(present: Mapping[str, Collection[str]], labels: Iterable[str], target: str = "emotion") -> None:
     """Raise `UserError` if one of these sides lacks a label of the target's altogether.
 
     What must be learned has to be in "train". A test side may rightly lack an emotion: one of nEMO's speakers does.
     """
-    known = read(dataset, target)
-    for side, rows in sides.items():
-        present = {known[row] for row in rows}
-        absent = [label for label in labels if label not in present]
+    for side, there in present.items():
+        absent = [label for label in labels if label not in there]
         if absent:
             without = f'"data.label_map={{{target}: {{{absent[0]}: null}}}}"'
             raise UserError(

@@ -207,5 +207,5 @@ def _add_adapter(model: SerMetaModel, recipe: ModelRecipe) -> None:
 
 
 def _config_options(model: ModelRecipe) -> dict:
-    own = {"encoder", "auxiliary_tasks", "labels", "ranges", "class_weights", "adapter"}
+    own = {"encoder", "auxiliary_tasks", "labels", "multilabel", "ranges", "class_weights", "adapter"}
     return {name: value for name, value in vars(model).items() if name not in own}

@@ -189,12 +189,10 @@ def test_recordings_without_bytes_are_read_by_their_path_and_from_the_root_alone
 
 
 def test_what_would_steer_a_terminal_becomes_a_space(folder):
-    table = pd.DataFrame(
-        {"audio": ["clips/a.wav"], "emotion": ["\x1b]0;owned\x07joy\x9b2J"], "transcript": ["a\nb\tc"]}
-    )
+    table = pd.DataFrame({"audio": ["clips/a.wav"], "style": ["\x1b]0;owned\x07joy\x9b2J"], "transcript": ["a\nb\tc"]})
     table.to_parquet(folder / "my.parquet")
     (row,) = load_corpus("table", folder / "my.parquet").to_list()
-    assert (row["emotion"], row["transcript"]) == ("]0;owned joy 2J", "a b c")
+    assert (row["style"], row["transcript"]) == ("]0;owned joy 2J", "a b c")
     table.assign(audio="clips/\x1b[2J.wav").to_parquet(folder / "my.parquet")
     with pytest.raises(UserError, match=r"'clips/\\x1b\[2J\.wav' holds control characters"):
         load_corpus("table", folder / "my.parquet")
