@@ -3,12 +3,38 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..configuration.report import Interval, JudgedBy, Measures, Report, Speakers
+from ..configuration.report import Interval, JudgedBy, Measures, Report, Speakers, VoteMeasures
 
 NOTHING = "-"
 MEASURES = {"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "CER": "cer", "WER": "wer", "CCC": "ccc", "RMSE": "rmse"}
 NAMES = {key: name for name, key in MEASURES.items()}
-NO_FRACTIONS = ("ccc", "rmse")
+VOTE_MEASURES = {
+    "jensen_shannon": ("Jensen-Shannon divergence, in bits", "0 where the scores are the raters' shares"),
+    "kl": ("Kullback-Leibler divergence, in nats", "0 where the scores are the raters' shares"),
+    "total_variation": ("total variation", "share of the votes that would have to be other ones"),
+    "brier": ("Brier score", "0 where the scores are the raters' shares"),
+    "cosine": ("cosine", "1 where the scores are the raters' shares"),
+    "accepted": ("label that enough raters accept", "by more than 1 / labels of the votes"),
+    "accepted_macro_f1": ("all such labels, macro F1", "of the raters and of the model"),
+    "rater_agreement": ("model and a rater agree", "a rater drawn by the votes"),
+    "raters_agreement": ("two raters agree", "as far as people go"),
+    "alpha": ("Krippendorff's alpha of the raters", "1 where they always agree, 0 by chance"),
+    "alpha_with_model": ("the same with the model as one more rater", "no less: it answers as people do"),
+}
+"""Of what raters' votes are measured by: its name, and what it says."""
+VOTES_HEADER = ["beside the raters' votes", "what it says", "value", "95 % interval", "utterances"]
+OF_SEVERAL = ("rater_agreement", "raters_agreement", "alpha", "alpha_with_model")  # where raters can be counted
+NO_FRACTIONS = (
+    "ccc",
+    "rmse",
+    "jensen_shannon",
+    "kl",
+    "total_variation",
+    "brier",
+    "cosine",
+    "alpha",
+    "alpha_with_model",
+)
 VALIDATION = {
     "none": "no utterance was held out, so no epoch was chosen by a score",
     "random": "random utterances of the training side",
@@ -32,6 +58,52 @@ def figure(measure: str, value: float | None) -> str:
 def span(interval: Sequence[float] | None) -> str:
     """An interval of fractions in percent; a dash for a missing one."""
     return NOTHING if interval is None else f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}%"
+
+
+def bounds(measure: str, interval: Sequence[float] | None) -> str:
+    """The ends of a measure's interval; a dash for a missing one."""
+    if interval is None or measure not in NO_FRACTIONS:
+        return span(interval)
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def votes_words(measures: Measures, target: str) -> list[str]:
+    """What users should know of a task about which people disagree, one sentence each; nothing without votes."""
+    votes = measures.get("votes")
+    if votes is None:
+        return []
+    sentences = []
+    if votes.get("raters_agreement") is not None:
+        sentences.append(
+            f"People who heard the same utterance disagree about its {target}: two of them say the same in "
+            f"{percent(votes['raters_agreement'])} of cases, and the model says what one of them says in "
+            f"{percent(votes['rater_agreement'])}."
+        )
+    apart = votes["n"] - measures.get("n", 0)
+    if apart > 0:
+        sentences.append(
+            f"WA, UA and macro F1 know only the {measures.get('n', 0):,} utterances with a majority; what follows is "
+            f"on all {votes['n']:,} that somebody rated."
+        )
+    elif sentences:
+        sentences.append(f"What follows is on the {votes['n']:,} utterances that somebody rated.")
+    return sentences
+
+
+def votes_rows(votes: VoteMeasures) -> list[list[str]]:
+    """The measures of a classification beside its raters' votes: name, what it says, value, interval, utterances."""
+    interval, counted = votes.get("interval", {}), votes["n_several"] or votes["n"]
+    return [
+        [
+            name,
+            says,
+            figure(key, votes[key]),
+            bounds(key, interval.get(key)),
+            f"{counted if key in OF_SEVERAL else votes['n']:,}",
+        ]
+        for key, (name, says) in VOTE_MEASURES.items()
+        if votes.get(key) is not None
+    ]
 
 
 def words(value: Any) -> str:
@@ -138,9 +210,10 @@ def remarks(metrics: Mapping[str, Measures]) -> list[str]:
         for reason, n in measures.get("left_out", {}).items()
     ]
     undefined = [
-        f"{task}: no {NAMES.get(measure, measure)}, {reason}"
+        f"{task}: no {NAMES.get(measure) or VOTE_MEASURES.get(measure, (measure,))[0]}, {reason}"
         for task, measures in metrics.items()
-        for measure, reason in measures.get("undefined", {}).items()
+        for found in (measures, measures.get("votes", {}))
+        for measure, reason in found.get("undefined", {}).items()
     ]
     return left_out + undefined
 

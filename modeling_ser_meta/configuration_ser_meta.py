@@ -139,6 +139,8 @@ class SerMetaConfig(PretrainedConfig):
             width of 768.
         calibration_temperature: by which the pipeline divides the target's logits, so that its scores are calibrated;
             fitted on a run's validation side (ours). Transformers keeps the plain name for the generation of text.
+        scores_are_shares: whether the target was learned from the shares of its raters' votes: its scores are then the
+            shares that it expects (ours).
         adapter: of the encoder's layers, trained in the place of their weights, through `peft` (ours):
             `{"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "targets": "attention", "layers": None}`, all of
             which may be left out. The kind is LoRA (arXiv 2106.09685) or `"dora"` (arXiv 2402.09353). The targets are
@@ -196,6 +198,7 @@ class SerMetaConfig(PretrainedConfig):
         encoder_layers: int | None = None,
         encoder_frames: Sequence[int] | None = None,
         hidden_tasks: Sequence[str] = (),
+        scores_are_shares: bool = False,
         adapter: Mapping[str, Any] | None = None,
         base_encoder: Mapping[str, str] | None = None,
         **kwargs,
@@ -233,6 +236,7 @@ class SerMetaConfig(PretrainedConfig):
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
         self.initializer_range = initializer_range
         self.calibration_temperature = calibration_temperature
+        self.scores_are_shares = scores_are_shares
         _refuse(setting_faults(vars(self)))
         if encoder_layers is not None and encoder_layers > layer_count(self.speech_config):
             raise ValueError(
@@ -396,7 +400,7 @@ def _with_labels(settings: dict[str, Any], labels: list[str] | int | None, chang
         tasks[target]["labels"] = labels
         if len(labels) != len(former):
             tasks[target].pop("thresholds", None)
-            measured = {"class_weights": None, "calibration_temperature": 1.0}
+            measured = {"class_weights": None, "calibration_temperature": 1.0, "scores_are_shares": False}
             settings |= {name: value for name, value in measured.items() if name not in changed}
     if "tasks" in changed and "task_order" not in changed:
         settings["task_order"] = [*tasks, *settings.get("hidden_tasks", ())]

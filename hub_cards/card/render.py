@@ -25,7 +25,11 @@ FUSION = {
     "last_hidden": "It reads the encoder's last layer alone.",
 }
 TARGETS = {"attention": "the attention's projections", "all-linear": "the linear maps"}
-PICTURES = {"confusion": "Confusion matrix of the test side", "training": "Losses over the epochs"}
+PICTURES = {
+    "confusion": "Confusion matrix of the test side",
+    "raters": "What raters of the test side said, by share, beside the model's label",
+    "training": "Losses over the epochs",
+}
 HARDWARE = ("device", "threads")  # among the versions that a run records
 WHISPER_FRAMES_A_SECOND = 50
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -201,6 +205,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "answers": {name: _answer(name, config["tasks"].get(name)) for name in [target, *auxiliary]},
         "has_pipeline": bool(config.get("custom_pipelines")),
         "has_temperature": "calibration_temperature" in config,
+        "scores_are_shares": config.get("scores_are_shares", False),
         "center_by": config.get("center_by", []),
         "longest": positions // WHISPER_FRAMES_A_SECOND if positions else None,
     }

@@ -6,6 +6,7 @@ from ...configuration.report import Measures, Report, Temperature
 from ..wording import (
     MEASURES,
     VALIDATION,
+    VOTES_HEADER,
     figure,
     no_interval,
     not_applicable,
@@ -15,6 +16,8 @@ from ..wording import (
     result_rows,
     speakers_basis,
     speakers_line,
+    votes_rows,
+    votes_words,
     words,
 )
 
@@ -43,6 +46,9 @@ def result_facts(report: Report) -> dict[str, Any]:
         "intervals": _intervals(measures),
         "interval_note": _interval_note(measures),
         "remarks": [_sentence(remark) for remark in remarks(report.metrics)],
+        "raters": votes_words(measures, target) if "votes" in measures else [],
+        "raters_header": VOTES_HEADER,
+        "raters_rows": votes_rows(measures["votes"]) if "votes" in measures else [],
         "calibration": _calibration(measures),
         "temperature": _temperature(report.temperature),
         "yardstick": "ua" in (report.yardstick or {}),
@@ -97,9 +103,10 @@ def _temperature(temperature: Temperature | None) -> str:
         return ""
     if not temperature.fitted_on:
         return "No temperature was fitted: the scores are the network's own."
+    shares = " to the shares of their raters' votes" if temperature.on_shares else ""
     return (
         f"The scores are divided by a temperature of {words(temperature.value)}, fitted on {temperature.n} "
-        f"utterances of the {temperature.fitted_on} side."
+        f"utterances of the {temperature.fitted_on} side{shares}."
     )
 
 

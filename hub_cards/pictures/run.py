@@ -21,7 +21,8 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
     """Draws a confusion matrix: colour and percent by row (the recall on the diagonal), the count beneath.
 
     Args:
-        confusion: counts `(classes, classes)`, rows = reference, columns = prediction, in the order of `labels`.
+        confusion: counts `(classes, classes)`, rows = reference, columns = prediction, in the order of `labels`; or
+            sums of raters' shares, which are no whole numbers.
         labels: the classes' names; a row without utterances stays empty.
         path: of the PNG; its folder is made.
         title: above the picture.
@@ -101,13 +102,18 @@ def _write_cell(axes: Axes, row: int, column: int, share: float, count: int) -> 
     colour = "white" if share > 0.5 else INK
     weight = "bold" if row == column else "normal"
     axes.text(column, row - 0.12, f"{share:.0%}", ha="center", va="center", color=colour, fontsize=11, weight=weight)
-    axes.text(column, row + 0.23, f"{count}", ha="center", va="center", color=colour, fontsize=7.5, alpha=0.85)
+    axes.text(column, row + 0.23, _amount(count), ha="center", va="center", color=colour, fontsize=7.5, alpha=0.85)
+
+
+def _amount(count: float) -> str:
+    """A count as it is, a sum of shares with one decimal."""
+    return f"{count:.1f}" if isinstance(count, np.floating) else str(count)
 
 
 def _label_confusion(axes: Axes, labels: Sequence[str], support: np.ndarray, title: str) -> None:
     ticks = range(len(labels))
     axes.set_xticks(ticks, labels, rotation=35, ha="right", rotation_mode="anchor", color=INK)
-    axes.set_yticks(ticks, [f"{label} ({n})" for label, n in zip(labels, support, strict=True)], color=INK)
+    axes.set_yticks(ticks, [f"{label} ({_amount(n)})" for label, n in zip(labels, support, strict=True)], color=INK)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("reference (utterances)", color=INK)
     axes.set_title(title, color=INK, fontsize=12, pad=10)

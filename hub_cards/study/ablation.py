@@ -21,7 +21,17 @@ from ..document import (
     with_interval,
 )
 from ..pictures.study import plot_differences
-from ..wording import NOTHING, no_interval, speakers_basis, speakers_line, words
+from ..wording import (
+    NO_FRACTIONS,
+    NOTHING,
+    VOTE_MEASURES,
+    figure,
+    no_interval,
+    speakers_basis,
+    speakers_line,
+    votes_words,
+    words,
+)
 
 PAPER = {"CER": "cer", "WER": "wer", "gender": "gender", "style": "style", "UA": "ua", "WA": "wa"}
 
@@ -33,6 +43,8 @@ def ablation_page(report: AblationReport) -> Page:
         _paper_only(report),
         leaderboard_section(report.leaderboard),
         _differences(report),
+        _raters(report),
+        _differences_of_votes(report),
         _spread(report),
         protocol_section(report.protocol),
         Section("Versions", texts=[words(report.versions)]),
@@ -183,6 +195,50 @@ def _difference(found: Change) -> list[str]:
 
 def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _raters(report: AblationReport) -> Section:
+    """The rows beside the raters' votes."""
+    rows = [row for row in report.rows if "votes" in row.measures]
+    keys = [key for key in VOTE_MEASURES if any(row.measures["votes"].get(key) is not None for row in rows)]
+    cells = [
+        [row.encoder, row.name, *(figure(key, votes.get(key)) for key in keys), f"{votes['n']:,}"]
+        for row in rows
+        for votes in [row.measures["votes"]]
+    ]
+    if not rows:
+        return Section("Raters")
+    header = ["encoder", "row", *(VOTE_MEASURES[key][0] for key in keys), "utterances"]
+    return Section(
+        "Raters", votes_words(rows[0].measures, rows[0].target), [Table(header, cells, names=2)], brief=True
+    )
+
+
+def _differences_of_votes(report: AblationReport) -> Section:
+    found = [each for each in report.differences if each.votes]
+    rows = [
+        [each.encoder, f"{each.name} against {each.against}", VOTE_MEASURES[key][0], *_change(key, each.votes[key])]
+        for each in found
+        for key in VOTE_MEASURES
+        if key in each.votes
+    ]
+    if not rows:
+        return Section("Differences beside the raters' votes")
+    texts = [
+        f"The first less the second, on the same utterances; {_drawn(found[0])}. Of the divergences, the total "
+        "variation and the Brier score, less is nearer to the raters.",
+    ]
+    header = ["encoder", "comparison", "measure", "difference", "95 % interval"]
+    return Section("Differences beside the raters' votes", texts, [Table(header, rows, names=3)], brief=True)
+
+
+def _change(measure: str, found: Change) -> list[str]:
+    """A difference with its interval: in points, or as a number where percent means nothing."""
+    if measure not in NO_FRACTIONS:
+        return _difference(found)
+    ends = found.get("interval")
+    between = f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else NOTHING
+    return [f"{found['difference']:+.4f}", between]
 
 
 def _spread(report: AblationReport) -> Section:

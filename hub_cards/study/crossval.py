@@ -25,6 +25,7 @@ from ..pictures.run import plot_confusion
 from ..pictures.study import plot_curves_of_runs, plot_folds, plot_layer_shares, plot_reliability
 from ..wording import (
     MEASURES,
+    VOTES_HEADER,
     classes_words,
     figure,
     interval_words,
@@ -32,6 +33,8 @@ from ..wording import (
     percent,
     remarks,
     speakers_line,
+    votes_rows,
+    votes_words,
     words,
 )
 
@@ -46,6 +49,7 @@ def crossval_page(report: CrossvalReport, curves: Curves | None = None) -> Page:
         leaderboard_section(report.leaderboard),
         _tasks(report.pooled.metrics),
         _classes(measures, target),
+        _raters(measures, target),
         _slices(report),
         _calibration(measures, target),
         _confusion(measures, target),
@@ -144,6 +148,17 @@ def _classes(measures: Measures, target: str) -> Section:
         return Section("Classes")
     rows = [[label, percent(value), str(measures["support"][label])] for label, value in measures["recall"].items()]
     return Section("Classes", tables=[Table([target, "recall", "n"], rows)], brief=True)
+
+
+def _raters(measures: Measures, target: str) -> Section:
+    if "votes" not in measures:
+        return Section("Raters")
+    votes, labels = measures["votes"], list(measures["recall"])
+    title = f"{target}: what raters said, by share, and the model's label"
+    draw = partial(plot_confusion, votes["confusion"], labels, title=title)
+    shows = "What raters said beside the model's label: a row is a label's shares of all utterances"
+    texts, table = votes_words(measures, target), Table(VOTES_HEADER, votes_rows(votes), names=2)
+    return Section("Raters", texts, [table], [Picture("raters", shows, draw)], brief=True)
 
 
 def _slices(report: CrossvalReport) -> Section:

@@ -6,9 +6,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ...configuration.report import Measures, Report
+from ..document import Table as Rows
 from ..wording import (
     MEASURES,
     NOTHING,
+    VOTES_HEADER,
     figure,
     interval_words,
     not_applicable,
@@ -18,7 +20,10 @@ from ..wording import (
     remarks,
     result_rows,
     speakers_line,
+    votes_rows,
+    votes_words,
 )
+from .tables import print_table
 
 BAR = 20  # characters of a recall of 1
 INDENT = {"target": "", "slice": "  ", "yardstick": "  ", "task": ""}
@@ -52,6 +57,10 @@ def _print_results(report: Report, console: Console) -> None:
         console.print(Text(f"{target} UA: {interval_words(metrics[target]['interval'], 'ua')}"))
     if "recall" in metrics[target]:
         console.print(_recall_table(metrics[target], target))
+    if "votes" in metrics[target]:
+        for sentence in votes_words(metrics[target], target):
+            console.print(Text(sentence))
+        print_table(Rows(VOTES_HEADER, votes_rows(metrics[target]["votes"]), names=2), console)
     for task, reason in not_applicable(metrics).items():
         console.print(Text(f"{task}: not applicable, {reason}"))
     for remark in remarks(metrics):

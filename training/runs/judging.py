@@ -160,7 +160,7 @@ def set_temperature(
         if fitted is not None:
             config.calibration_temperature, n = fitted
             temperature = Temperature(
-                value=config.calibration_temperature, fitted_on="validation", n=n, on_shares=shares is not None
+                value=config.calibration_temperature, fitted_on="validation", n=n, on_shares=config.scores_are_shares
             )
     return temperature, predictions
 
@@ -178,6 +178,9 @@ def write_results(
     if "confusion" in measured:
         labels, title = model.config.tasks[target]["labels"], f"{target}, test side"
         plot_confusion(measured["confusion"], labels, run.plots / "confusion.png", title)
+    if "votes" in measured:
+        labels, title = model.config.tasks[target]["labels"], f"{target}: what raters said, and the model's label"
+        plot_confusion(measured["votes"]["confusion"], labels, run.plots / "raters.png", title)
     plot_training_curves({name: record["log"] for name, record in state.items()}, run.plots / "training.png")
     with moved_into_place(run.model) as folder:
         save_model_folder(model, prepared, folder)

@@ -122,6 +122,7 @@ class Preparation:
                 encoder_path(encoder),
                 tasks=self.tasks,
                 class_weights=self.class_weights,
+                scores_are_shares=self.recipe.data.votes == "shares" and self.recipe.model.target_task in self.shares,
                 **_config_options(self.recipe.model),
             )
         if self.recipe.model.adapter is not None:

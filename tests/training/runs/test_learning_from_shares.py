@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.hub_cards.terminal.report import print_report
 from ser_meta.training.planning.plan import load_rows, plan_run
 from ser_meta.training.runs.preparation import prepare
 from ser_meta.training.runs.stages import run_stages
@@ -37,6 +38,10 @@ def quarrelling(number, label):
     return dict.fromkeys(LABELS, None) if number == 4 else votes
 
 
+def read_config(run):
+    return json.loads((run / "model" / "config.json").read_text())
+
+
 def trained(recipe, rows, folder):
     return run_stages(recipe, folder, plan=plan_run(recipe, rows))
 
@@ -49,6 +54,7 @@ def test_one_hot_shares_train_what_hard_labels_train_to_the_bit(recipe_file, tmp
     hard = trained(recipe, rows, tmp_path / "hard")
     recipe = replace(recipe, data=replace(recipe.data, votes="shares"))
     shares = trained(recipe, voted(rows, one_hot), tmp_path / "shares")
+    assert [read_config(tmp_path / name)["scores_are_shares"] for name in ("hard", "shares")] == [False, True]
     weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("hard", "shares")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -82,7 +88,7 @@ def test_batches_hold_shares_and_weights_count_them(recipe_file, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [["model.target_loss=kl"], ["model.target_loss=focal", "model.focal_gamma=1"]])
-def test_a_run_that_learns_from_shares_reports_on_them(recipe_file, tmp_path, settings):
+def test_a_run_that_learns_from_shares_reports_on_them(recipe_file, tmp_path, settings, capsys):
     recipe = load_recipe(str(recipe_file), [*SHORT, *settings, "data.validation=speaker"])
     recipe = replace(recipe, data=replace(recipe.data, votes="shares"))
     report = trained(recipe, voted(load_rows(recipe), quarrelling), tmp_path / "run")
@@ -90,3 +96,11 @@ def test_a_run_that_learns_from_shares_reports_on_them(recipe_file, tmp_path, se
     assert 0 < votes["jensen_shannon"] < 1 and 0.5 < votes["raters_agreement"] < 1
     assert votes["interval"] == {"speakers": 2}
     assert report.temperature.on_shares
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert (
+        "### What raters said" in card and "a score is the share\nof people that it expects to name that label" in card
+    )
+    assert "People who heard the same utterance disagree about its emotion: two of them say the same in" in card
+    assert f"| {votes['jensen_shannon']:.3f} |" in card and "plots/raters.png" in card
+    print_report(report)
+    assert "Jensen-Shannon" in capsys.readouterr().out
