@@ -17,7 +17,13 @@ MARKED_POINTS = 20  # a curve of no more points shows each of them
 LEAST_LOSS = 0.01  # of a task as good as solved: what is less is drawn there, and the axis says so
 
 
-def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], path: str | Path, title: str) -> Path:
+def plot_confusion(
+    confusion: Sequence[Sequence[float]],
+    labels: Sequence[str],
+    path: str | Path,
+    title: str,
+    reference: str = "reference",
+) -> Path:
     """Draws a confusion matrix: colour and percent by row (the recall on the diagonal), the count beneath.
 
     Args:
@@ -26,6 +32,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
         labels: the classes' names; a row without utterances stays empty.
         path: of the PNG; its folder is made.
         title: above the picture.
+        reference: what the rows are.
 
     Returns:
         The path.
@@ -39,7 +46,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str], pa
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
         _write_cell(axes, row, column, share, counts[row, column])
-    _label_confusion(axes, [plain(label) for label in labels], rows[:, 0], plain(title))
+    _label_confusion(axes, [plain(label) for label in labels], rows[:, 0], plain(title), reference)
     bar = figure.colorbar(picture, ax=axes, fraction=0.045, pad=0.03, format=PercentFormatter(1, decimals=0))
     bar.set_label("share of the reference class", color=INK)
     bar.outline.set_visible(False)
@@ -110,12 +117,12 @@ def _amount(count: float) -> str:
     return f"{count:.1f}" if isinstance(count, np.floating) else str(count)
 
 
-def _label_confusion(axes: Axes, labels: Sequence[str], support: np.ndarray, title: str) -> None:
+def _label_confusion(axes: Axes, labels: Sequence[str], support: np.ndarray, title: str, reference: str) -> None:
     ticks = range(len(labels))
     axes.set_xticks(ticks, labels, rotation=35, ha="right", rotation_mode="anchor", color=INK)
     axes.set_yticks(ticks, [f"{label} ({_amount(n)})" for label, n in zip(labels, support, strict=True)], color=INK)
     axes.set_xlabel("predicted", color=INK)
-    axes.set_ylabel("reference (utterances)", color=INK)
+    axes.set_ylabel(f"{reference} (utterances)", color=INK)
     axes.set_title(title, color=INK, fontsize=12, pad=10)
     axes.set_xticks(np.arange(len(labels) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(labels) + 1) - 0.5, minor=True)

@@ -155,7 +155,7 @@ def _raters(measures: Measures, target: str) -> Section:
         return Section("Raters")
     votes, labels = measures["votes"], list(measures["recall"])
     title = f"{target}: what raters said, by share, and the model's label"
-    draw = partial(plot_confusion, votes["confusion"], labels, title=title)
+    draw = partial(plot_confusion, votes["confusion"], labels, title=title, reference="raters' shares")
     shows = "What raters said beside the model's label: a row is a label's shares of all utterances"
     texts, table = votes_words(measures, target), Table(VOTES_HEADER, votes_rows(votes), names=2)
     return Section("Raters", texts, [table], [Picture("raters", shows, draw)], brief=True)

@@ -180,7 +180,7 @@ def write_results(
         plot_confusion(measured["confusion"], labels, run.plots / "confusion.png", title)
     if "votes" in measured:
         labels, title = model.config.tasks[target]["labels"], f"{target}: what raters said, and the model's label"
-        plot_confusion(measured["votes"]["confusion"], labels, run.plots / "raters.png", title)
+        plot_confusion(measured["votes"]["confusion"], labels, run.plots / "raters.png", title, "raters' shares")
     plot_training_curves({name: record["log"] for name, record in state.items()}, run.plots / "training.png")
     with moved_into_place(run.model) as folder:
         save_model_folder(model, prepared, folder)
