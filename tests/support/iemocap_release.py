@@ -24,6 +24,11 @@ DIALOGS = {"improvised": ["impro01", "impro05a", "impro05b"], "scripted": ["scri
 CODES = {"neutral": ["neu"], "happy": ["hap", "exc"], "angry": ["ang"], "sad": ["sad"]}
 WORDS = [b"Tomatoes again?", b"[LAUGHTER] We'd never sail there. {LG}", b"It caf\xe9 \x92n \x85 tea", "Café.".encode()]
 TEXTS = ["Tomatoes again?", "[LAUGHTER] We'd never sail there. {LG}", "It café \u2019n … tea", "Café."]
+NAMES = {
+    **{"neu": "Neutral", "hap": "Happiness", "exc": "Excited", "ang": "Anger", "sad": "Sadness", "fru": "Frustration"},
+    **{"fea": "Fear", "sur": "Surprise", "dis": "Disgust", "oth": "Other"},
+}
+NO_AGREEMENT = (["neu", "fru", "sad"], ["fru", "oth", "sur"], ["ang", "fru", "ang", "fru"], ["exc", "hap", "fru"])
 HEADER = b"% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\r\n\r\n"
 
 
@@ -78,6 +83,14 @@ def name_utterances(rows):
     return rows
 
 
+def evaluators(turn):
+    """By evaluator the codes that each names: most say what the consensus is, and of `xxx` nobody has most votes."""
+    if turn.code == "xxx":
+        return [[code] for code in NO_AGREEMENT[turn.Index % len(NO_AGREEMENT)]]
+    other, third = (list(NAMES)[(turn.Index + place) % len(NAMES)] for place in (0, 1))
+    return [[turn.code], [turn.code] if other == turn.code else [other, turn.code], [third]]
+
+
 def write_release(root: Path, turns: pd.DataFrame, record: Callable[[Any, Path], None]) -> None:
     """The folder of a release with the turns of `name_utterances`; `record` puts a turn's recording to its place."""
     for (name, dialog), of_dialog in turns.groupby(["session", "dialog"]):
@@ -93,7 +106,11 @@ def write_dialog(session, dialog, turns, record):
     evaluation = session / "dialog" / "EmoEvaluation"
     lines = [
         f"[6.2901 - 8.2357]\t{turn.utterance_id}\t{turn.code}\t[2.5000, 3.0000, 3.6667]\r\n"
-        "C-E2:\tNeutral;\t()\r\nC-E3:\tFrustration; Neutral;\t()\r\nC-F1:\tAnger;\t(bored)\r\n"
+        + "".join(
+            f"C-E{number}:\t{' '.join(f'{NAMES[code]};' for code in codes)}\t()\r\n"
+            for number, codes in enumerate(evaluators(turn), start=1)
+        )
+        + "C-F1:\tAnger;\t(bored)\r\n"
         "A-E3:\tval 3; act 2; dom  2;\t()\r\nA-F1:\tval 2; act 3; dom  1;\t()\r\n\r\n"
         for turn in turns
     ]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ...configuration.errors import UserError
 from .files import existing_folder, read_lines
 from .rows import Rows, gather
+from .votes import vote_column
 
 LICENSE = "IEMOCAP release licence of the University of Southern California (on request, not to be passed on)"
 LANGUAGE = "en"
@@ -30,7 +31,8 @@ CITATION = """@article{busso2008iemocap,
 EMOTIONS = ("neutral", "happy", "angry", "sad")
 RATING_SCALE = (1.0, 5.0)
 FOUR_CLASSES = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
-CODES = (*FOUR_CLASSES, "fru", "fea", "sur", "dis", "oth", "xxx")
+NO_AGREEMENT = "xxx"
+CODES = (*FOUR_CLASSES, "fru", "fea", "sur", "dis", "oth", NO_AGREEMENT)
 LAYOUT = "IEMOCAP_full_release/Session1 ... Session5, each with dialog/ and sentences/"
 
 # Our reading of the paper's data: the counts that public code for the four classes agrees on.
@@ -52,12 +54,16 @@ STYLE_COUNTS = {"neutral": (1099, 609), "happy": (947, 689), "angry": (289, 814)
 FULL_RELEASE_TURNS = 10_039
 
 EVALUATION = re.compile(r"\[[\d.]+\s*-\s*[\d.]+\]\s+(\S+)\s+(\w+)\s+\[(\d+\.?\d*),\s*(\d+\.?\d*),\s*(\d+\.?\d*)\]")
+EVALUATOR = re.compile(r"C-E\d+:\s*([^(]*)")  # C-F1 and C-M1 are the actors on themselves, A-E3 rates, not names
 TRANSCRIPTION = re.compile(r"(Ses\w+)\s*\[[^\]]*\]\s*:(.*)")
 UTTERANCE = re.compile(r"(Ses0([1-5]))[FM]_(?:(impro)\d\d[ab]?|script0\d_\d[b]?)_([FM])\d{3}")
 
 
 class Turn(NamedTuple):
-    """One evaluated turn: valence, arousal (the corpus's activation) and dominance run from 1 to 5."""
+    """One evaluated turn: valence, arousal (the corpus's activation) and dominance run from 1 to 5.
+
+    `evaluators` has what each of them named, such as `Frustration; Neutral;`.
+    """
 
     folder: Path
     dialog: str
@@ -66,12 +72,16 @@ class Turn(NamedTuple):
     valence: float
     arousal: float
     dominance: float
+    evaluators: list[str]
 
 
-def load(root: str | Path, labels: Mapping[str, str] | None = None) -> Rows:
+def load(root: str | Path, labels: Mapping[str, str] | None = None, votes: bool = False) -> Rows:
     """The utterances whose emotion has a label, with raw transcripts (tags such as `[LAUGHTER]` and all).
 
-    `labels` maps the corpus's codes to ours; by default the four classes with excited merged into happy.
+    `labels` maps the corpus's codes to ours; by default the four classes with excited merged into happy. With `votes`
+    there are columns of votes for these: each emotion that an evaluator names is one (our reading: some name two), and
+    what the actors say of themselves is none. Utterances on which the evaluators do not agree (`xxx`) are then among
+    the rows, without an emotion, as far as one of the votes is for such a label.
     `root` is the release's folder or its parent; some of the five sessions are enough. Where the release is whole,
     its counts by session, class, gender and style are checked. Raises `UserError` for counts that differ, an unknown
     code, a missing recording, or a line or utterance that is not written as IEMOCAP writes it.
@@ -85,10 +95,22 @@ def load(root: str | Path, labels: Mapping[str, str] | None = None) -> Rows:
     if len(sessions) == len(CLASS_COUNTS) and len(turns) >= FULL_RELEASE_TURNS / 2:
         check_counts(turns, sessions[0].parent)
     transcripts = dict(line for session in sessions for line in read_transcripts(session))
-    rows = [describe(turn, labels, transcripts) for turn in turns if turn.code in labels]
+    given = {turn.utterance: read_votes(turn) for turn in turns} if votes else {}
+    undecided = {turn.utterance for turn in turns if votes and turn.code == NO_AGREEMENT and turn.code not in labels}
+    without = {utterance for utterance in undecided if not given[utterance].keys() & labels.keys()}
+    decidable = undecided - without
+    rows = [
+        describe(turn, labels, transcripts) | (count_votes(given[turn.utterance], labels) if votes else {})
+        for turn in turns
+        if turn.code in labels or turn.utterance in decidable
+    ]
     if not rows:
         raise UserError(f"iemocap: no utterance of {', '.join(labels)} in {sessions[0].parent}; expected {LAYOUT}")
-    return gather(rows)
+    found = gather(rows)
+    if without:
+        told = f"{len(without)} of the {len(undecided)} utterances"
+        found.remarks["left out"] = {"iemocap: no consensus, and no vote for one of the labels": told}
+    return found
 
 
 def find_sessions(root: str | Path) -> list[Path]:
@@ -103,15 +125,40 @@ def find_sessions(root: str | Path) -> list[Path]:
 
 
 def read_turns(session: Path) -> Iterator[Turn]:
-    """The evaluated turns of a session; the annotators' own lines and the folders below are left aside."""
+    """The evaluated turns of a session; the folders below are left aside."""
     for path in sorted((session / "dialog" / "EmoEvaluation").glob("Ses*.txt")):
+        turn = None
         for line in read_lines(path):
-            if not re.match(r"\[\d", line):
-                continue
-            fields = EVALUATION.match(line)
-            if fields is None:
-                raise UserError(f"iemocap: {path} has an evaluation that cannot be read: {line!r}")
-            yield Turn(session, path.stem, fields[1], fields[2], *map(float, fields.groups()[2:]))
+            if re.match(r"\[\d", line):
+                if turn is not None:
+                    yield turn
+                turn = read_turn(session, path, line)
+            elif turn is not None and (named := EVALUATOR.match(line)):
+                turn.evaluators.append(named[1])
+        if turn is not None:
+            yield turn
+
+
+def read_turn(session: Path, path: Path, line: str) -> Turn:
+    """A turn by its first line, whose evaluators follow; `UserError` for a line that is not written so."""
+    fields = EVALUATION.match(line)
+    if fields is None:
+        raise UserError(f"iemocap: {path} has an evaluation that cannot be read: {line!r}")
+    return Turn(session, path.stem, fields[1], fields[2], *map(float, fields.groups()[2:]), [])
+
+
+def read_votes(turn: Turn) -> Counter[str]:
+    """How many evaluators name each emotion, by its code; `UserError` for a word that is none of the corpus."""
+    votes: Counter[str] = Counter()
+    for named in turn.evaluators:
+        words = {word.strip()[:3].lower(): word.strip() for word in named.split(";") if word.strip()}
+        if unknown := [word for code, word in words.items() if code not in CODES]:
+            raise UserError(
+                f"iemocap: an evaluator of {turn.utterance} names {unknown[0]!r}, none of {', '.join(CODES)}: mend the "
+                "evaluation file, or leave out votes"
+            )
+        votes.update(words.keys())
+    return votes
 
 
 def read_transcripts(session: Path) -> Iterator[tuple[str, str]]:
@@ -144,7 +191,7 @@ def describe(turn: Turn, labels: Mapping[str, str], transcripts: Mapping[str, st
     return {
         "audio": turn.folder / "sentences" / "wav" / turn.dialog / f"{turn.utterance}.wav",
         "utterance_id": turn.utterance,
-        "emotion": labels[turn.code],
+        "emotion": labels.get(turn.code),
         **parse_utterance(turn.utterance),
         "transcript": transcripts.get(turn.utterance),
         "language": LANGUAGE,
@@ -152,6 +199,14 @@ def describe(turn: Turn, labels: Mapping[str, str], transcripts: Mapping[str, st
         "arousal": turn.arousal,
         "dominance": turn.dominance,
     }
+
+
+def count_votes(given: Mapping[str, int], labels: Mapping[str, str]) -> dict[str, float]:
+    """A turn's votes for each of our labels, in the columns for them."""
+    votes = {vote_column("emotion", label): 0.0 for code, label in labels.items() if code != NO_AGREEMENT}
+    for code in given.keys() & labels.keys():
+        votes[vote_column("emotion", labels[code])] += given[code]
+    return votes
 
 
 def check_counts(turns: Iterable[Turn], folder: Path) -> None:

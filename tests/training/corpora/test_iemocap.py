@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -9,17 +10,21 @@ import soundfile
 from iemocap_release import (
     BY_SESSION,
     CLASSES,
+    CODES,
     FEMALE,
     IMPROVISED,
     MALE,
     SCRIPTED,
+    evaluators,
     name_utterances,
     plan_utterances,
     write_release,
 )
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.training.corpora import load_corpus
+from ser_meta.configuration.recipe import CorpusRecipe
+from ser_meta.training.corpora import load_corpus, load_rows
+from ser_meta.training.corpora.mixture import load_corpora
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +92,57 @@ def test_other_labels(release, utterances):
     assert found.to_dict() == wanted.to_dict() and set(found.index) == set(labels.values())
     with pytest.raises(UserError, match=r"unknown emotion code 'happy' in labels: choose among neu, hap, exc"):
         load_corpus("iemocap", release, labels={"happy": "happy"})
+
+
+TEN = {code: code for code in ("neu", "hap", "exc", "ang", "sad", "fru", "fea", "sur", "dis", "oth")}
+
+
+def named(utterances, labels):
+    """By utterance the votes for each label, as the evaluators were written."""
+    counts = {
+        turn.utterance_id: Counter(labels[code] for codes in evaluators(turn) for code in codes if code in labels)
+        for turn in utterances.itertuples()
+    }
+    return pd.DataFrame(counts).T.reindex(columns=sorted(set(labels.values()))).fillna(0)
+
+
+def test_votes_consensus_and_the_four_classes_come_from_one_loader(release, utterances):
+    rows = load_corpus("iemocap", release, labels=TEN, votes=True).to_pandas().set_index("utterance_id")
+    assert len(rows) == 10_039 and rows["emotion"].isna().sum() == (utterances["code"] == "xxx").sum()
+    columns = [f"emotion:{label}" for label in sorted(TEN)]
+    wanted = named(utterances, TEN).loc[rows.index]
+    assert (rows[columns].to_numpy() == wanted.to_numpy()).all()
+    agreed = rows[rows["emotion"].notna()]
+    assert (agreed[columns].idxmax(axis=1) == "emotion:" + agreed["emotion"]).all()
+    assert (rows[rows["emotion"].isna()][columns].apply(lambda votes: (votes == votes.max()).sum(), axis=1) > 1).all()
+
+
+def test_of_the_four_classes_those_without_consensus_are_kept_that_somebody_gave_one_of_them(release, utterances):
+    rows = load_rows("iemocap", release, votes=True)
+    four = named(utterances, {code: name for name, codes in CODES.items() for code in codes})
+    given = four.loc[utterances[utterances["code"] == "xxx"]["utterance_id"]].sum(axis=1)
+    assert len(rows) == 5531 + (given > 0).sum() and rows["emotion"].count(None) == (given > 0).sum() > 0
+    left_out = {"iemocap: no consensus, and no vote for one of the labels": f"{(given == 0).sum()} of the"}
+    assert {why: told[: len(left_out[why])] for why, told in rows.remarks["left out"].items()} == left_out
+    assert sum(rows["emotion:happy"]) == four.loc[rows["utterance_id"]]["happy"].sum()
+
+
+def test_a_recipe_that_learns_votes_asks_for_them(release):
+    source = CorpusRecipe("iemocap", str(release))
+    assert len(load_corpora([source])) == 5531
+    assert len(load_corpora([source], votes="shares")) > 5531
+    resolved = load_corpora([source], votes="shares", ties="first")
+    assert None not in resolved["emotion"]
+    source.options = {"votes": False}
+    assert len(load_corpora([source], votes="shares")) == 5531
+
+
+def test_an_evaluator_who_names_something_else_is_shown(copy):
+    spoilt = copy / "Session1" / "dialog" / "EmoEvaluation" / "Ses01F_impro01.txt"
+    spoilt.write_bytes(spoilt.read_bytes().replace(b"Neutral;", b"Bored;", 1))
+    with pytest.raises(UserError, match=r"an evaluator of Ses01F_impro01_\w+ names 'Bored', none of neu, hap"):
+        load_corpus("iemocap", copy, votes=True)
+    assert len(load_corpus("iemocap", copy)) == 5531
 
 
 def test_some_sessions_alone_are_not_counted(release, tmp_path):
