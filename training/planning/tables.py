@@ -15,7 +15,7 @@ from ...configuration.recipe_files import change_recipe, read_yaml
 OURS = "ours"
 BEST_LAYER = "baseline, best layer"
 """The row whose layer each fold chooses when it is trained, see `studies.best_layer`."""
-CHANGEABLE_DATA = ("speed_factors", "trim_decibels")  # how recordings are heard, not which there are
+CHANGEABLE_DATA = ("speed_factors", "trim_decibels", "votes", "ties")  # how recordings are heard or learned, not which
 
 
 @dataclass(frozen=True)
