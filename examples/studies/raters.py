@@ -1,10 +1,10 @@
-"""A corpus whose raters are known: RAVDESS's speech as people might hear it who err more where it is acted less strongly.
+"""A corpus whose raters are known: RAVDESS's speech as people might hear it, who err more where it is acted less.
 
 python examples/studies/raters.py /data/ravdess raters.csv
 
-Each recording is rated by seven of twenty raters, drawn by chance. A rater hears the acted emotion with the probability
-`RIGHT`, give or take his own skill, and otherwise one that is near it, or now and then any. The table has a row for each
-rating; `acted` is the emotion that was acted, which no rater is told.
+Each recording is rated by seven of twenty raters, drawn by chance. A rater hears the acted emotion with the chance
+`RIGHT`, give or take his own skill, and otherwise one that is near it, or now and then any. The table has a row for
+each rating; `acted` is the emotion that was acted, which no rater is told.
 """
 
 import csv
@@ -77,14 +77,11 @@ def main(
             audio = Path(rows["audio"][row]).relative_to(ravdess)
             known = [rows[name][row] for name in ("utterance_id", "speaker", "gender", "intensity", "emotion")]
             writer.writerows([known[0], audio, *known[1:], *rating] for rating in heard)
-    for intensity in RIGHT:
-        right = [
-            word == emotion
-            for (emotion, how), heard in zip(acted, ratings, strict=True)
-            if how == intensity
-            for _, word in heard
-        ]
-        print(f"{intensity}: {len(right):,} ratings, {np.mean(right):.1%} hear what was acted")
+    right: dict[str, list[bool]] = {intensity: [] for intensity in RIGHT}
+    for (emotion, intensity), heard in zip(acted, ratings, strict=True):
+        right[intensity] += [word == emotion for _, word in heard]
+    for intensity, found in right.items():
+        print(f"{intensity}: {len(found):,} ratings, {np.mean(found):.1%} hear what was acted")
     print(f"{table}: {len(rows):,} recordings, {each} of {raters} raters each")
 
 

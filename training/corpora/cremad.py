@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...configuration.errors import UserError
 from .files import existing_folder, find_recordings, match_name, read_table
 from .rows import Rows, gather
+from .votes import vote_column
 
 LICENSE = "Open Database License 1.0, contents under the Database Contents License 1.0"
 LANGUAGE = "en"
@@ -47,25 +49,61 @@ SENTENCES = {
     "TSI": "The surface is slick",
     "WSI": "We'll stop in a couple of minutes",
 }
+LABELS = ("acted", "perceived")
+RATINGS_OF = {
+    "voice": 1,
+    "face": 2,
+    "audiovisual": 3,
+}  # what raters were given: the first figure of a row
+VOTES = {code[0]: emotion for code, emotion in CODES.items()}  # by the columns of the tabulated votes
 COLUMNS = ("ActorID", "Age", "Sex", "Race")
 LAYOUT = "AudioWAV/*.wav and VideoDemographics.csv"
+WHERE = "https://github.com/CheyneyComputerScience/CREMA-D"
 SILENT = ("1076_MTI_SAD_XX",)  # a file without a sound
 
 # actor - sentence - emotion - intensity; one recording of the release, 1040_ITH_SAD_X, has lost a letter
 NAME = re.compile(rf"(1\d{{3}})_({'|'.join(SENTENCES)})_({'|'.join(CODES)})_({'|'.join(INTENSITIES)})")
 
 
-def load(root: str | Path) -> Rows:
+def load(root: str | Path, votes: bool = False, ratings: str = "voice", label: str = "acted") -> Rows:
     """The recordings of `AudioWAV`, with the emotion that was acted, and each actor's age, gender and `race`.
 
     Only one sentence was acted in three intensities; elsewhere intensity is null. The one file without a sound is
-    left out. Raises `UserError` for a file name that CREMA-D does not have, or if `VideoDemographics.csv` is missing.
+    left out. With `votes` there are columns of them, from `processedResults/tabulatedVotes.csv`: those of raters who
+    were given the `voice` alone, the `face`, or both (`audiovisual`). With `label: perceived` what most of them heard
+    takes the place of what was acted.
+    Raises `UserError` for a file name that CREMA-D does not have, or if a table is missing.
     """
+    if ratings not in RATINGS_OF:
+        raise UserError(f"cremad: ratings={ratings} must be one of {', '.join(RATINGS_OF)}")
+    if label not in LABELS:
+        raise UserError(f"cremad: label={label} must be one of {', '.join(LABELS)}")
     folder = existing_folder(root, "cremad", LAYOUT)
     files = find_recordings(folder / "AudioWAV", "cremad", LAYOUT)
-    remedy = "fetch it from https://github.com/CheyneyComputerScience/CREMA-D: it has each actor's age and sex"
+    remedy = f"fetch it from {WHERE}: it has each actor's age and sex"
     actors = {row["ActorID"]: row for row in read_table(folder / "VideoDemographics.csv", COLUMNS, "cremad", remedy)}
-    return gather([describe(file, actors) for file in files if file.stem not in SILENT])
+    rows = [describe(file, actors) for file in files if file.stem not in SILENT]
+    if votes or label == "perceived":
+        counts = read_votes(folder, ratings)
+        rows = [row | counts.get(row["utterance_id"], {}) for row in rows]
+    if label == "perceived":
+        rows = [row | {"emotion": None} for row in rows]
+    return gather(rows)
+
+
+def read_votes(folder: Path, ratings: str) -> dict[str, dict[str, float]]:
+    """By recording the votes of raters who were given this of it, in the columns for them."""
+    path = folder / "processedResults" / "tabulatedVotes.csv"
+    table = read_table(path, ("", "fileName", *VOTES), "cremad", f"fetch it from {WHERE}: it has the raters' votes")
+    found: dict[str, dict[str, float]] = {}
+    for number, row in enumerate(table, start=2):
+        if not (row[""] or "").isdecimal() or not all((row[code] or "").isdecimal() for code in VOTES):
+            raise UserError(f"cremad: {path} has no number of a row or of votes in line {number}; restore it")
+        if int(row[""]) // 100_000 == RATINGS_OF[ratings]:
+            found[row["fileName"] or ""] = {
+                vote_column("emotion", emotion): float(row[code]) for code, emotion in VOTES.items()
+            }
+    return found
 
 
 def describe(file: Path, actors: Mapping[str | None, Mapping[str, str | None]]) -> dict[str, object]:

@@ -154,8 +154,8 @@ def read_votes(turn: Turn) -> Counter[str]:
         words = {word.strip()[:3].lower(): word.strip() for word in named.split(";") if word.strip()}
         if unknown := [word for code, word in words.items() if code not in CODES]:
             raise UserError(
-                f"iemocap: an evaluator of {turn.utterance} names {unknown[0]!r}, none of {', '.join(CODES)}: mend the "
-                "evaluation file, or leave out votes"
+                f"iemocap: an evaluator of {turn.utterance} names {unknown[0]!r}, none of {', '.join(CODES)}: mend "
+                "the evaluation file, or leave out votes"
             )
         votes.update(words.keys())
     return votes

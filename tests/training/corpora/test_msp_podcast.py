@@ -72,3 +72,43 @@ def test_a_table_of_another_kind_is_refused(root, old, new, message):
     (root / "Labels" / "labels_consensus.csv").write_text(TABLE.replace(old, new))
     with pytest.raises(UserError, match=message):
         load_corpus("msp_podcast", root)
+
+
+DETAILED = """FileName,WorkerID,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom
+MSP-PODCAST_0001_0008.wav,WORKER01,Neutral,"Neutral,Concerned",2,4,3
+MSP-PODCAST_0001_0008.wav,WORKER02,Sad,"Sad,Neutral,Depressed",2,3,2
+MSP-PODCAST_0001_0008.wav,WORKER03,Other-tired,,2,4,3
+MSP-PODCAST_0003_0051.wav,WORKER01,Fear,Surprise,5,3,3
+MSP-PODCAST_0003_0051.wav,WORKER03,Surprise,"Surprise,Happy",5,5,4
+"""
+LABELS = ("neutral", "happy", "sad", "fearful", "surprised", "other")
+
+
+@pytest.mark.parametrize(
+    ("secondary", "first", "third"),
+    [(False, [1, 0, 1, 0, 0, 1], [0, 0, 0, 1, 1, 0]), (True, [2, 0, 1, 0, 0, 1], [0, 1, 0, 1, 2, 0])],
+)
+def test_listeners_vote_with_their_primary_emotion_and_by_choice_with_further_ones(root, secondary, first, third):
+    (root / "Labels" / "labels_detailed.csv").write_text(DETAILED)
+    rows = load_corpus("msp_podcast", root, votes=True, secondary=secondary).to_list()
+    votes = [[row[f"emotion:{label}"] for label in LABELS] for row in rows]
+    assert votes == [first, [None] * 6, third, [None] * 6]
+    assert [row["emotion"] for row in rows] == ["neutral", "surprised", None, "other"]  # the corpus's own consensus
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "WORKER03,Surprise",
+            "WORKER01,Surprise",
+            r"WORKER01 rates MSP-PODCAST_0003_0051.wav again in line 6",
+        ),
+        ("WorkerID", "Worker", r"labels_detailed.csv has no column 'WorkerID', only FileName, Worker"),
+    ],
+)
+def test_a_table_of_listeners_that_is_spoilt_is_refused(root, old, new, message):
+    (root / "Labels" / "labels_detailed.csv").write_text(DETAILED.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        load_corpus("msp_podcast", root, votes=True)
+    assert len(load_corpus("msp_podcast", root)) == 4
