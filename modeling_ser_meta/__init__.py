@@ -1,4 +1,4 @@
-"""What ships to the Hub with every model: the config, the model, the processor and the pipeline."""
+"""What ships to the Hub with every model: the config, the model, the processor, the pipeline and its stream."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see of the classes below
     from .modeling_ser_meta import SerMetaOutput as SerMetaOutput
     from .pipeline_ser_meta import SpeechEmotionPipeline as SpeechEmotionPipeline
     from .processing_ser_meta import SerMetaProcessor as SerMetaProcessor
+    from .stream_ser_meta import SpeechEmotionStream as SpeechEmotionStream
 
 _MODULES = {
     "SerMetaConfig": "configuration_ser_meta",
@@ -16,6 +17,7 @@ _MODULES = {
     "SerMetaOutput": "modeling_ser_meta",
     "SerMetaProcessor": "processing_ser_meta",
     "SpeechEmotionPipeline": "pipeline_ser_meta",
+    "SpeechEmotionStream": "stream_ser_meta",
 }
 __all__ = list(_MODULES)
 

@@ -105,6 +105,14 @@ def stream_audio(source: Any, sampling_rate: int = 16_000) -> Iterator[np.ndarra
     return _not_empty(_resampled(_checked(blocks, name), rate, sampling_rate), name)
 
 
+def read_block(samples: Any, name: str) -> np.ndarray:
+    """A block of one channel as float32 `(samples,)`; `AudioError` for what is none, see `read_audio`."""
+    if np.ndim(samples) != 1:
+        raise AudioError(f"{name} has blocks of the shape {np.shape(samples)}: give (samples,), a stream a channel")
+    (block,) = _checked([_mono(samples, None, name)], name)
+    return block
+
+
 def resample(samples: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
     """Band-limited resampling of `(samples,)` from `rate` to `target_rate`, both in Hz."""
     return np.concatenate(list(_resampled([samples], rate, target_rate)))
@@ -406,14 +414,36 @@ def _not_empty(blocks: Iterable[np.ndarray], name: str) -> Iterator[np.ndarray]:
 
 
 def _resampled(blocks: Iterable[np.ndarray], rate: float, target_rate: float) -> Iterator[np.ndarray]:
-    if rate == target_rate:
-        yield from (np.ascontiguousarray(block, dtype=np.float32) for block in blocks)
-        return
-    _require_audio_libraries()
-    stream = soxr.ResampleStream(rate, target_rate, num_channels=1, dtype="float32")
+    resampler = Resampler(rate, target_rate)
     for block in blocks:
-        yield stream.resample_chunk(np.ascontiguousarray(block, dtype=np.float32))
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+        yield resampler.feed(block)
+    if rate != target_rate:
+        yield resampler.end()
+
+
+class Resampler:
+    """Band-limited resampling of a stream; joined, what it gives is the same for blocks of any size.
+
+    Args:
+        rate: of what is fed, in Hz.
+        target_rate: of what it gives, in Hz.
+    """
+
+    def __init__(self, rate: float, target_rate: float):
+        self.stream = None
+        if rate != target_rate:
+            _require_audio_libraries()
+            self.stream = soxr.ResampleStream(rate, target_rate, num_channels=1, dtype="float32")
+
+    def feed(self, block: np.ndarray) -> np.ndarray:
+        """Takes the next samples `(samples,)`; gives those that are ready."""
+        block = np.ascontiguousarray(block, dtype=np.float32)
+        return block if self.stream is None else self.stream.resample_chunk(block)
+
+    def end(self) -> np.ndarray:
+        """The samples that are left when the stream ends."""
+        nothing = np.zeros(0, dtype=np.float32)
+        return nothing if self.stream is None else self.stream.resample_chunk(nothing, last=True)
 
 
 def _require_audio_libraries() -> None:

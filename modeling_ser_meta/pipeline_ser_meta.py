@@ -10,6 +10,7 @@ from transformers.pipelines.base import ChunkPipeline
 
 from .audio_ser_meta import AudioError, recording_name, require_length, speech_bounds, stream_audio
 from .segments_ser_meta import ResultMaker, check_options
+from .stream_ser_meta import SpeechEmotionStream
 from .windows_ser_meta import GATE_DECIBELS, Piece, cut_recording, place
 
 PADDING = -1  # behind a recording's last character
@@ -44,6 +45,10 @@ class SpeechEmotionPipeline(ChunkPipeline):
         """As Transformers', with the processor."""
         super().save_pretrained(save_directory, **options)
         self.processor.save_pretrained(save_directory, **options)
+
+    def stream(self, sampling_rate: float, **options: Any) -> SpeechEmotionStream:
+        """What answers while people still speak; see [`SpeechEmotionStream`] for the options."""
+        return SpeechEmotionStream(self, sampling_rate, **options)
 
     def _sanitize_parameters(
         self,

@@ -11,4 +11,5 @@ _common = {
 }
 cheap = settings(**_common, max_examples=200)  # a millisecond each
 moderate = settings(**_common, max_examples=40)  # a data set each
+few = settings(**_common, max_examples=10)  # a second each
 costly = settings(**_common, max_examples=4)  # a model each
