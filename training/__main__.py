@@ -15,6 +15,7 @@ from ..configuration.errors import Interrupted, UserError
 from ..configuration.printable import one_line
 from ..configuration.records import to_json
 from .options import AsJson, Debug, FinishedRun, Model, ModelLicense, Overrides, RecipeName
+from .prediction.commands import listen
 from .studies.commands import ablate, crossval, probe
 
 app = typer.Typer(
@@ -90,8 +91,8 @@ def train(
         print(f"Model: {output / 'model'}   Report: {output / 'report.json'}   Pictures: {output / 'plots'}")
 
 
-for study in (crossval, ablate, probe):
-    app.command()(study)
+for command in (crossval, ablate, probe, listen):
+    app.command()(command)
 
 
 @app.command()
@@ -193,12 +194,21 @@ def predict(
     channels: Annotated[
         str, typer.Option("--channels", "--channel", help="mix, separate, left, right, or a number from 0.")
     ] = "mix",
+    turns: Annotated[
+        str | None, typer.Option(help="Who speaks when: an RTTM file, a table, or found, from pause to pause.")
+    ] = None,
+    diarization: Annotated[
+        str | None, typer.Option(help="Ask this pipeline of pyannote.audio who speaks when: a name, or a folder.")
+    ] = None,
     raw_rate: Annotated[
         int | None, typer.Option(help="Standard input is 16-bit PCM, one channel, of this rate.")
     ] = None,
     as_json: AsJson = False,
     csv: Annotated[Path | None, typer.Option(help="Write a table, one row a recording.")] = None,
     segments: Annotated[Path | None, typer.Option(help="Write a table, one row a segment.")] = None,
+    speakers: Annotated[
+        Path | None, typer.Option(help="With turns: write a table, rows of each speaker's shares over time.")
+    ] = None,
     parquet: Annotated[
         Path | None, typer.Option(help="Folder for Parquet parts; a second call goes on there.")
     ] = None,
@@ -223,6 +233,9 @@ def predict(
 
     A table may be a data set by its name on the Hub, or Parquet with the recordings' bytes.
 
+    Conversations: ser-meta predict MODEL call.wav --turns call.rttm --segments turns.csv --speakers speakers.csv. A
+    model that is centred by speaker is centred by each speaker's turns of the same recording.
+
     Very many: accelerate launch -m ser_meta.training predict MODEL "shards-*.tar" --parquet OUTPUT. Parts are written
     as they are done, in the order of the recordings; the same command completes them after whatever stopped it.
     """
@@ -241,7 +254,14 @@ def predict(
         "threshold": threshold,
         "tasks": tasks,
     }
-    outputs = Outputs(as_json, csv, segments, parquet, srt, plot)
+    outputs = Outputs(as_json, csv, segments, parquet, srt, plot, speakers)
+    if turns or diarization:
+        from .prediction.conversations import Conversations, predict_conversations
+
+        asked = Conversations(turns, diarization, channels)
+        raise typer.Exit(predict_conversations(found, inputs, options, outputs, batch_size, precision, asked))
+    if speakers:
+        raise UserError(f"--speakers {speakers} needs --turns: who speaks when")
     raise typer.Exit(predict_recordings(found, inputs, options, outputs, batch_size, precision, channels))
 
 

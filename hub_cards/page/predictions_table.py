@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 UNCERTAIN, SILENT = "uncertain", "silent"
-OF_A_ROW = ("utterance_id", "file", "channel", "start", "end")  # what a result is of; everything else is said of it
+OF_A_ROW = ("utterance_id", "file", "speaker", "channel", "turn", "start", "end")  # what a result is of
+BESIDE_TASKS = ("segments", "speakers", "abstained", "silent", "confidence")  # what else is no answer of the model's
 TIMES = 19  # characters of a segment's times within an hour
 
 
@@ -21,7 +22,8 @@ def print_predictions(results: Sequence[Mapping[str, Any]], console: Console | N
         console: where to print (default: standard output).
     """
     tasks = list(dict.fromkeys(name for result in results for name in result))
-    shown = [name for name in tasks if name not in (*OF_A_ROW, "segments", "abstained", "silent")]
+    of = {name for result in results for name in of_a_row(result)}
+    shown = [name for name in tasks if name not in of and name not in BESIDE_TASKS]
     table = Table(box=SIMPLE_HEAD)
     for name in ("recording", *shown):
         table.add_column(Text(name), overflow="fold", min_width=TIMES if name == "recording" else None)
@@ -29,8 +31,13 @@ def print_predictions(results: Sequence[Mapping[str, Any]], console: Console | N
         table.add_row(Text(result_name(result) + channel_words(result)), *_cells(result, shown))
         for segment in result.get("segments", ()):
             time = f"  {clock(segment['start'])} - {clock(segment['end'])}"
-            table.add_row(Text(time), *_cells(segment, shown), style="dim")
+            table.add_row(Text(time + speaker_words(segment)), *_cells(segment, shown), style="dim")
     (console or Console()).print(table)
+
+
+def of_a_row(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result or a segment is of; a `speaker` that the model guesses is a task as any other."""
+    return {name: result[name] for name in OF_A_ROW if name in result and not is_ranking(result[name])}
 
 
 def leading_task(result: Mapping[str, Any]) -> str | None:
@@ -49,7 +56,8 @@ def segment_rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     for segment in result["segments"]:
         best = segment[leading_task(segment)][0]
         label = None if segment.get("abstained") else best["label"]
-        rows.append({"start": segment["start"], "end": segment["end"], "label": label, "score": best["score"]})
+        row = {"start": segment["start"], "end": segment["end"], "label": label, "score": best["score"]}
+        rows.append(row | {name: value for name, value in of_a_row(segment).items() if name == "speaker"})
     return rows
 
 
@@ -66,6 +74,11 @@ def result_name(result: Mapping[str, Any]) -> str:
 def channel_words(result: Mapping[str, Any]) -> str:
     """What is added to a recording's name where only one of its channels was heard."""
     return f", channel {result['channel']}" if "channel" in result else ""
+
+
+def speaker_words(segment: Mapping[str, Any]) -> str:
+    """What is added to a segment's times where it is known who speaks."""
+    return f"  {speaker}" if (speaker := of_a_row(segment).get("speaker")) else ""
 
 
 def clock(seconds: float) -> str:

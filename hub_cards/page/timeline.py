@@ -41,17 +41,13 @@ def plot_timeline(
     Returns:
         The path.
     """
-    times, low, high, level = _envelope(blocks, sampling_rate)
-    times = times + start
     rows = [*labels, *([None] if any(segment["label"] is None for segment in segments) else [])]
     figure = Figure(figsize=(10, 2.2 + 0.32 * len(rows)), layout="constrained")
     wave, lanes = figure.subplots(2, sharex=True, height_ratios=[1.6, 0.4 * len(rows)])
-    wave.fill_between(times, low, high, color=FAINT, linewidth=0)
-    wave.fill_between(times, -level, level, color=INK, linewidth=0)
+    end = draw_wave(wave, blocks, sampling_rate, start)
     wave.set_title(plain(title), color=INK, fontsize=11)
-    wave.set_yticks([])
     _draw_lanes(lanes, segments, rows)
-    lanes.set_xlim(start, times[-1])
+    lanes.set_xlim(start, end)
     lanes.set_xlabel("time", color=INK)
     lanes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 1.5, 2, 3, 6, 10]))
     lanes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds).removesuffix(".0")))
@@ -59,6 +55,16 @@ def plot_timeline(
         bare(axes)
         axes.spines["left"].set_visible(False)
     return save(figure, path)
+
+
+def draw_wave(axes: Axes, blocks: Iterable[np.ndarray], sampling_rate: int, start: float = 0.0) -> float:
+    """Draws a recording's waveform, see `plot_timeline`; returns where it ends, in seconds."""
+    times, low, high, level = _envelope(blocks, sampling_rate)
+    times = times + start
+    axes.fill_between(times, low, high, color=FAINT, linewidth=0)
+    axes.fill_between(times, -level, level, color=INK, linewidth=0)
+    axes.set_yticks([])
+    return float(times[-1])
 
 
 def _draw_lanes(axes: Axes, segments: Sequence[Mapping[str, Any]], labels: Sequence[str | None]) -> None:

@@ -1,7 +1,8 @@
 """A model that is centred by speakers, made ready for one of them."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from ...configuration.errors import UserError
 from ...configuration.run_folder import moved_into_place
 from ...hub_cards.hub.names import FoundModel
-from ...modeling_ser_meta import SpeechEmotionPipeline
+from ...modeling_ser_meta import SerMetaModel, SpeechEmotionPipeline
 from ..batches.group_means import FrameMean, sums
 from ..machine.decoder_messages import without_decoder_messages
 from ..machine.processes import processes
@@ -44,10 +45,9 @@ def adapt(model: FoundModel, given: Sequence[str], output: Path) -> dict[str, An
             f"{model.name} is not centred by speakers, and needs no adaptation: train one with "
             "model.center_by=[speaker]"
         )
-    mean = FrameMean()
     with without_decoder_messages():
-        for name in tqdm(names, "listening", disable=not sys.stderr.isatty()):
-            _listen(recognise, open_recording(name), mean)
+        recordings = map(open_recording, tqdm(names, "listening", disable=not sys.stderr.isatty()))
+        mean = mean_of(recognise, recordings)
     if not mean.count:
         raise UserError("the recordings are silent: give some with speech")
     recognise.model.standardization.mean.copy_(mean.mean)
@@ -58,6 +58,26 @@ def adapt(model: FoundModel, given: Sequence[str], output: Path) -> dict[str, An
         recognise.model.save_pretrained(folder)
         recognise.processor.save_pretrained(folder)
     return {"recordings": len(names), "frames": mean.count}
+
+
+def mean_of(recognise: SpeechEmotionPipeline, recordings: Iterable[Any]) -> FrameMean:
+    """The mean of all frames of recordings that are not silent; labels are neither needed nor looked at."""
+    mean = FrameMean()
+    for recording in recordings:
+        _listen(recognise, recording, mean)
+    return mean
+
+
+@contextmanager
+def centred_by(model: SerMetaModel, mean: FrameMean) -> Iterator[None]:
+    """Meanwhile the model's states are centred by this mean, as those of a model that `adapt` has written are."""
+    buffer = model.standardization.mean
+    before = buffer.clone()
+    buffer.copy_(mean.mean)
+    try:
+        yield
+    finally:
+        buffer.copy_(before)
 
 
 @torch.no_grad()

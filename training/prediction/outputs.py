@@ -11,10 +11,11 @@ from typing import Any
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
+from ...hub_cards.page.conversation import summary_rows
 from ...hub_cards.page.predictions_table import (
-    OF_A_ROW,
     UNCERTAIN,
     channel_words,
+    of_a_row,
     print_predictions,
     result_name,
     segment_rows,
@@ -37,6 +38,7 @@ class Outputs:
         parquet: folder of the processes' parts.
         srt: folder of subtitles, or a file of that ending for a single recording.
         plot: folder of pictures, or a file that ends in `.png` for a single recording.
+        speakers: a table's file, a row a speaker of a conversation, and one for each part of it.
     """
 
     as_json: bool = False
@@ -45,6 +47,7 @@ class Outputs:
     parquet: Path | None = None
     srt: Path | None = None
     plot: Path | None = None
+    speakers: Path | None = None
 
     def needed_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """What shows segments needs a short recording cut into windows too."""
@@ -132,9 +135,12 @@ def open_outputs(
             opened.append(Subtitles(inputs.paths(outputs.srt, ".srt")))
         if outputs.plot:
             opened.append(Timelines(inputs.paths(outputs.plot, ".png"), config.tasks[leading]["labels"]))
+        if outputs.speakers:
+            table = stack.enter_context(_create(outputs.speakers))
+            opened.append(SpeakerTable(table, config.tasks[leading]["labels"]))
         if outputs.as_json:
             opened.append(JsonLines())
-        elif not (outputs.parquet or outputs.csv or outputs.segments):
+        elif not (outputs.parquet or outputs.csv or outputs.segments or outputs.speakers):
             opened.append(stack.enter_context(ScreenTable()))
         yield Writers(opened, done, parts)
 
@@ -171,9 +177,22 @@ class SegmentTable(CsvTable):
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes the rows of one recording."""
-        of = {name: result[name] for name in OF_A_ROW if name in result}
+        of = of_a_row(result)
         for segment in result["segments"]:
             self.write_row(flat_row({**of, **segment}))
+
+
+class SpeakerTable(CsvTable):
+    """One row a speaker of each conversation, and one for each part of it; `labels` have a column each."""
+
+    def __init__(self, file: Any, labels: Sequence[str]):
+        super().__init__(file)
+        self.labels = labels
+
+    def write(self, result: dict[str, Any], recording: Any) -> None:
+        """Writes the rows of one conversation."""
+        for row in summary_rows(result, self.labels):
+            self.write_row({"file": result_name(result), **row})
 
 
 class ScreenTable:
@@ -223,6 +242,11 @@ class Timelines:
 
         path, title = path_of(result, self.paths), Path(result_name(result)).name + channel_words(result)
         blocks, start = stream_audio(recording.source), result.get("start") or 0.0
+        if "speakers" in result:
+            from ...hub_cards.page.conversation_picture import plot_conversation
+
+            plot_conversation(blocks, 16_000, segment_rows(result), result["speakers"], self.labels, path, title)
+            return
         plot_timeline(blocks, 16_000, segment_rows(result), self.labels, path, title, start)
 
 
@@ -259,7 +283,8 @@ def _create(path: Path) -> Any:
 
 
 def _words(row: dict[str, Any]) -> str:
-    return UNCERTAIN if row["label"] is None else f"{row['label']} {row['score']:.2f}"
+    label = UNCERTAIN if row["label"] is None else f"{row['label']} {row['score']:.2f}"
+    return f"{row['speaker']}: {label}" if "speaker" in row else label
 
 
 def _clock(seconds: float) -> str:

@@ -88,8 +88,7 @@ def predict(
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
     options = {**options, **outputs.needed_options(options)}
     recognise = load_pipeline(model.folder, options, batch_size, state.device, precision)
-    if groups := " and ".join(recognise.model.config.center_by):
-        say(f"{model.name} compares a recording with others of the same {groups}: make it ready by ser-meta adapt")
+    tell_centring(model, recognise)
     settings = {"model": model.identity, **inputs.settings, **options}
     settings |= {} if precision == "fp32" else {"precision": precision}
     settings |= {} if channels == "mix" else {"channels": channels}
@@ -127,6 +126,12 @@ def load_pipeline(
         return SpeechEmotionPipeline(model=loaded, processor=processor, batch_size=batch_size, device=device, **given)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def tell_centring(model: FoundModel, recognise: SpeechEmotionPipeline) -> None:
+    """Says that a model needs other recordings of the same speaker."""
+    if groups := " and ".join(recognise.model.config.center_by):
+        say(f"{model.name} compares a recording with others of the same {groups}: make it ready by ser-meta adapt")
 
 
 def recognise_all(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...hub_cards.page.predictions_table import OF_A_ROW, leading_task
+from ...hub_cards.page.predictions_table import BESIDE_TASKS, leading_task, of_a_row
 
 
 def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
         result: as a prediction has it, with what it is of in front.
         facts: more of what it is of, such as the `duration` of a recording.
     """
-    row = {name: result[name] for name in OF_A_ROW if name in result} | facts
+    row = of_a_row(result) | facts
     silent, leading = result.get("silent", False), leading_task(result)
     for name, value in _tasks(result).items():
         if isinstance(value, list):
@@ -40,5 +40,5 @@ def rounded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tasks(result: dict[str, Any]) -> dict[str, Any]:
-    others = (*OF_A_ROW, "segments", "abstained", "silent")
+    others = {*of_a_row(result), *BESIDE_TASKS}
     return {name: value for name, value in result.items() if name not in others}

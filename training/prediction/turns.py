@@ -1,0 +1,165 @@
+"""Who speaks when in a recording: read from a file, or asked of a diarisation."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...configuration.errors import UserError
+from ...modeling_ser_meta.audio_ser_meta import AudioError, channel_number, read_audio
+
+FOUND = "found"
+WHERE_FILES_ARE_NAMED = ("file", "recording", "audio", "path")
+
+
+class Turn(NamedTuple):
+    """What one person says without a break.
+
+    Args:
+        recording: its name without folder and ending; None where there is only one.
+        start: in seconds.
+        end: in seconds.
+        speaker: as the file calls them; None where nobody knows.
+        channel: counted from 0; None for all of them mixed.
+    """
+
+    recording: str | None
+    start: float
+    end: float
+    speaker: str | None = None
+    channel: int | None = None
+
+
+def read_turns(path: Path) -> list[Turn]:
+    """The turns of a file, in its order.
+
+    Args:
+        path: RTTM; or a table with the columns `start` and `end` in seconds, and perhaps `file`, `speaker` and
+            `channel` (`left`, `right`, or counted from 0).
+
+    Raises:
+        UserError: no such file, another kind, or a line that is no turn.
+    """
+    if not path.is_file():
+        raise UserError(f"--turns {path}: no such file; give RTTM, a table, or {FOUND}")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(f"--turns {path}: turns are read from {', '.join(READERS)}: convert it to one of these")
+    turns = list(reader(path))
+    if not turns:
+        raise UserError(f"--turns {path} has no turns: nobody speaks in it")
+    return turns
+
+
+def turns_of(recording: str, turns: list[Turn], only: bool) -> list[Turn]:
+    """The turns of one recording.
+
+    Args:
+        recording: its path.
+        turns: of all recordings.
+        only: whether no other recording is asked about: turns without a recording's name are then its own.
+    """
+    path = Path(recording)
+    names = {path.stem, path.name, str(path)}
+    return [turn for turn in turns if (only and turn.recording is None) or turn.recording in names]
+
+
+def diarized(name: str, device: Any) -> Callable[[Any], list[Turn]]:
+    """A diarisation of pyannote.audio, which says who speaks when in a recording that `read_audio` takes.
+
+    Args:
+        name: what `pyannote.audio.Pipeline.from_pretrained` takes: a repository on the Hub, or a local file or folder.
+            What is not there yet is downloaded; nothing is where no name is given.
+        device: of torch, to run it on.
+
+    Raises:
+        UserError: the library is missing, or it has no such pipeline or no access to it.
+    """
+    try:
+        from pyannote.audio import Pipeline
+    except ImportError as error:
+        raise UserError(
+            f'--diarization {name} needs the library pyannote.audio ({error}): pip install "ser-meta[diarization]"'
+        ) from error
+    import torch
+
+    try:
+        pipeline = Pipeline.from_pretrained(name)
+    except Exception as error:  # of the Hub's, of YAML's and of the library's own kinds
+        raise UserError(f"--diarization {name} cannot be loaded: {error}") from error
+    if pipeline is None:  # what older versions give where the terms of a model have not been accepted
+        raise UserError(
+            f"--diarization {name} cannot be loaded: accept its terms on the Hub, and log in: hf auth login"
+        )
+    pipeline.to(torch.device(device))
+
+    def hear(recording: Any) -> list[Turn]:
+        waveform = torch.from_numpy(read_audio(recording))[None]
+        output = pipeline({"waveform": waveform, "sample_rate": 16_000})
+        annotation = getattr(output, "speaker_diarization", output)  # since version 4 there is more beside it
+        tracks = annotation.itertracks(yield_label=True)
+        return [Turn(None, segment.start, segment.end, str(speaker)) for segment, _, speaker in tracks]
+
+    return hear
+
+
+def _of_rttm(path: Path) -> Iterator[Turn]:
+    """The SPEAKER lines of NIST's Rich Transcription Time Marked, whose channels count from 1."""
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        words = line.split()
+        if not words or words[0] != "SPEAKER":
+            continue
+        where = f"--turns {path}, line {number}"
+        if len(words) < 8:
+            raise UserError(f"{where} has {len(words)} words, where a SPEAKER line of RTTM has 10")
+        start = _seconds(words[3], where)
+        channel = int(words[2]) - 1 if words[2].isdecimal() and words[2] != "0" else None
+        yield _turn(words[1], start, start + _seconds(words[4], where), words[7], channel, where)
+
+
+def _of_table(path: Path) -> Iterator[Turn]:
+    from ..corpora.table_files import read_file
+
+    table = read_file(path, None)
+    for column in ("start", "end"):
+        if column not in table.names:
+            raise UserError(f"--turns {path} has no column {column}: its columns are {', '.join(table.names)}")
+    column = next((name for name in WHERE_FILES_ARE_NAMED if name in table.names), None)
+    nothing = [None] * len(table)
+    files, speakers, channels = (
+        table[name] if name in table.names else nothing for name in (column, "speaker", "channel")
+    )
+    rows = zip(files, table["start"], table["end"], speakers, channels, strict=True)
+    for number, (file, start, end, speaker, channel) in enumerate(rows, start=1):
+        where = f"--turns {path}, row {number}"
+        name = None if file in (None, "") else str(file)
+        heard = _channel(channel, where)
+        yield _turn(name, _seconds(start, where), _seconds(end, where), speaker or None, heard, where)
+
+
+def _turn(recording: str | None, start: float, end: float, speaker: Any, channel: int | None, where: str) -> Turn:
+    if not 0 <= start < end < float("inf"):
+        raise UserError(f"{where}: from {start:g} s to {end:g} s is no turn: the end must be after the start")
+    return Turn(recording, start, end, None if speaker is None else str(speaker), channel)
+
+
+def _seconds(value: Any, where: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {value!r} is no time in seconds") from error
+
+
+def _channel(value: Any, where: str) -> int | None:
+    if value in (None, ""):
+        return None
+    try:
+        return channel_number({"channel": str(value).removesuffix(".0")})
+    except AudioError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+READERS: dict[str, Callable[[Path], Iterator[Turn]]] = {
+    ".rttm": _of_rttm,
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet"), _of_table),
+}
+"""By ending, what reads the turns of a file."""
