@@ -23,9 +23,10 @@ from ..learning.arguments import training_arguments
 from ..learning.checkpoints import keep_checkpoints, last_checkpoint
 from ..learning.freezing import apply_freeze_mask
 from ..learning.memory import plan_stage
+from ..learning.progress import show_progress
 from ..learning.trainer import SerMetaTrainer
 from ..learning.trusted import code_refused, require_own_files
-from ..machine.processes import is_main_process, processes, say, show_progress, wait_for_all_processes
+from ..machine.processes import is_main_process, processes, say, wait_for_all_processes
 from ..planning.plan import Plan
 from .judging import judge, write_results
 from .preparation import Preparation
