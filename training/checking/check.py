@@ -28,6 +28,7 @@ from .findings import (
     find_fault,
     utterance_findings,
 )
+from .labels import LABEL_REMARKS, label_findings
 from .planning import OF_FOLDS, REFUSED, plan_findings
 from .recordings import BANDS, FACTS, NO_FACTS, measure
 from .spoils import SPOILS, spoiling_findings
@@ -35,10 +36,10 @@ from .spoils import SPOILS, spoiling_findings
 HARMS = {
     **dict.fromkeys([*REFUSED, *SPOILS], "spoils"),
     **dict.fromkeys([*ABSENT, *LEFT_OUT], "left_out"),
-    **{name: "remark" for name in (*OF_FOLDS, *READING, *REMARKS) if name not in SPOILS},
+    **{name: "remark" for name in (*OF_FOLDS, *READING, *LABEL_REMARKS, *REMARKS) if name not in SPOILS},
 }
 """By finding, the worst first, what it does: it spoils a result, its utterances are left out, or it is a remark."""
-MEANINGS = READING | REMARKS | ABSENT | LEFT_OUT | SPOILS | REFUSED | OF_FOLDS
+MEANINGS = READING | LABEL_REMARKS | REMARKS | ABSENT | LEFT_OUT | SPOILS | REFUSED | OF_FOLDS
 
 
 def check_corpus(corpus: str, root: str, options: Sequence[str] = (), workers: int | None = None) -> dict[str, Any]:
@@ -92,7 +93,8 @@ def check_rows(rows: Rows, workers: int | None = None, recipe: Recipe | None = N
     names = [name for name in rows.column_names if name != "audio"]
     metadata = [dict(zip(names, values, strict=True)) for values in zip(*(rows[name] for name in names), strict=True)]
     described = [one | other for one, other in zip(metadata, facts, strict=True)]
-    found = rows.remarks | spoiling_findings(rows, target) | utterance_findings(described)
+    found = rows.remarks | spoiling_findings(rows, target) | label_findings(rows, target)
+    found |= utterance_findings(described)
     found |= corpus_findings(described)
     if recipe is not None:
         found |= plan_findings(recipe, rows, [row["samples"] / row["rate"] if row["rate"] else 0 for row in described])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...configuration.errors import UserError
 from .rows import Rows
-from .values import plain
+from .values import plain, spellings, usual_spellings
 from .votes import vote_column, voted_labels, voted_tasks, votes_of
 
 ANYTHING = "*"  # within a name: any letters, or none
@@ -41,6 +41,16 @@ def map_labels(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], ta
     if len(dropped) == len(rows):
         raise UserError(f"{corpus}: label_map drops every utterance: keep some {target}")
     return mapped.select(row for row in range(len(rows)) if row not in dropped)
+
+
+def merge_voted_spellings(rows: Rows) -> Rows:
+    """Votes for labels that differ in case, spaces or accents alone under the spelling that most have."""
+    for task in voted_tasks(rows):
+        voted = voted_labels(rows, task)
+        counts = [label for label in voted for value in rows[vote_column(task, label)] if value]
+        usual = usual_spellings(spellings(counts))
+        rows = _map_votes(rows, task, {label: usual.get(label, label) for label in voted}, task)
+    return rows
 
 
 def _shared(rows: Rows, task: str, names: Mapping[str, str | None], corpus: str) -> dict[str, str | None]:

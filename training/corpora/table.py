@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...configuration.errors import UserError
+from .mapping import merge_voted_spellings
 from .rows import Rows, Stored
 from .table_columns import KNOWN, choose_columns, name_segments, read_metadata, read_segments
 from .table_files import Table, arrow_table, read_file
@@ -80,7 +81,7 @@ def load(
         recordings = [recordings[row] for row in first_rows]
     check_votes(columns, columns["utterance_id"])
     rows = Rows(recordings, columns, remarks)
-    return merge_spellings(rows) if same_spelling else rows
+    return merge_voted_spellings(merge_spellings(rows)) if same_spelling else rows
 
 
 def read_table(root: str | Path, split: str | None, subset: str | None, encoding: str | None) -> Table:

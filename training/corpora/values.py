@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...configuration.printable import one_line
-from .rows import Rows
+from .rows import VOTES, Rows
 
 MISSING = ("NA", "N/A", "#N/A", "<NA>", "NaN", "None", "Null", "-", "--", "?")
 """Marks that stand for no value, in any case, beside an empty cell, in every column but `NAMES`."""
@@ -83,11 +83,19 @@ def spelling_remarks(rows: Rows, columns: Iterable[str]) -> dict[str, str]:
     """By column, the labels of which there are several spellings."""
     found = {}
     for name in columns:
-        if groups := spellings(rows[name]) if rows.types.get(name) == "string" else []:
+        labels = rows[name] if rows.types.get(name) == "string" else []
+        if groups := spellings([*labels, *_voted_alone(rows, name, labels)]):
             found[name] = "; ".join(
                 " and ".join(f"{label!r} ({count:,})" for label, count in group.items()) for group in groups
             )
     return found
+
+
+def _voted_alone(rows: Rows, name: str, labels: Sequence[str | None]) -> list[str]:
+    """The labels that have votes alone, as often as somebody gave one."""
+    start = f"{name}{VOTES}"
+    voted = {column.removeprefix(start): rows[column] for column in rows.column_names if column.startswith(start)}
+    return [label for label, votes in voted.items() if label not in labels for value in votes if value]
 
 
 def merge_spellings(rows: Rows) -> Rows:
@@ -95,13 +103,14 @@ def merge_spellings(rows: Rows) -> Rows:
     columns: dict[str, list] = {}
     for name, kind in rows.types.items():
         if kind == "string" and name not in ("utterance_id", "transcript"):
-            usual = _usual_spellings(spellings(rows[name]))
+            usual = usual_spellings(spellings(rows[name]))
             if usual:
                 columns[name] = [usual.get(value, value) for value in rows[name]]
     return rows.with_columns(columns) if columns else rows
 
 
-def _usual_spellings(groups: Sequence[Mapping[str, int]]) -> dict[str, str]:
+def usual_spellings(groups: Sequence[Mapping[str, int]]) -> dict[str, str]:
+    """By label of these groups the spelling that most have, or the first of equals."""
     return {label: min(group, key=lambda name: (-group[name], name)) for group in groups for label in group}
 
 

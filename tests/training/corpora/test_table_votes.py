@@ -110,6 +110,17 @@ def test_votes_beside_a_label_of_the_tables_own(tmp_path):
     assert rows["mood:b"] == [1, 0]
 
 
+def test_votes_for_several_spellings_are_one_on_request(tmp_path):
+    path = write(tmp_path, "a.csv", {"audio": NAMES[:3], "emotion": ["Sad;sad;calm", "sad", "sad;Calm;calm"]})
+    columns = {name for name in load_rows("table", path).column_names if ":" in name}
+    assert columns == {"emotion:Sad", "emotion:sad", "emotion:calm", "emotion:Calm"}
+    rows = load_rows("table", path, same_spelling=True)
+    assert {name: rows[name] for name in rows.column_names if ":" in name} == {
+        "emotion:calm": [1, 0, 2],
+        "emotion:sad": [2, 1, 1],
+    }
+
+
 TWICE = {"audio": ["0.wav"] * 2, "rater": ["a", "b"]}
 IMPOSSIBLE = [
     ({"emotion:a": [1, -1]}, "column 'emotion:a' holds '-1' in row 1, which is no number of votes"),
