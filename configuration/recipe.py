@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from .degradations import AugmentationRecipe
 from .written import Text
 
 VALIDATIONS = ("none", "random", "session", "speaker", "split")
@@ -96,6 +97,7 @@ class DataRecipe(CorpusRecipe):
             leaves it without one, `first` gives it the first of the tied labels by alphabet, and `all` learns the tied
             labels in equal shares.
         speed_factors: of the time domain spectral augmentation, one drawn an utterance and epoch; [1.0] for none.
+        augmentation: noise, rooms, telephone lines and more, by chance; see `AugmentationRecipe`.
         resampler: brings the training's recordings to the encoder's rate and to their speed: `soxr`, one by one on the
             CPU, or `torchaudio`, whole batches on a CUDA GPU. What their results differ by lies 48 dB or more below
             the speech.
@@ -116,6 +118,7 @@ class DataRecipe(CorpusRecipe):
     votes: str = "majority"
     ties: str = "drop"
     speed_factors: list[float] = field(default_factory=lambda: [0.8, 1.0, 1.2])
+    augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     resampler: str = "soxr"
     trim_decibels: float | None = None
     longest: float | None = None
@@ -299,6 +302,8 @@ class Recipe:
         searched: in words, which of these settings were chosen by a score, and on which recordings; every report tells
             it. What a recipe extends hands it down.
         yardstick: judge a logistic regression on a few acoustic statistics beside the model.
+        degraded: conditions in which the test side is judged once more, such as `[telephone, "noise:10", reverb]`,
+            with what each costs beside the recordings as they are; see `degradations.EXAMPLES`.
         judged_by: with `data.test_fold: none`, the folder of a finished `ser-meta crossval` of the same recipe, which
             the final model's report and card then name with its figures: such a model is not judged itself.
     """
@@ -317,6 +322,7 @@ class Recipe:
     adapter_only: bool = False
     searched: str | None = None
     yardstick: bool = False
+    degraded: list[str] = field(default_factory=list)
     judged_by: str | None = None
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 from ..modeling_ser_meta.settings_ser_meta import adapter_faults, setting_faults, task_name_faults
+from .degradations import augmentation_faults, condition_faults
 from .errors import UserError
 from .recipe import (
     CACHE_PRECISIONS,
@@ -59,6 +60,8 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
     yield from _centering_faults(recipe)
     yield from _adapter_faults(recipe)
     yield from _resampler_faults(recipe)
+    yield from augmentation_faults(recipe.data.augmentation, recipe.cache is not None)
+    yield from condition_faults("degraded", list(recipe.degraded))
     if recipe.judged_by is not None and recipe.data.test_fold != NO_FOLD:
         yield (
             f"judged_by={recipe.judged_by} is for a final model: set data.test_fold={NO_FOLD}, or leave judged_by out"

@@ -75,6 +75,29 @@ class Measures(TypedDict, total=False):
     not_applicable: str
 
 
+class Change(TypedDict, total=False):
+    """How much better one side of a comparison is, a fraction, and the 95 % interval of that where there is one."""
+
+    difference: float
+    interval: list[float]
+
+
+@dataclass(kw_only=True)
+class InCondition:
+    """The target's figures where the judged recordings were made worse on purpose.
+
+    Attributes:
+        metrics: of the recordings in the condition.
+        ua, wa: how much better they are than those of the recordings as they are, on the same utterances.
+        speakers: over how many the intervals are; None where they are not all known.
+    """
+
+    metrics: Measures
+    ua: Change
+    wa: Change
+    speakers: int | None = None
+
+
 @dataclass(kw_only=True)
 class Speakers:
     """Whether the speakers that a figure was measured on were trained on.
@@ -207,6 +230,7 @@ class Report(SideFindings):
         model: what was trained.
         layer_shares: task -> how much of what it reads comes from each layer of the encoder.
         stages: stage -> its settings, and what was recorded of it.
+        degraded: condition -> what it costs; see `degradations.effects_of`.
         yardstick: the target's measures of a logistic regression on acoustic statistics.
         versions: of the packages, and the device.
     """
@@ -221,6 +245,7 @@ class Report(SideFindings):
     model: ModelFacts | None = None
     layer_shares: dict[str, list[float]] = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    degraded: dict[str, InCondition] = field(default_factory=dict)
     yardstick: Measures | None = None
     versions: dict[str, str] = field(default_factory=dict)
 

@@ -128,6 +128,11 @@ class RunFolder:
         """Those of the test or the validation side."""
         return self.path / JUDGED_SIDES[side]
 
+    @property
+    def predictions_in_conditions(self) -> Path:
+        """Those of the test side made worse on purpose, with the column `condition`."""
+        return self.path / "degraded-predictions.parquet"
+
     def read_state(self) -> dict[str, Any]:
         """By stage: what was recorded when it ended."""
         state = read_json(self.state) if self.state.is_file() else {}

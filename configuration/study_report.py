@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from .errors import UserError
 from .protocol import Protocol
 from .records import from_json, to_json
-from .report import Findings, Measures, Speakers
+from .report import Change, Findings, InCondition, Measures, Speakers
 from .run_folder import read_json, write_json
 
 
@@ -17,13 +17,6 @@ class Spread(TypedDict):
 
     mean: float
     sd: float
-
-
-class Change(TypedDict, total=False):
-    """How much better one side of a comparison is, a fraction, and the 95 % interval of that where there is one."""
-
-    difference: float
-    interval: list[float]
 
 
 class McNemar(TypedDict):
@@ -81,6 +74,7 @@ class RecipeFindings:
         summary: task -> measure -> mean and standard deviation over the folds.
         runs: the trainings.
         speakers: of all folds; reports of older versions do not say.
+        degraded: condition -> the target's figures in it, of all folds' utterances together.
     """
 
     recipe: dict[str, Any]
@@ -89,6 +83,7 @@ class RecipeFindings:
     summary: dict[str, dict[str, Spread]]
     runs: list[TrainingFacts]
     speakers: Speakers | None = None
+    degraded: dict[str, InCondition] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
@@ -142,6 +137,7 @@ class Difference:
         speakers: over how many the intervals are; None where they are not all known.
         slices: column -> value -> `ua` and `wa` on those utterances alone.
         votes: measure of `VoteMeasures` -> how much more of it the full method has, where there are raters' votes.
+        degraded: condition -> `ua` and `wa` with both in it.
     """
 
     encoder: str
@@ -153,6 +149,7 @@ class Difference:
     speakers: int | None = None
     slices: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     votes: dict[str, Change] = field(default_factory=dict)
+    degraded: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

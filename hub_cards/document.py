@@ -6,9 +6,9 @@ from itertools import groupby
 from pathlib import Path
 
 from ..configuration.protocol import Protocol
-from ..configuration.report import Interval, Measures
+from ..configuration.report import Change, InCondition, Interval, Measures
 from ..configuration.study_report import LeaderboardRow, Spread
-from .wording import VALIDATION, figure, no_interval, percent, span, speakers_basis, words
+from .wording import NOTHING, VALIDATION, figure, no_interval, percent, span, speakers_basis, words
 
 BACKGROUND = {
     "WA": "the overall accuracy",
@@ -110,6 +110,30 @@ def leaderboard_section(leaderboard: Sequence[LeaderboardRow]) -> Section:
         return Section("EmoBox's leaderboard")
     texts = ["Frozen encoders on the same folds, as arXiv 2406.07162 has them in its Table 4; the seeds are its own."]
     return Section("EmoBox's leaderboard", texts, [Table(["encoder", *names.values()], rows)], brief=True)
+
+
+def conditions_section(clean: Measures, degraded: Mapping[str, InCondition]) -> Section:
+    """What it costs that the judged recordings were made worse on purpose."""
+    if not degraded:
+        return Section("Conditions")
+    rows = [["as recorded", *(with_interval(clean, measure) for measure in ("ua", "wa")), *[""] * 4]]
+    for name, found in degraded.items():
+        figures = [with_interval(found.metrics, measure) for measure in ("ua", "wa")]
+        rows.append([name, *figures, *change_cells(found.ua), *change_cells(found.wa)])
+    header = ["condition", "UA", "WA", *["difference", "95 % interval"] * 2]
+    groups = ["", "", "", "UA", "UA", "WA", "WA"]
+    texts = [
+        "The same test utterances, made worse on purpose. Differences are percentage points against the recordings as "
+        "they are, in pairs; their intervals come from drawing whole speakers for both at once."
+    ]
+    return Section("Conditions", texts, [Table(header, rows, groups=groups)], brief=True)
+
+
+def change_cells(found: Change) -> list[str]:
+    """A difference in percentage points, and its interval."""
+    bounds = found.get("interval")
+    between = f"{signed_points(bounds[0])} to {signed_points(bounds[1])}" if bounds else NOTHING
+    return [signed_points(found["difference"]), between]
 
 
 def over_speakers(interval: Interval) -> str:

@@ -109,6 +109,10 @@ def evaluate(
     ] = None,
     split: Annotated[Path | None, typer.Option(help="A run's split.json: judge only one of its sides.")] = None,
     side: Annotated[str, typer.Option(help="Which side of a split.")] = "test",
+    degrade: Annotated[
+        list[str] | None,
+        typer.Option(help="Also as by telephone, noise:10, reverb, mp3:32, ...; may be given again."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a trained model on a corpus, on the corpora of a recipe, or again on its run's own test side.
@@ -117,11 +121,13 @@ def evaluate(
 
     Example: ser-meta evaluate runs/ravdess
 
+    Example: ser-meta evaluate runs/ravdess --degrade telephone --degrade noise:10
+
     Example: ser-meta evaluate runs/ravdess/model nemo /data/nemo "label_map={emotion: {anger: angry, fear: fearful}}"
     """
     from .planning.evaluation import find_evaluation
 
-    evaluation = find_evaluation(model, given or [], split, side)
+    evaluation = find_evaluation(model, given or [], split, side, degrade or [])
     from ..hub_cards.terminal.report import print_report
     from .runs.evaluate import evaluate_model
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ...configuration.report import Measures, Report, Temperature
+from ..document import conditions_section
 from ..wording import (
     MEASURES,
     VALIDATION,
@@ -49,6 +50,7 @@ def result_facts(report: Report) -> dict[str, Any]:
         "raters": votes_words(measures, target) if "votes" in measures else [],
         "raters_header": VOTES_HEADER,
         "raters_rows": votes_rows(measures["votes"]) if "votes" in measures else [],
+        "conditions": conditions_section(measures, report.degraded),
         "calibration": _calibration(measures),
         "temperature": _temperature(report.temperature),
         "yardstick": "ua" in (report.yardstick or {}),

@@ -10,13 +10,13 @@ from ..document import (
     Picture,
     Section,
     Table,
+    change_cells,
     filled,
     leaderboard_section,
     mean_and_spread,
     over_speakers,
     protocol_line,
     protocol_section,
-    signed_points,
     task_columns,
     with_interval,
 )
@@ -45,6 +45,8 @@ def ablation_page(report: AblationReport) -> Page:
         _differences(report),
         _raters(report),
         _differences_of_votes(report),
+        _conditions(report),
+        _differences_in_conditions(report),
         _spread(report),
         protocol_section(report.protocol),
         Section("Versions", texts=[words(report.versions)]),
@@ -174,6 +176,42 @@ def _differences(report: AblationReport) -> Section:
     return Section("Differences", texts, [Table(header, rows, names=len(names), groups=groups)], pictures, brief=True)
 
 
+def _conditions(report: AblationReport) -> Section:
+    """Each row where the test recordings were made worse on purpose."""
+    names = list(dict.fromkeys(name for row in report.rows for name in row.degraded))
+    if not names:
+        return Section("Conditions")
+    rows = []
+    for row in report.rows:
+        found = {name: with_interval(each.metrics, "ua") for name, each in row.degraded.items()}
+        cells = [found.get(name, NOTHING) for name in names]
+        rows.append([row.encoder, row.name, with_interval(row.measures, "ua"), *cells])
+    texts = ["UA of the same test utterances, as recorded and made worse on purpose."]
+    return Section("Conditions", texts, [Table(["encoder", "row", "as recorded", *names], rows, names=2)], brief=True)
+
+
+def _differences_in_conditions(report: AblationReport) -> Section:
+    """The rows compared in each condition."""
+    rows = [
+        [
+            each.encoder,
+            f"{each.name} against {each.against}",
+            name,
+            *change_cells(found["ua"]),
+            *change_cells(found["wa"]),
+        ]
+        for each in report.differences
+        if each.degraded
+        for name, found in {"as recorded": vars(each), **each.degraded}.items()
+    ]
+    if not rows:
+        return Section("Differences in the conditions")
+    header = ["encoder", "comparison", "condition", *["difference", "95 % interval"] * 2]
+    table = Table(header, rows, names=3, groups=["", "", "", "UA", "UA", "WA", "WA"])
+    texts = ["Percentage points, in pairs: the same utterances in the same condition."]
+    return Section("Differences in the conditions", texts, [table], brief=True)
+
+
 def _drawn(compared: Difference) -> str:
     if "interval" not in compared.ua:
         return no_interval(compared.speakers)
@@ -184,13 +222,7 @@ def _drawn(compared: Difference) -> str:
 def _comparison(each: Difference) -> list[str]:
     test = each.mcnemar
     counts = [str(test["only_this"]), str(test["only_other"])]
-    return [*_difference(each.ua), *_difference(each.wa), *counts, _p(test["p"])]
-
-
-def _difference(found: Change) -> list[str]:
-    bounds = found.get("interval")
-    between = f"{signed_points(bounds[0])} to {signed_points(bounds[1])}" if bounds else NOTHING
-    return [signed_points(found["difference"]), between]
+    return [*change_cells(each.ua), *change_cells(each.wa), *counts, _p(test["p"])]
 
 
 def _p(p: float) -> str:
@@ -235,7 +267,7 @@ def _differences_of_votes(report: AblationReport) -> Section:
 def _change(measure: str, found: Change) -> list[str]:
     """A difference with its interval: in points, or as a number where percent means nothing."""
     if measure not in NO_FRACTIONS:
-        return _difference(found)
+        return change_cells(found)
     ends = found.get("interval")
     between = f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else NOTHING
     return [f"{found['difference']:+.4f}", between]

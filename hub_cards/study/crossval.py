@@ -14,6 +14,7 @@ from ..document import (
     Picture,
     Section,
     Table,
+    conditions_section,
     filled,
     leaderboard_section,
     mean_and_spread,
@@ -46,6 +47,7 @@ def crossval_page(report: CrossvalReport, curves: Curves | None = None) -> Page:
     target, measures = report.target, report.measures
     sections = [
         _folds(report),
+        conditions_section(measures, report.degraded),
         leaderboard_section(report.leaderboard),
         _tasks(report.pooled.metrics),
         _classes(measures, target),

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from ...configuration.report import Measures, Report
 from ..document import Table as Rows
+from ..document import conditions_section
 from ..wording import (
     MEASURES,
     NOTHING,
@@ -61,6 +62,8 @@ def _print_results(report: Report, console: Console) -> None:
         for sentence in votes_words(metrics[target], target):
             console.print(Text(sentence))
         print_table(Rows(VOTES_HEADER, votes_rows(metrics[target]["votes"]), names=2), console)
+    for table in conditions_section(metrics[target], report.degraded).tables:
+        print_table(table, console)
     for task, reason in not_applicable(metrics).items():
         console.print(Text(f"{task}: not applicable, {reason}"))
     for remark in remarks(metrics):

@@ -1,10 +1,12 @@
-"""Time domain spectral augmentation (the paper's section II-A1)."""
+"""What is changed of a training utterance: its speed (the paper's section II-A1), and how well it is heard."""
 
 import random
 
 import numpy as np
 
+from ...configuration.degradations import AugmentationRecipe
 from ...modeling_ser_meta.audio_ser_meta import resample
+from .degradations import Degradation, DrawnDegradation
 
 
 class SpeedPerturbation:
@@ -27,6 +29,7 @@ class SpeedPerturbation:
         self.seed = seed
         self.shortest = shortest
         self.epoch = 0
+        self.copies: list[Degradation] = []
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch that the next draws belong to, from 0."""
@@ -45,3 +48,28 @@ class SpeedPerturbation:
         """The factor at which this utterance, of so many samples, is played: 1 if it would become too short."""
         factor = self.factor(utterance_id)
         return 1.0 if samples / factor < self.shortest else factor
+
+    def degradation(self, utterance_id: str) -> Degradation | None:
+        """What else is done to this utterance in this epoch; None for nothing."""
+        return None
+
+
+class Augmentation(SpeedPerturbation):
+    """Changes the speed of each utterance, and then makes it worse, anew each epoch.
+
+    Args:
+        recipe: what is done how often. With `copies` an utterance is heard as one of so many copies, which are the
+            same for every seed; otherwise as a new one each epoch.
+        factors, seed, shortest: see `SpeedPerturbation`.
+    """
+
+    def __init__(self, recipe: AugmentationRecipe, factors: list[float], seed: int, shortest: int = 1):
+        super().__init__(factors, seed, shortest)
+        self.recipe = recipe
+        self.copies = [DrawnDegradation(recipe, f"copy {number}") for number in range(recipe.copies or 0)]
+
+    def degradation(self, utterance_id: str) -> Degradation:
+        """See `SpeedPerturbation`."""
+        if self.copies:
+            return random.Random(f"copy {self.seed} {self.epoch} {utterance_id}").choice(self.copies)
+        return DrawnDegradation(self.recipe, f"{self.seed} {self.epoch}")

@@ -17,6 +17,7 @@ from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ..corpora.recordings import recording, recordings
 from ..planning.durations import duration, recording_durations
 from .augmentation import SpeedPerturbation
+from .degradations import Degradation
 
 
 class SpeechCollator:
@@ -25,9 +26,10 @@ class SpeechCollator:
     Args:
         processor: the model's.
         tasks: of the model's config.
-        speed: for the training side only.
+        speed: for the training side only; it may make recordings worse too.
         shares: by task that is learned from them, each utterance's shares of the labels `(labels,)`, NaN where nobody
             rated it; the others are learned from one label a row.
+        condition: in which all recordings are heard that have no `speed`; None for as they are.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class SpeechCollator:
         tasks: Mapping[str, Mapping],
         speed: SpeedPerturbation | None = None,
         shares: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
+        condition: Degradation | None = None,
     ):
         self.processor = processor
         self.tasks = tasks
         self.speed = speed
         self.shares = shares
+        self.condition = condition
         self.label_ids = {
             name: {label: index for index, label in enumerate(task["labels"])}
             for name, task in tasks.items()
@@ -87,14 +91,39 @@ class SpeechCollator:
         return [len(trim_silence(read_audio(audio, rate), rate, decibels)) / rate for audio in heard]
 
     def without_speed(self) -> "SpeechCollator":
-        """The same, for utterances as they were recorded."""
-        return SpeechCollator(self.processor, self.tasks, shares=self.shares)
+        """The same, for utterances as they were recorded, or in the collator's condition."""
+        return SpeechCollator(self.processor, self.tasks, None, self.shares, self.condition)
+
+    def heard_in(self, condition: Degradation) -> "SpeechCollator":
+        """The same, for utterances in a condition."""
+        return SpeechCollator(self.processor, self.tasks, None, self.shares, condition)
+
+    def degradation(self, utterance_id: str) -> Degradation | None:
+        """What makes this utterance worse; None where nothing does."""
+        return self.condition if self.speed is None else self.speed.degradation(utterance_id)
+
+    def recording(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row's recording at its own speed as the pipeline takes it, made worse where the collator does that."""
+        if self.condition is None:
+            return recording(row)
+        rate = self.processor.sampling_rate
+        samples = self.condition(read_audio(recording(row), rate), rate, row["utterance_id"])
+        return {"array": samples, "sampling_rate": rate}
 
     def _heard(self, rows: list[dict[str, Any]]) -> list[np.ndarray]:
+        names = [row["utterance_id"] for row in rows]
+        heard = self._played(rows, names)
+        return [
+            samples if worse is None else worse(samples, self.processor.sampling_rate, name)
+            for name, samples, worse in zip(names, heard, map(self.degradation, names), strict=True)
+        ]
+
+    def _played(self, rows: list[dict[str, Any]], names: list[str]) -> list[np.ndarray]:
+        """The recordings at the encoder's rate, and at their speed."""
         heard = [read_audio(recording(row), self.processor.sampling_rate) for row in rows]
         if self.speed is None:
             return heard
-        return [self.speed(samples, row["utterance_id"]) for samples, row in zip(heard, rows, strict=True)]
+        return [self.speed(samples, name) for name, samples in zip(names, heard, strict=True)]
 
     def _shares(self, name: str, rows: list[dict[str, Any]]) -> torch.Tensor:
         shares = np.stack([self.shares[name][row["utterance_id"]] for row in rows]).astype(np.float32)

@@ -31,15 +31,13 @@ class DeviceCollator(SpeechCollator):
         super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares)
         self.resampler = DeviceResampler(device)
 
-    def _heard(self, rows: list[dict[str, Any]]) -> list[np.ndarray]:
+    def _played(self, rows: list[dict[str, Any]], names: list[str]) -> list[np.ndarray]:
         target = self.processor.sampling_rate
         recorded = [read_as_recorded(recording(row)) for row in rows]
         heard = self.resampler([samples for samples, _ in recorded], [rate for _, rate in recorded], target)
         if self.speed is None:
             return heard
-        factors = [
-            self.speed.heard_at(row["utterance_id"], len(samples)) for row, samples in zip(rows, heard, strict=True)
-        ]
+        factors = [self.speed.heard_at(name, len(samples)) for name, samples in zip(names, heard, strict=True)]
         return self.resampler(heard, factors, 1)
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow
@@ -25,6 +25,7 @@ from ..corpora.recordings import recordings, recordings_of
 from ..machine.processes import is_main_process, say, wait_for_all_processes
 from .augmentation import SpeedPerturbation
 from .collator import SpeechCollator
+from .degradations import Degradation
 from .frame_counts import frame_counts
 from .micro_batches import PaddedBound
 
@@ -33,7 +34,8 @@ COMPUTED_AT_ONCE = 16  # utterances of alike lengths
 WRITTEN_AT_ONCE = 64
 # Raise it with every change of what an encoder hears or gives: of reading, resampling, mixing down and trimming (in
 # audio_ser_meta.py), speed perturbation (augmentation.py), features and padding (processing_ser_meta.py,
-# padding_ser_meta.py), or of what is kept here. States that were computed before are then no longer taken.
+# padding_ser_meta.py), or of what is kept here. States that were computed before are then no longer taken. What makes
+# recordings worse has a VERSION of its own, in degradations.py.
 HEARING = 1
 HEARD_WITH = ("soundfile", "soxr", "transformers")  # whose other versions may read, resample or compute otherwise
 FEATURES = Features({"states": Value("large_binary"), "seconds": Value("float64")})
@@ -74,6 +76,34 @@ def kept_depth(stage: StageRecipe, model: SerMetaModel, keep_layers: bool) -> in
     return CONVOLUTIONS if encoder.front and fixed else None
 
 
+class Rendition(NamedTuple):
+    """How a whole corpus is heard: at a speed, and perhaps worse than it was recorded.
+
+    Args:
+        factor: of the speed.
+        degradation: what makes it worse.
+    """
+
+    factor: float = 1.0
+    degradation: Degradation | None = None
+
+    @property
+    def key(self) -> str:
+        """All that it depends on but the recordings."""
+        return f"{self.factor}" if self.degradation is None else f"{self.factor} {self.degradation.key}"
+
+    @property
+    def words(self) -> str:
+        """For a progress bar."""
+        worse = "" if self.degradation is None else f", {self.degradation.name}"
+        return f"speed {self.factor:g}{worse}"
+
+    def __call__(self, samples: np.ndarray, rate: int, utterance_id: str, shortest: int) -> np.ndarray:
+        """An utterance `(samples,)` heard so."""
+        played = SpeedPerturbation([self.factor], seed=0, shortest=shortest)(samples, utterance_id)
+        return played if self.degradation is None else self.degradation(played, rate, utterance_id)
+
+
 class FrozenStates:
     """What the frozen part of an encoder gives for every utterance at every speed (ours).
 
@@ -85,9 +115,9 @@ class FrozenStates:
 
     A GPU computes them without TensorFloat-32, which would round convolutions as coarsely.
 
-    There is one memory-mapped file for a speed, under a name that depends on the frozen weights, the processor's
-    settings, the recordings' bytes, the depth, the speed, and the versions of what reads and computes: stages, folds,
-    seeds and rows of an ablation share them.
+    There is one memory-mapped file for a speed and a copy or condition, under a name that depends on the frozen
+    weights, the processor's settings, the recordings' bytes, the depth, the speed, what makes them worse, and the
+    versions of what reads and computes: stages, folds, seeds and rows of an ablation share them.
     An hour of speech takes, at each speed, 370 MB of the output of a base model's convolutions, and 2.2 GB of the
     states of its first four layers.
 
@@ -125,46 +155,49 @@ class FrozenStates:
         self.width = config.width if depth else getattr(config.speech_config, "conv_dim", [config.width])[-1]
         whole = depth == len(model.encoder.layers)
         self.dtype = np.dtype(np.float16 if precision == "fp16" or (precision == "auto" and whole) else np.float32)
+        self.shortest = model.encoder.shortest_input
         self.origin = self._origin()
         self.rows = {name: row for row, name in enumerate(self.dataset["utterance_id"])}
-        self.by_factor: dict[float, pyarrow.Table] = {}
+        self.kept: dict[str, pyarrow.Table] = {}
 
-    def prepare(self, factors: Iterable[float]) -> None:
-        """Computes what is not kept yet for these speed factors, with a progress bar.
+    def prepare(self, factors: Iterable[float], degradations: Iterable[Degradation | None] = (None,)) -> None:
+        """Computes what is not kept yet for these speed factors and degradations, with a progress bar.
 
         Raises:
             UserError: the disk is too small for it.
         """
-        factors = sorted({1.0, *factors})
+        wanted = [Rendition(), *(Rendition(factor, worse) for worse in degradations for factor in sorted({*factors}))]
+        wanted = {rendition.key: rendition for rendition in wanted}
         self.folder.mkdir(parents=True, exist_ok=True)
         if is_main_process():
-            self._check_room([factor for factor in factors if not self._path(factor).exists()])
+            self._check_room([each for each in wanted.values() if not self._path(each).exists()])
         wait_for_all_processes()
-        for factor in factors:
-            self.by_factor[factor] = self._read_or_compute(factor).data
+        for key, rendition in wanted.items():
+            self.kept[key] = self._read_or_compute(rendition).data
 
-    def of(self, utterance_id: str, factor: float) -> np.ndarray:
+    def of(self, utterance_id: str, factor: float, degradation: Degradation | None = None) -> np.ndarray:
         """An utterance's states at a speed: `(states, frames, width)`, read from the file where it is used."""
-        packed = self.by_factor[factor]["states"][self.rows[utterance_id]].as_buffer()
+        table = self.kept[Rendition(factor, degradation).key]
+        packed = table["states"][self.rows[utterance_id]].as_buffer()
         return np.frombuffer(packed, dtype=self.dtype).reshape(self.states, -1, self.width)
 
     def seconds(self, utterance_id: str) -> float:
         """What the model hears of an utterance at its own speed, where the processor cuts silent ends off."""
-        return self.by_factor[1.0]["seconds"][self.rows[utterance_id]].as_py()
+        return self.kept[Rendition().key]["seconds"][self.rows[utterance_id]].as_py()
 
-    def _check_room(self, missing: list[float]) -> None:
+    def _check_room(self, missing: list["Rendition"]) -> None:
         """Says how much the files will take, and refuses where that does not fit."""
         if not missing:
             return
-        needed = sum(self._size(factor) for factor in missing)
+        needed = sum(self._size(rendition.factor) for rendition in missing)
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             halved = "cache_precision=fp16, " if self.dtype == np.float32 else ""
             alone = "cache_layers=false, " if self.depth else ""
             raise UserError(
                 f"what the frozen encoder gives takes {needed / 1e9:.1f} GB in cache={self.folder}, where "
-                f"{free / 1e9:.1f} GB are free: choose another folder, {alone}{halved}fewer data.speed_factors, or "
-                "cache=null"
+                f"{free / 1e9:.1f} GB are free: choose another folder, {alone}{halved}fewer data.speed_factors or "
+                "copies, or cache=null"
             )
         room = f"{needed / 1e9:.2f} GB to compute into {self.folder}, {free / 1e9:.1f} GB are free"
         say(f"frozen encoder: {room}{f'; {self._rounding()}' if self.dtype == np.float16 else ''}")
@@ -190,17 +223,16 @@ class FrozenStates:
         frames = frame_counts(self.model, self.collator.processor, (self.durations / factor).tolist())
         return int(frames.sum()) * self.states * self.width * self.dtype.itemsize
 
-    def _path(self, factor: float) -> Path:
-        name = hashlib.sha256(f"{self.origin} {factor}".encode()).hexdigest()[:24]
+    def _path(self, rendition: "Rendition") -> Path:
+        name = hashlib.sha256(f"{self.origin} {rendition.key}".encode()).hexdigest()[:24]
         return self.folder / f"{name}.arrow"
 
-    def _read_or_compute(self, factor: float) -> Dataset:
-        path = self._path(factor)
-        speed = SpeedPerturbation([factor], seed=0, shortest=self.model.encoder.shortest_input)
+    def _read_or_compute(self, rendition: "Rendition") -> Dataset:
+        path = self._path(rendition)
         # trainings at the same time: one computes, the others wait and read; the file has its name when it is whole
         with FileLock(path.with_suffix(".lock")):
             return self.dataset.map(
-                lambda rows: self._compute(rows, speed),
+                lambda rows: self._compute(rows, rendition),
                 batched=True,
                 batch_size=COMPUTED_AT_ONCE,
                 writer_batch_size=WRITTEN_AT_ONCE,
@@ -209,15 +241,15 @@ class FrozenStates:
                 cache_file_name=str(path),
                 load_from_cache_file=True,
                 new_fingerprint=path.stem,
-                desc=f"frozen encoder, speed {factor:g}",
+                desc=f"frozen encoder, {rendition.words}",
             )
 
     @torch.no_grad()
-    def _compute(self, rows: dict[str, list], speed: SpeedPerturbation) -> dict[str, list]:
+    def _compute(self, rows: dict[str, list], rendition: "Rendition") -> dict[str, list]:
         processor = self.collator.processor
         self.model.encoder.eval()
         recordings = [
-            speed(read_audio(heard, processor.sampling_rate), name)
+            rendition(read_audio(heard, processor.sampling_rate), processor.sampling_rate, name, self.shortest)
             for heard, name in zip(recordings_of(rows), rows["utterance_id"], strict=True)
         ]
         parts = self.bound.parts([len(samples) / processor.sampling_rate for samples in recordings])
@@ -293,7 +325,7 @@ class FrozenStatesCollator(SpeechCollator):
     """
 
     def __init__(self, states: FrozenStates, collator: SpeechCollator):
-        super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares)
+        super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares, collator.condition)
         self.states = states
 
     def lengths(self, dataset: Dataset) -> list[float]:
@@ -306,10 +338,18 @@ class FrozenStatesCollator(SpeechCollator):
         """The same, for utterances as they were recorded."""
         return FrozenStatesCollator(self.states, super().without_speed())
 
+    def heard_in(self, condition: Degradation) -> "FrozenStatesCollator":
+        """The same, for utterances in a condition, whose states are kept too."""
+        self.states.prepare([1.0], [condition])
+        return FrozenStatesCollator(self.states, super().heard_in(condition))
+
     def inputs(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """`extract_features` or `layer_states` as the model takes them, and the frames' `attention_mask`."""
         names = [row["utterance_id"] for row in rows]
-        found = [self.states.of(name, self.speed.factor(name) if self.speed else 1.0) for name in names]
+        factors = [self.speed.factor(name) if self.speed else 1.0 for name in names]
+        found = [
+            self.states.of(name, factor, self.degradation(name)) for name, factor in zip(names, factors, strict=True)
+        ]
         lengths = np.array([states.shape[1] for states in found])
         padded = np.zeros((len(found), self.states.states, lengths.max(), self.states.width), self.states.dtype)
         for row, states in zip(padded, found, strict=True):

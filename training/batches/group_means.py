@@ -15,9 +15,9 @@ from ...modeling_ser_meta.audio_ser_meta import stream_audio
 from ...modeling_ser_meta.encoder_ser_meta import EncoderOutput
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE, WINDOW_SECONDS, cut_recording
-from ..corpora.recordings import recording
 from ..planning.durations import recording_durations
 from .collator import SpeechCollator
+from .degradations import Degradation
 from .micro_batches import PaddedBound
 
 BATCH = 16
@@ -35,7 +35,7 @@ class CenteringCollator(SpeechCollator):
     """
 
     def __init__(self, collator: SpeechCollator, columns: Sequence[str], means: dict[Group, torch.Tensor]):
-        super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares)
+        super().__init__(collator.processor, collator.tasks, collator.speed, collator.shares, collator.condition)
         self.collator, self.columns, self.means = collator, columns, means
 
     def lengths(self, dataset: Dataset) -> list[float]:
@@ -74,6 +74,16 @@ def group_means(model: SerMetaModel, collator: SpeechCollator, dataset: Dataset)
         for row, total, count in zip(rows, *sums(model.encode(**inputs)), strict=True):
             frames[_group(row, columns)].add(total, count)
     return {group: found.mean for group, found in frames.items()}
+
+
+def collator_in(
+    condition: Degradation, collator: SpeechCollator, model: SerMetaModel, dataset: Dataset
+) -> SpeechCollator:
+    """A collator's batches of this dataset in a condition; with `center_by` its groups' means are of that too."""
+    columns = model.config.center_by
+    plain = collator.collator if isinstance(collator, CenteringCollator) else collator
+    heard = plain.without_speed().heard_in(condition)
+    return CenteringCollator(heard, columns, group_means(model, heard, dataset)) if columns else heard
 
 
 class FrameMean:
@@ -118,7 +128,7 @@ def _batches(dataset: Dataset, collator: SpeechCollator) -> Iterator[tuple[list[
             yield rows, collator.inputs(rows)
     processor = collator.processor
     for row in sorted({*range(len(dataset))} - {*short}):
-        for samples in _pieces(recording(dataset[row]), processor.sampling_rate):
+        for samples in _pieces(collator.recording(dataset[row]), processor.sampling_rate):
             yield [dataset[row]], processor([samples], sampling_rate=processor.sampling_rate)
 
 

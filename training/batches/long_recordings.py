@@ -15,7 +15,6 @@ from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
-from ..corpora.recordings import recording
 from ..machine.processes import processes
 from ..measures.temperature import TINY
 from .collator import SpeechCollator
@@ -50,7 +49,7 @@ def predict_long(
     for row in range(state.process_index, len(dataset), state.num_processes):
         pipeline.call_count = 0  # from the eleventh call on it advises batches, which these are
         with centred_by(model, collator.state_means(dataset[row])):
-            heard.append((row, pipeline(recording(dataset[row]), tasks=list(tasks), batch_size=AT_ONCE)))
+            heard.append((row, pipeline(collator.recording(dataset[row]), tasks=list(tasks), batch_size=AT_ONCE)))
     results = [result for _, result in sorted(gather_object(heard), key=lambda pair: pair[0])]
     columns = {}
     for name, task in tasks.items():

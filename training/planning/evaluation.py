@@ -9,8 +9,10 @@ from typing import Any
 
 import yaml
 
+from ...configuration.degradations import condition_faults
 from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe, Recipe
+from ...configuration.recipe_checks import refuse
 from ...configuration.recipe_files import load_recipe, read_corpus, recipe_names
 from ...configuration.run_folder import RunFolder, read_json
 from ...hub_cards.hub.names import find_model, read_model_config
@@ -34,6 +36,7 @@ class Evaluation:
         rows: all their utterances.
         split: a run's `split.json`, of which one side is judged; None for all utterances.
         side: of the split.
+        degraded: conditions in which they are judged once more.
     """
 
     model: Path
@@ -41,6 +44,7 @@ class Evaluation:
     rows: Rows
     split: Path | None
     side: str
+    degraded: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,11 @@ def find_check(given: Sequence[str], quarantine: Path | None = None) -> Check:
 
 
 def find_evaluation(
-    name: str | Path, given: Sequence[str], split: Path | None = None, side: str = "test"
+    name: str | Path,
+    given: Sequence[str],
+    split: Path | None = None,
+    side: str = "test",
+    degraded: Sequence[str] = (),
 ) -> Evaluation:
     """What the words behind `ser-meta evaluate` mean.
 
@@ -110,6 +118,7 @@ def find_evaluation(
         UserError: the words are none of these; whatever of the corpora cannot be read; labels of the target that the
             model does not know.
     """
+    refuse(condition_faults("--degrade", list(degraded)))
     model, sources, split = _find(name, given, split)
     config = read_model_config(model)
     tasks, target = config["tasks"], config["target_task"]
@@ -120,7 +129,7 @@ def find_evaluation(
     foreign = foreign_labels(rows if split is None else on_side(rows, split, side), tasks)
     if target in foreign:
         raise UserError(_foreign_target(target, foreign[target], tasks[target]["labels"]))
-    return Evaluation(model, sources, rows, split, side)
+    return Evaluation(model, sources, rows, split, side, degraded)
 
 
 def foreign_labels(rows: Any, tasks: Mapping[str, Mapping]) -> dict[str, list[str]]:

@@ -15,7 +15,8 @@ from ...configuration.recipe_files import change_recipe, read_yaml
 OURS = "ours"
 BEST_LAYER = "baseline, best layer"
 """The row whose layer each fold chooses when it is trained, see `studies.best_layer`."""
-CHANGEABLE_DATA = ("speed_factors", "trim_decibels", "votes", "ties")  # how recordings are heard or learned, not which
+# how recordings are heard or learned, not which there are
+CHANGEABLE_DATA = ("speed_factors", "trim_decibels", "augmentation", "votes", "ties")
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from ..corpora.mixture import corpora_words, label_maps
 from ..corpora.rows import Rows
 from ..machine.environment import environment
 from ..machine.processes import processes
+from ..measures.conditions import found_in_conditions
 from ..planning.durations import check_durations, recording_durations
 from ..planning.evaluation import Evaluation, foreign_labels, foreign_words, on_side, read_side
 from ..planning.folds import read
 from ..planning.sides import describe_styles
 from ..planning.speakers import NOT_KNOWN, speaker_facts, speakers_not_known
-from .judging import predict_dataset, report_on
+from .judging import predict_dataset, predict_in_conditions, report_on
 from .loading import load_model
 
 
@@ -41,7 +42,9 @@ def evaluate_model(evaluation: Evaluation) -> Report:
     dataset = rows.dataset()
     durations = recording_durations(dataset)
     check_durations(dataset, durations, model.encoder.shortest_input, processor.sampling_rate)
-    predictions = predict_dataset(model, processor, dataset, _collator(model, processor, dataset))
+    collator = _collator(model, processor, dataset)
+    predictions = predict_dataset(model, processor, dataset, collator)
+    degraded = predict_in_conditions(evaluation.degraded, model, processor, dataset, collator)
     not_judged = {} if split else dict(NOT_KNOWN)
     not_judged |= {name: foreign_words(name, labels, tasks[name]) for name, labels in foreign.items()}
     return Report(
@@ -50,6 +53,7 @@ def evaluate_model(evaluation: Evaluation) -> Report:
         speakers=speakers,
         **vars(report_on(predictions, tasks, target, not_judged=not_judged)),
         sides={"test": len(dataset)},
+        degraded={} if degraded is None else found_in_conditions(predictions, degraded, tasks, target),
         versions=environment(),
     )
 

@@ -30,12 +30,15 @@ from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ...modeling_ser_meta.settings_ser_meta import adapter_settings, nameless_labels
 from ..batches.collator import SpeechCollator
-from ..batches.group_means import describe_centering
+from ..batches.degradations import Condition
+from ..batches.group_means import collator_in, describe_centering
 from ..batches.long_recordings import describe_pieces
 from ..corpora.mixture import corpora_words, label_maps
 from ..learning.arguments import judging_arguments
 from ..learning.trainer import SerMetaTrainer
 from ..machine.environment import environment
+from ..machine.processes import say
+from ..measures.conditions import found_in_conditions, together
 from ..measures.layer_shares import layer_shares
 from ..measures.metrics import evaluate_predictions, slices
 from ..measures.statistics import calibration, interval
@@ -55,10 +58,17 @@ from .preparation import Preparation
 
 @dataclass
 class Judgement:
-    """Predictions of the sides that were not learned from, and the report that was made of them."""
+    """Predictions of the sides that were not learned from, and the report that was made of them.
+
+    Args:
+        predictions: by side.
+        report: on them.
+        degraded: those of the test side in the recipe's conditions, with the column `condition`; None without any.
+    """
 
     predictions: dict[str, pandas.DataFrame]
     report: Report
+    degraded: pandas.DataFrame | None = None
 
 
 def predict_dataset(
@@ -106,8 +116,10 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     *_, last_stage = recipe.stages.values()
     collator = prepared.build_collator(model, last_stage)
     temperature, predictions = set_temperature(prepared, model, collator)
+    degraded = None
     if prepared.test_fold is not None:
         predictions["test"] = predict_dataset(model, prepared.processor, prepared.side("test"), collator)
+        degraded = predict_in_conditions(recipe.degraded, model, prepared.processor, prepared.side("test"), collator)
     tasks, target = model.config.tasks, model.config.target_task
     found = {
         side: SideFindings(speakers=_speakers(prepared, side), **vars(report_on(table, tasks, target)))
@@ -136,7 +148,25 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
         report.judged_by = judged_by(recipe, len(prepared.dataset))
     elif recipe.yardstick:
         report.yardstick = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
-    return Judgement(predictions, report)
+    if degraded is not None:
+        report.degraded = found_in_conditions(predictions["test"], degraded, tasks, target)
+    return Judgement(predictions, report, degraded)
+
+
+def predict_in_conditions(
+    conditions: Sequence[str],
+    model: SerMetaModel,
+    processor: SerMetaProcessor,
+    dataset: Dataset,
+    collator: SpeechCollator,
+) -> pandas.DataFrame | None:
+    """Predictions of a dataset in each condition, with the column `condition`; None without any."""
+    tables = {}
+    for name in conditions:
+        say(f"the test side once more, in the condition {name}")
+        heard = collator_in(Condition(name), collator, model, dataset)
+        tables[name] = predict_dataset(model, processor, dataset, heard)
+    return together(tables)
 
 
 def set_temperature(
@@ -172,6 +202,9 @@ def write_results(
     for side, table in judgement.predictions.items():
         with moved_into_place(run.predictions_of(side)) as aside:
             table.to_parquet(aside)
+    if judgement.degraded is not None:
+        with moved_into_place(run.predictions_in_conditions) as aside:
+            judgement.degraded.to_parquet(aside)
     target = model.config.target_task
     measured = judgement.report.metrics.get(target, {})
     run.plots.mkdir(exist_ok=True)

@@ -16,7 +16,7 @@ from ...modeling_ser_meta.loading_ser_meta import commit_of
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
-from ..batches.augmentation import SpeedPerturbation
+from ..batches.augmentation import Augmentation, SpeedPerturbation
 from ..batches.collator import SpeechCollator
 from ..batches.device_resampling import DeviceCollator
 from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_depth
@@ -146,8 +146,7 @@ class Preparation:
         return CenteringCollator(collator, model.config.center_by, self.means)
 
     def _plain_collator(self, model: SerMetaModel, stage: StageRecipe) -> SpeechCollator:
-        factors = self.recipe.data.speed_factors
-        speed = SpeedPerturbation(factors, self.recipe.seed, shortest=model.encoder.shortest_input)
+        speed = self._speed(model.encoder.shortest_input)
         collator = SpeechCollator(self.processor, self.tasks, speed, self._shares_by_utterance)
         depth = None if self.recipe.cache is None else kept_depth(stage, model, self.recipe.cache_layers)
         if depth is None:
@@ -157,13 +156,20 @@ class Preparation:
         durations = [self.durations[row] for row in rows]
         dataset, precision = self.dataset.select(rows), self.recipe.cache_precision
         states = FrozenStates(self.recipe.cache, model, collator, dataset, durations, depth, precision)
-        states.prepare(factors)
+        states.prepare(speed.factors, speed.copies or [None])
         return FrozenStatesCollator(states, collator)
 
     @cached_property
     def _shares_by_utterance(self) -> dict[str, dict[str, np.ndarray]]:
         ids = self.dataset["utterance_id"]
         return {name: dict(zip(ids, shares, strict=True)) for name, shares in self.shares.items()}
+
+    def _speed(self, shortest: int) -> SpeedPerturbation:
+        """What is changed of the training's utterances."""
+        data, seed = self.recipe.data, self.recipe.seed
+        if data.augmentation.active:
+            return Augmentation(data.augmentation, data.speed_factors, seed, shortest)
+        return SpeedPerturbation(data.speed_factors, seed, shortest)
 
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""

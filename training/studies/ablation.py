@@ -23,7 +23,7 @@ from ..planning.study_folds import StudyFolds, check_at_once, plan_study
 from ..planning.tables import BEST_LAYER, OURS, AblationTable, find_table, folder_name
 from ..runs.stages import first_stage_recipe
 from .best_layer import layers_words, on_best_layer
-from .crossval import FoldRun, judge_runs, plan_runs, read_predictions, train_runs
+from .crossval import FoldRun, judge_runs, plan_runs, read_in_conditions, read_predictions, train_runs
 from .leaderboard import leaderboard
 from .paper import PAPER_TABLES
 
@@ -169,6 +169,7 @@ def _difference(
         **paired_difference(*tables, target),
         votes=_differences_of_votes(*tables, target, labels),
         slices=_differences_by_style(*tables, target),
+        degraded=_differences_in_conditions(ours, other, target) if side == "test" else {},
         mcnemar=mcnemar(*tables, target),
     )
 
@@ -177,6 +178,15 @@ def _differences_of_votes(ours: DataFrame, other: DataFrame, target: str, labels
     """The paired differences beside the raters' votes, where the corpus has them."""
     rated = all(has_votes(table, target, labels) for table in (ours, other))
     return paired_votes(ours, other, target, labels) if rated else {}
+
+
+def _differences_in_conditions(ours: list[FoldRun], other: list[FoldRun], target: str) -> dict[str, dict]:
+    """The paired differences in each condition that both were judged in."""
+    shared = [name for name in ours[0].recipe.degraded if name in other[0].recipe.degraded]
+    tables = [read_in_conditions(runs) for runs in (ours, other)] if shared else []
+    return {
+        name: paired_difference(*(table[table["condition"] == name] for table in tables), target) for name in shared
+    }
 
 
 def _differences_by_style(ours: DataFrame, other: DataFrame, target: str) -> dict[str, dict[str, dict]]:

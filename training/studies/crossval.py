@@ -25,6 +25,7 @@ from ...hub_cards.study.write import write_study
 from ..machine.environment import environment
 from ..machine.interruption import leaving_on_signals
 from ..machine.processes import is_main_process, processes, say, wait_for_all_processes
+from ..measures.conditions import found_in_conditions
 from ..planning.speakers import not_judged, together
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study
 from ..runs.judging import describe_longest, report_on
@@ -166,25 +167,38 @@ def judge_runs(runs: list[FoldRun], side: str = "test") -> RecipeFindings:
     speakers = together(
         report.speakers for run, report in zip(runs, reports, strict=True) if run.recipe.seed == recipe.seed
     )
+    tasks, target = _tasks(reports), recipe.model.target_task
     return RecipeFindings(
         speakers=speakers,
         recipe=OmegaConf.to_container(OmegaConf.structured(recipe)),
         protocol=_protocol(runs, reports, side, predictions),
         runs=[_training_facts(run, report) for run, report in zip(runs, reports, strict=True)],
         summary=_mean_and_spread(runs, reports),
-        pooled=report_on(predictions, _tasks(reports), recipe.model.target_task, not_judged(speakers)),
+        pooled=report_on(predictions, tasks, target, not_judged(speakers)),
+        degraded=found_in_conditions(predictions, read_in_conditions(runs), tasks, target)
+        if recipe.degraded and side == "test"
+        else {},
     )
 
 
 def read_predictions(runs: Iterable[FoldRun], side: str = "test") -> pandas.DataFrame:
     """The test or validation sides of all runs in one table, with the columns `fold`, `test_fold` and `seed`."""
-    tables = [
-        pandas.read_parquet(RunFolder(run.folder).predictions_of(side)).assign(
-            fold=run.fold, test_fold=run.recipe.data.test_fold, seed=run.recipe.seed
-        )
-        for run in runs
-    ]
-    return pandas.concat(tables, ignore_index=True)
+    return _joined((run, RunFolder(run.folder).predictions_of(side)) for run in runs)
+
+
+def read_in_conditions(runs: Iterable[FoldRun]) -> pandas.DataFrame:
+    """The test sides of all runs in the recipe's conditions, with the column `condition` too."""
+    return _joined((run, RunFolder(run.folder).predictions_in_conditions) for run in runs)
+
+
+def _joined(tables: Iterable[tuple[FoldRun, Path]]) -> pandas.DataFrame:
+    return pandas.concat(
+        [
+            pandas.read_parquet(path).assign(fold=run.fold, test_fold=run.recipe.data.test_fold, seed=run.recipe.seed)
+            for run, path in tables
+        ],
+        ignore_index=True,
+    )
 
 
 def training_curves(runs: Iterable[FoldRun]) -> dict[str, dict[str, list]]:
