@@ -240,6 +240,9 @@ class StageRecipe:
         freeze_layer_fusion: keep the layer fusion (ARI) as it is (the paper's section IV-D).
         gradient_checkpointing: compute twice to keep less in memory.
         group_by_length: batches of alike lengths, drawn anew each epoch.
+        balanced_batches: draw each epoch's utterances with replacement: every label of the target in turn, and an
+            utterance by its share of that (ours; winners of the Interspeech 2025 challenge balance a second stage).
+            The other way is `model.class_weights`: choose one.
         keep: the `last` checkpoint, or the `best` by the validation side's UA (by its loss without the target).
         early_stopping_patience: epochs without a better one after which the stage ends; null for never.
     """
@@ -261,6 +264,7 @@ class StageRecipe:
     freeze_layer_fusion: bool = False
     gradient_checkpointing: bool = False
     group_by_length: bool = True
+    balanced_batches: bool = False
     keep: str = "last"
     early_stopping_patience: int | None = None
 

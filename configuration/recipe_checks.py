@@ -137,6 +137,8 @@ def _model_faults(model: ModelRecipe) -> Iterator[str]:
         yield from _choice("model.class_weights", model.class_weights, CLASS_WEIGHTS)
     for task in model.labels:
         yield from _choice("model.labels", task, tasks)
+    if model.target_task in model.multilabel and model.target_loss == "kl":
+        yield "model.target_loss=kl is of shares, and model.multilabel names the target: choose cross_entropy or focal"
     for task in model.multilabel:
         yield from _choice("model.multilabel", task, tuple(name for name in tasks if name != "transcript"))
         if task in model.ranges:
@@ -200,6 +202,13 @@ def _stage_faults(name: str, stage: StageRecipe, model: ModelRecipe, validation:
             f"{name} has both batch_size={stage.batch_size} and batch_duration={stage.batch_duration:g}: "
             "set one of them to null"
         )
+    if stage.balanced_batches and model.class_weights is not None:
+        yield (
+            f"{name}.balanced_batches=true and model.class_weights={model.class_weights} are two ways to the same, "
+            "which together would count rare labels twice: set one of them to false or null"
+        )
+    if stage.balanced_batches and stage.batch_duration is not None:
+        yield f"{name}.balanced_batches=true draws batches of one size: set {name}.batch_duration=null"
     size = "batch_size" if stage.batch_duration is None else "batch_duration"
     for key in ("epochs", "encoder_learning_rate", "head_learning_rate", size, "gradient_accumulation_steps"):
         yield from _positive(f"{name}.{key}", getattr(stage, key))

@@ -1,8 +1,9 @@
 """Which utterances stand together in a batch: by number, or by how long they last."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
@@ -16,10 +17,16 @@ class LengthGroupedUtterances(Sampler[int]):
 
     Lengths are sorted within a pool of a few steps only, and the steps are shuffled: where length tells of a label, as
     between speech and song, long runs of one label would throw the training off.
+
+    Args:
+        lengths: of the utterances, in any unit.
+        step: utterances of one step.
+        seed: of the draws.
+        weights: how often each utterance is drawn beside the others, with replacement; None for each once.
     """
 
-    def __init__(self, lengths: list[float], step: int, seed: int):
-        self.lengths, self.step, self.seed = torch.tensor(lengths), step, seed
+    def __init__(self, lengths: list[float], step: int, seed: int, weights: Sequence[float] | None = None):
+        self.lengths, self.step, self.seed, self.weights = torch.tensor(lengths), step, seed, weights
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -31,13 +38,48 @@ class LengthGroupedUtterances(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = _generator(self.seed, self.epoch)
-        pools = torch.randperm(len(self), generator=generator).split(STEPS_IN_POOL * self.step)
+        pools = _drawn(len(self), self.weights, generator).split(STEPS_IN_POOL * self.step)
         steps = [step for pool in pools for step in pool[self.lengths[pool].argsort()].split(self.step)]
         # an incomplete step comes last, so that all others keep their bounds
         complete = [step for step in steps if len(step) == self.step]
         order = torch.randperm(len(complete), generator=generator).tolist()
         rest = [step for step in steps if len(step) < self.step]
         return iter(torch.cat([complete[index] for index in order] + rest).tolist())
+
+
+class WeightedUtterances(Sampler[int]):
+    """As many utterances as there are, drawn with replacement by weights anew each epoch.
+
+    Args:
+        weights: how often each utterance is drawn beside the others.
+        seed: of the draws, with the epoch.
+    """
+
+    def __init__(self, weights: Sequence[float], seed: int):
+        self.weights, self.seed, self.epoch = weights, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next iteration belongs to, from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(_drawn(len(self), self.weights, _generator(self.seed, self.epoch)).tolist())
+
+
+def balancing_weights(shares: np.ndarray) -> list[float]:
+    """Weights, one an utterance, with which a label is drawn evenly, and then an utterance by its share of that label.
+
+    Args:
+        shares: what each utterance has of each label, `(utterances, labels)`. One without any label is drawn as often
+            as others are on average.
+    """
+    counts = shares.sum(axis=0)
+    weights = (shares / np.where(counts > 0, counts, 1)).sum(axis=1)
+    labelled = shares.sum(axis=1) > 0
+    return np.where(labelled, weights, weights[labelled].mean()).tolist()
 
 
 class DurationBoundedBatches(Sampler[list[int]]):
@@ -111,6 +153,13 @@ class DurationBoundedBatches(Sampler[list[int]]):
                 batch, padded_to = [], length
             batch.append(row)
         return [*batches, batch]
+
+
+def _drawn(count: int, weights: Sequence[float] | None, generator: torch.Generator) -> torch.Tensor:
+    """Utterances in random order: each once, or by weights with replacement."""
+    if weights is None:
+        return torch.randperm(count, generator=generator)
+    return torch.multinomial(torch.tensor(weights, dtype=torch.float64), count, replacement=True, generator=generator)
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

@@ -20,7 +20,7 @@ from ...modeling_ser_meta.losses_ser_meta import concordance_loss, labelled_rows
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..batches.long_recordings import is_long, losses_of, predict_long
 from ..batches.micro_batches import BoundedBatches, PaddedBound, joined, micro_batches
-from ..batches.samplers import DurationBoundedBatches, LengthGroupedUtterances
+from ..batches.samplers import DurationBoundedBatches, LengthGroupedUtterances, WeightedUtterances
 from ..machine.environment import environment
 from ..machine.interruption import SaveAndLeave
 from ..measures.metrics import evaluate_predictions, flatten
@@ -42,6 +42,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         loss_weights: by task (the paper's formulas 1 and 2); tasks that are not named are not trained.
         encoder_learning_rate: of the speech encoder; all else has `args.learning_rate`.
         lengths: of the training rows, in any unit, for batches of alike lengths; None for random batches.
+        weights: how often each training row is drawn beside the others, with replacement; None for each once an epoch.
         batches: of the training rows, instead of batches of `args.train_batch_size`.
         bound: of a micro-batch; a batch beyond it is computed in several, with the same gradient (but for the CCC
             loss, which is one of a whole micro-batch); None for whole batches.
@@ -54,6 +55,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         loss_weights: Mapping[str, float],
         encoder_learning_rate: float,
         lengths: list[float] | None = None,
+        weights: list[float] | None = None,
         batches: DurationBoundedBatches | None = None,
         bound: PaddedBound | None = None,
         **options: Any,
@@ -61,6 +63,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         self.loss_weights = dict(loss_weights)
         self.encoder_learning_rate = encoder_learning_rate
         self.lengths = lengths
+        self.weights = weights
         self.batches = batches
         self.bound = bound or PaddedBound(inf)
         # one device a process: DataParallel would average each replica's loss over its own rows
@@ -73,7 +76,7 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         self.accelerator.gradient_accumulation_steps = 1
         self.task_loss_sums: dict[str, torch.Tensor] = {}
         self.task_losses_logged_at = 0
-        self.sampler: LengthGroupedUtterances | DurationBoundedBatches | None = batches
+        self.sampler: LengthGroupedUtterances | WeightedUtterances | DurationBoundedBatches | None = batches
         self.finite_steps, self.leaving = FiniteSteps(), SaveAndLeave()
         # the Trainer tells a callback the gradient's norm only after the step that it would spoil
         self.accelerator.clip_grad_norm_ = self.finite_steps.remembering(self.accelerator.clip_grad_norm_)
@@ -242,7 +245,8 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
         config = self.model.config
         columns = predicted(reduced, config.tasks, self.processing_class)
         scores = f"{config.target_task}_scores"
-        columns[scores] = list(at_temperature(np.stack(columns[scores]), config.calibration_temperature))
+        if config.tasks[config.target_task]["kind"] == "classification":
+            columns[scores] = list(at_temperature(np.stack(columns[scores]), config.calibration_temperature))
         return columns, row_losses
 
     def get_train_dataloader(self) -> DataLoader:
@@ -317,10 +321,13 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         # the Trainer's own batches of alike lengths are drawn from the process's generator: an epoch that is gone on
         # with after an interruption would have another order
-        if self.lengths is None:
-            return super()._get_train_sampler(train_dataset)
         step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        self.sampler = LengthGroupedUtterances(self.lengths, step, self.args.seed)
+        if self.lengths is not None:
+            self.sampler = LengthGroupedUtterances(self.lengths, step, self.args.seed, self.weights)
+        elif self.weights is not None:
+            self.sampler = WeightedUtterances(self.weights, self.args.seed)
+        else:
+            return super()._get_train_sampler(train_dataset)
         return self.sampler
 
     def _mean_loss(self, table: pandas.DataFrame, row_losses: Mapping[str, np.ndarray]) -> float:

@@ -17,7 +17,7 @@ from ...configuration.report import Report
 from ...configuration.run_folder import RunFolder
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ..batches.frozen_states import trains_adapter_alone
-from ..batches.samplers import DurationBoundedBatches
+from ..batches.samplers import DurationBoundedBatches, balancing_weights
 from ..batches.state_statistics import fit_standardization
 from ..learning.arguments import training_arguments
 from ..learning.checkpoints import keep_checkpoints, last_checkpoint
@@ -175,6 +175,7 @@ def run_stage(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
         lengths=heard if stage.group_by_length and batches is None else None,
+        weights=balancing_weights(prepared.target_shares) if stage.balanced_batches else None,
         batches=batches,
         bound=plan_stage(recipe, stage, model, prepared.processor, prepared.durations_of("train")).bound,
         model=model,

@@ -1,11 +1,17 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
-from ser_meta.training.batches.samplers import DurationBoundedBatches, LengthGroupedUtterances
+from ser_meta.training.batches.samplers import (
+    DurationBoundedBatches,
+    LengthGroupedUtterances,
+    WeightedUtterances,
+    balancing_weights,
+)
 from ser_meta.training.runs.stages import train_first_stage
 
 LENGTHS = (0.5 + 10 * torch.rand(203, generator=torch.Generator().manual_seed(0))).tolist()
@@ -83,3 +89,39 @@ def test_a_batch_is_bounded_in_one_way(recipe_file):
         load_recipe(str(recipe_file), ["stages.metadata.batch_duration=0"])
     recipe = load_recipe(str(recipe_file), ["stages.metadata.batch_duration=3"])
     assert (recipe.stages["metadata"].batch_size, recipe.stages["emotion"].batch_size) == (None, 4)
+
+
+def test_weights_draw_a_label_evenly_and_an_utterance_by_its_share():
+    shares = np.array([[1, 0, 0]] * 8 + [[0.5, 0.5, 0]] * 4 + [[0, 0, 1]] * 2 + [[0, 0, 0]])
+    expected = [sum(share / shares[:, label].sum() for label, share in enumerate(row) if share) for row in shares[:14]]
+    weights = balancing_weights(shares)
+    np.testing.assert_allclose(weights[:14], expected)
+    assert weights[14] == pytest.approx(np.mean(expected))  # without a label
+    alone = np.eye(3)[[0] * 6 + [1] * 3 + [2]]
+    np.testing.assert_allclose(np.array(balancing_weights(alone)) @ alone, [1, 1, 1])
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_weighted_draws_follow_their_weights_and_the_epoch(grouped):
+    weights = [1.0] * 50 + [9.0] * 50
+    lengths = torch.rand(100, generator=torch.Generator().manual_seed(0)).tolist()
+    sampler = LengthGroupedUtterances(lengths, 4, 1, weights) if grouped else WeightedUtterances(weights, 1)
+    drawn = {}
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        drawn[epoch] = list(sampler)
+        assert len(drawn[epoch]) == len(sampler) == 100
+    heavy = np.mean([row >= 50 for rows in drawn.values() for row in rows])
+    assert heavy == pytest.approx(0.9, abs=0.03)
+    assert drawn[0] != drawn[1]
+    sampler.set_epoch(0)
+    assert list(sampler) == drawn[0]
+
+
+def test_two_ways_to_balance_are_refused(recipe_file):
+    both = ["stages.emotion.balanced_batches=true", "model.class_weights=balanced"]
+    with pytest.raises(UserError, match="two ways to the same, which together would count rare labels twice"):
+        load_recipe(str(recipe_file), both)
+    bounded = [both[0], "stages.emotion.batch_size=null", "stages.emotion.batch_duration=9"]
+    with pytest.raises(UserError, match=r"draws batches of one size: set stages.emotion.batch_duration=null"):
+        load_recipe(str(recipe_file), bounded)
