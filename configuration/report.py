@@ -64,6 +64,9 @@ class Measures(TypedDict, total=False):
     confusion: list[list[int]]
     cer: float
     wer: float
+    average_precision: float | None
+    exact_match: float
+    precision: dict[str, float | None]
     ccc: float | None
     rmse: float
     n: int

@@ -151,7 +151,7 @@ def mean_and_spread(summary: Mapping[str, Mapping[str, Spread]], task: str, meas
 
 def task_columns(metrics: Mapping[str, Measures], target: str) -> dict[str, tuple[str, str]]:
     """Column -> task and measure: all of the target's, and what tells most of each other task."""
-    names = {"ua": "UA", "wa": "WA", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
+    names = {"ua": "UA", "wa": "WA", "average_precision": "AP", "macro_f1": "macro F1", "ccc": "CCC", "rmse": "RMSE"}
     columns = {names[key]: (target, key) for key in names if key in metrics[target]}
     for task, measures in metrics.items():
         if task != target:

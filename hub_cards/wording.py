@@ -6,7 +6,10 @@ from typing import Any
 from ..configuration.report import Interval, JudgedBy, Measures, Report, Speakers, VoteMeasures
 
 NOTHING = "-"
-MEASURES = {"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "CER": "cer", "WER": "wer", "CCC": "ccc", "RMSE": "rmse"}
+MEASURES = {
+    **{"WA": "wa", "UA": "ua", "macro F1": "macro_f1", "AP": "average_precision", "all right": "exact_match"},
+    **{"CER": "cer", "WER": "wer", "CCC": "ccc", "RMSE": "rmse"},
+}
 NAMES = {key: name for name, key in MEASURES.items()}
 VOTE_MEASURES = {
     "jensen_shannon": ("Jensen-Shannon divergence, in bits", "0 where the scores are the raters' shares"),

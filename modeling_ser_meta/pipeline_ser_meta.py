@@ -27,7 +27,8 @@ class SpeechEmotionPipeline(ChunkPipeline):
     pauses, what is still longer than a window into windows; `batch_size` pieces go to the model together.
 
     Returns, for each recording, a dict: every reported classification task's `[{"label", "score"}, ...]`, best first,
-    the target's first; a regression task's value; the greedy transcript as text. Of a recording that was cut also
+    the target's first, of a multilabel task each with `"present"`, whether its score reaches the label's threshold; a
+    regression task's value; the greedy transcript as text. Of a recording that was cut also
     `segments`, a list of `{"start", "end"}` in seconds with the same of each: one ends where the target's label
     changes, neighbours meet in the middle of a pause, and a pause of more than 2 s is in none of them. The scores
     above them are a mean of the pieces' in which a piece weighs as much as its best score times its seconds. The
@@ -82,8 +83,8 @@ class SpeechEmotionPipeline(ChunkPipeline):
             smoothing: how reluctantly the label changes where there is no pause: the advantage in log score, times
                 seconds, that another one must have; 2 by default, 0 for none.
             top_k: how many labels of each task are told, best first; all by default.
-            function_to_apply: what makes scores of logits: `softmax` by default, `sigmoid`, or `none` for the logits
-                divided by the model's temperature.
+            function_to_apply: what makes scores of logits: `softmax` by default (of a multilabel task `sigmoid`),
+                `sigmoid`, or `none` for the logits divided by the model's temperature.
             return_embeddings: adds `embeddings`, a list of floats: what the target's classifier sees, the pieces
                 weighted as in the scores.
 

@@ -35,7 +35,8 @@ class ResultMaker:
         threshold: below it the best score of the leading task is no verdict; None for any verdict.
         smoothing: see `best_path`; None for 2.
         top_k: how many labels of each task are told; None for all.
-        function_to_apply: what makes scores of logits: `softmax`, `sigmoid` or `none`; None for softmax.
+        function_to_apply: what makes scores of logits: `softmax`, `sigmoid` or `none`; None for softmax, and of a
+            multilabel task for sigmoid.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ResultMaker:
     ):
         self.facts, self.decode, self.threshold, self.top_k = facts, decode, threshold, top_k
         self.smoothing = SMOOTHING if smoothing is None else smoothing
-        self.function = function_to_apply or "softmax"
+        self.function = function_to_apply
         self.shown, self.leading = told_tasks(facts, tasks)
         target = facts["target_task"]
         of_target = facts["tasks"][target]["labels"]
@@ -89,7 +90,7 @@ class ResultMaker:
         for start, end, mean, inside in merged_segments(scores, spans, stretches, self.smoothing):
             segment = {"start": round(start, 3), "end": round(end, 3)}
             segment |= {name: self._told(name, pieces[inside], spans[inside]) for name in self.shown}
-            if self.function == "softmax":
+            if self.function in (None, "softmax"):
                 segment[self.leading] = ranked(self.labels[self.leading], mean)[: self.top_k]
             if self.threshold is not None:
                 segment["abstained"] = bool(mean.max() < self.threshold)
@@ -104,11 +105,18 @@ class ResultMaker:
             values = np.array([piece[name] for piece in pieces], dtype=np.float64)
             return float(np.average(values, weights=[end - start for start, end in spans]))
         shares = weights(self._scores(name, pieces), spans)
-        return ranked(self.labels[name], shares @ FUNCTIONS[self.function](self._logits(name, pieces)))[: self.top_k]
+        function = FUNCTIONS[self.function or ("sigmoid" if kind == "multilabel" else "softmax")]
+        told = ranked(self.labels[name], shares @ function(self._logits(name, pieces)))[: self.top_k]
+        if kind == "multilabel":
+            task = self.facts["tasks"][name]
+            thresholds = dict(zip(task["labels"], task["thresholds"], strict=True))
+            told = [{**entry, "present": entry["score"] >= thresholds[entry["label"]]} for entry in told]
+        return told
 
     def _scores(self, name: str, pieces: Sequence) -> np.ndarray:
         """Probabilities `(pieces, labels)`, the target's calibrated."""
-        return softmax(self._logits(name, pieces))
+        several = self.facts["tasks"][name]["kind"] == "multilabel"
+        return FUNCTIONS["sigmoid" if several else "softmax"](self._logits(name, pieces))
 
     def _logits(self, name: str, pieces: Sequence) -> np.ndarray:
         labels = self.facts["tasks"][name]["labels"]
@@ -127,10 +135,14 @@ class ResultMaker:
 
 
 def told_tasks(facts: Mapping[str, Any], tasks: Sequence[str] | None) -> tuple[list[str], str | None]:
-    """The tasks of a result, the target first, and the leading one: the first with labels, of which segments are."""
+    """The tasks of a result, the target first, and the leading one: the first with labels, of which segments are.
+
+    Of a recording that may have several labels at once there are no segments.
+    """
     names = [facts["target_task"], *(name for name in facts["tasks"] if name != facts["target_task"])]
     shown = [name for name in names if (name in tasks if tasks else facts["tasks"][name]["reported"])]
-    return shown, next((name for name in shown if facts["tasks"][name]["kind"] == "classification"), None)
+    leading = next((name for name in shown if "labels" in facts["tasks"][name]), None)
+    return shown, leading if leading and facts["tasks"][leading]["kind"] == "classification" else None
 
 
 def check_options(facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:

@@ -205,6 +205,7 @@ def _model_facts(config: Mapping[str, Any]) -> dict[str, Any]:
         "answers": {name: _answer(name, config["tasks"].get(name)) for name in [target, *auxiliary]},
         "has_pipeline": bool(config.get("custom_pipelines")),
         "has_temperature": "calibration_temperature" in config,
+        "several": config["tasks"][target]["kind"] == "multilabel",
         "scores_are_shares": config.get("scores_are_shares", False),
         "center_by": config.get("center_by", []),
         "longest": positions // WHISPER_FRAMES_A_SECOND if positions else None,
@@ -218,6 +219,9 @@ def _answer(name: str, task: Mapping[str, Any] | None) -> str:
         return f"nothing: it served the training only{_what_is_left(name, task.get('labels', []))}"
     if task["kind"] == "classification":
         return words(task["labels"])
+    if task["kind"] == "multilabel":
+        pairs = zip(task["labels"], task["thresholds"], strict=True)
+        return f"any of {words([f'{label} (from {threshold:.2f})' for label, threshold in pairs])}, several at once"
     return "text" if task["kind"] == "ctc" else "a number"
 
 

@@ -41,8 +41,12 @@ def of_a_row(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leading_task(result: Mapping[str, Any]) -> str | None:
-    """The task that a result's segments are of, and that it may be abstained from: its first one with labels."""
-    return next((name for name, value in result.items() if is_ranking(value)), None)
+    """The task that a result's segments are of, and that it may be abstained from: its first one with labels.
+
+    None where that may have several labels at once.
+    """
+    ranked = next((name for name, value in result.items() if is_ranking(value)), None)
+    return None if ranked and "present" in result[ranked][0] else ranked
 
 
 def segment_rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -96,6 +100,8 @@ def _cells(result: Mapping[str, Any], shown: Sequence[str]) -> list[Text]:
 
 
 def _cell(value: Any, abstained: bool | None) -> Text:
+    if is_ranking(value) and "present" in value[0]:
+        return Text(", ".join(f"{entry['label']} {entry['score']:.2f}" for entry in value if entry["present"]))
     if is_ranking(value):
         label = f"{UNCERTAIN}, {value[0]['label']}" if abstained else value[0]["label"]
         return Text(f"{label} {value[0]['score']:.2f}")

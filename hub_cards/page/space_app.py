@@ -32,6 +32,8 @@ A recording may last {minutes:g} minutes and take {megabytes:g} MB at most. It i
 there after about {kept} minutes.
 """
 
+SHARES = "People disagree about voices: a score is the share of listeners that the model expects to say so."
+
 Recogniser = Callable[[str], Mapping[str, Any]]
 """The model's pipeline: from a path to its result."""
 
@@ -85,6 +87,8 @@ def build_page(
                 gr.Markdown(NOTICE.format(**told))
             with gr.Column():
                 results = [result_component(target, tasks[target], is_target=True)]
+                if getattr(recognise.model.config, "scores_are_shares", False):
+                    gr.Markdown(SHARES)
         # the labels are not shown, but name these two where a program asks
         timeline = gr.Image(
             label="timeline",
@@ -134,8 +138,10 @@ def launch_page(page: gr.Blocks, **options: Any) -> Any:
 
 def result_component(name: str, task: Mapping[str, Any], is_target: bool) -> gr.Component:
     """What shows one task's result: bars, a number, or a text."""
-    if task["kind"] == "classification":
-        return gr.Label(label=f"{name}, as perceived" if is_target else name, num_top_classes=len(task["labels"]))
+    if "labels" in task:
+        several = ", several at once" if task["kind"] == "multilabel" else ""
+        title = f"{name}, as perceived{several}" if is_target else f"{name}{several}"
+        return gr.Label(label=title, num_top_classes=len(task["labels"]))
     if task["kind"] == "regression":
         low, high = task["range"]
         return gr.Number(label=f"{name}, from {low:g} to {high:g}", precision=2, interactive=False)

@@ -26,6 +26,7 @@ from ..pictures.run import plot_confusion
 from ..pictures.study import plot_curves_of_runs, plot_folds, plot_layer_shares, plot_reliability
 from ..wording import (
     MEASURES,
+    NAMES,
     VOTES_HEADER,
     classes_words,
     figure,
@@ -230,7 +231,7 @@ def _learning(curves: Curves) -> Section:
 
 
 def _runs(report: CrossvalReport) -> Section:
-    key = "ua" if "ua" in report.measures else "ccc"
+    key = next((name for name in ("ua", "average_precision", "ccc") if name in report.measures), "ua")
     rows = [
         [
             run.folder,
@@ -241,4 +242,4 @@ def _runs(report: CrossvalReport) -> Section:
         ]
         for run in report.runs
     ]
-    return Section("Trainings", tables=[Table(["folder", "fold", "seed", key.upper(), "minutes"], rows, names=2)])
+    return Section("Trainings", tables=[Table(["folder", "fold", "seed", NAMES[key], "minutes"], rows, names=2)])

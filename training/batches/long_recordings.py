@@ -16,6 +16,7 @@ from ...modeling_ser_meta.pipeline_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..machine.processes import processes
+from ..measures.predictions import labels_of
 from ..measures.temperature import TINY
 from .collator import SpeechCollator
 
@@ -54,9 +55,9 @@ def predict_long(
     columns = {}
     for name, task in tasks.items():
         columns[f"{name}_predicted"] = [result[name] for result in results]
-        if task["kind"] == "classification":
+        if "labels" in task:
             columns[f"{name}_scores"] = [_in_order(ranked, task["labels"]) for ranked in columns[f"{name}_predicted"]]
-            columns[f"{name}_predicted"] = [ranked[0]["label"] for ranked in columns[f"{name}_predicted"]]
+            columns[f"{name}_predicted"] = labels_of(np.stack(columns[f"{name}_scores"]), task)
     return columns
 
 

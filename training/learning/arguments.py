@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from ...configuration.recipe import Recipe, StageRecipe
+from ...configuration.recipe import ModelRecipe, Recipe, StageRecipe
 from ..batches.samplers import DurationBoundedBatches
 from ..machine.device import without_gpu
 
@@ -42,7 +42,7 @@ def training_arguments(
         restore_callback_states_from_checkpoint=True,
         logging_steps=0.01,
         logging_nan_inf_filter=False,
-        **_choice_of_epoch(stage, recipe.model.target_task),
+        **_choice_of_epoch(stage, recipe.model),
         dataloader_num_workers=recipe.workers,
         # a batch goes to a GPU while that computes the last one
         accelerator_config={"non_blocking": not without_gpu()},
@@ -81,13 +81,18 @@ def _arguments(folder: str | Path, precision: str, **options: Any) -> TrainingAr
     )
 
 
-def _choice_of_epoch(stage: StageRecipe, target: str) -> dict[str, Any]:
-    """What picks the epoch: the validation side's UA, or its loss where the stage does not train the target."""
+def _choice_of_epoch(stage: StageRecipe, model: ModelRecipe) -> dict[str, Any]:
+    """What picks the epoch: the validation side's UA, or its loss where the stage does not train the target.
+
+    Of several labels at once it is the average precision, which depends on no threshold.
+    """
+    target = model.target_task
+    measure = "average_precision" if target in model.multilabel else "ua"
     if stage.keep == "last" and stage.early_stopping_patience is None:
         return {}
     judged = target in stage.loss_weights
     return {
         "load_best_model_at_end": stage.keep == "best",
-        "metric_for_best_model": f"eval_{target}_ua" if judged else "eval_loss",
+        "metric_for_best_model": f"eval_{target}_{measure}" if judged else "eval_loss",
         "greater_is_better": judged,
     }

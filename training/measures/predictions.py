@@ -12,11 +12,14 @@ from ...modeling_ser_meta.losses_ser_meta import MISSING
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaOutput
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor, normalize_transcript
 
+SEPARATOR = ";"  # between several labels at once
+
 
 def reduce_outputs(outputs: SerMetaOutput, tasks: Mapping[str, Mapping]) -> dict[str, torch.Tensor]:
-    """By task: softmax scores `(batch, labels)`; a regression's numbers `(batch,)`; for CTC characters.
+    """By task: scores `(batch, labels)`, which sum to 1 unless there may be several labels; numbers; characters.
 
-    Those are `(batch, frames)`, -100 where a frame is not a true one.
+    A regression's numbers are `(batch,)`; the characters of CTC `(batch, frames)`, -100 where a frame is not a true
+    one.
     """
     reduced = {}
     for name, logits in outputs.task_logits.items():
@@ -24,6 +27,8 @@ def reduce_outputs(outputs: SerMetaOutput, tasks: Mapping[str, Mapping]) -> dict
             reduced[name] = logits.argmax(dim=-1).masked_fill(~outputs.frame_mask, MISSING)
         elif tasks[name]["kind"] == "regression":
             reduced[name] = logits.float()
+        elif tasks[name]["kind"] == "multilabel":
+            reduced[name] = logits.float().sigmoid()
         else:
             reduced[name] = logits.float().softmax(dim=-1)
     return reduced
@@ -32,7 +37,9 @@ def reduce_outputs(outputs: SerMetaOutput, tasks: Mapping[str, Mapping]) -> dict
 def predicted(
     reduced: Mapping[str, np.ndarray], tasks: Mapping[str, Mapping], processor: SerMetaProcessor
 ) -> dict[str, list]:
-    """What was predicted, as columns: of a task T `T_predicted`, of a classification `T_scores` too.
+    """What was predicted, as columns: of a task T `T_predicted`, of one with labels `T_scores` too.
+
+    Several labels at once are those above their thresholds, as in "angry;sad".
 
     Args:
         reduced: what `reduce_outputs` gave, for all of them.
@@ -46,9 +53,16 @@ def predicted(
         elif task["kind"] == "regression":
             columns[f"{name}_predicted"] = reduced[name].astype("float64").tolist()
         else:
-            columns[f"{name}_predicted"] = [task["labels"][index] for index in reduced[name].argmax(axis=-1)]
+            columns[f"{name}_predicted"] = labels_of(reduced[name], task)
             columns[f"{name}_scores"] = list(reduced[name].astype(np.float64))
     return columns
+
+
+def labels_of(scores: np.ndarray, task: Mapping[str, Any]) -> list[str]:
+    """The label of each row of scores `(rows, labels)`, or the labels that reach their thresholds."""
+    if task["kind"] == "classification":
+        return [task["labels"][index] for index in scores.argmax(axis=-1)]
+    return [SEPARATOR.join(np.array(task["labels"])[row].tolist()) for row in scores >= task["thresholds"]]
 
 
 def with_predictions(

@@ -4,6 +4,8 @@ import numpy as np
 import pandas
 from scipy.optimize import minimize_scalar
 
+from ...modeling_ser_meta.configuration_ser_meta import LABEL_THRESHOLD
+
 BOUNDS = (0.2, 5.0)  # a validation side without a single error would ask for a temperature of 0
 TINY = 1e-12  # of a score, whose logarithm stands for its logit
 
@@ -32,6 +34,31 @@ def at_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
     logits = np.log(scores.clip(TINY)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def fit_thresholds(scores: np.ndarray, reference: np.ndarray) -> list[float]:
+    """The score from which each label is told: the one at which its F1 is best, halfway to the next lower score.
+
+    Lipton, Elkan and Naryanaswamy (ECML 2014) show that the best one differs by label. A label that the reference
+    lacks, or never lacks, keeps `LABEL_THRESHOLD`.
+
+    Args:
+        scores: `(utterances, labels)`, from 0 to 1.
+        reference: bool, which labels the utterances have.
+    """
+    return [_best_threshold(*column) for column in zip(scores.T, reference.T, strict=True)]
+
+
+def _best_threshold(scores: np.ndarray, reference: np.ndarray) -> float:
+    if not reference.any() or reference.all():
+        return LABEL_THRESHOLD
+    order = np.argsort(-scores, kind="stable")
+    ranked, right = scores[order], reference[order].cumsum()
+    f1 = 2 * right / (np.arange(1, len(right) + 1) + reference.sum())
+    ends = np.append(ranked[:-1] > ranked[1:], True)  # equal scores are told together
+    last = int(np.where(ends, f1, -1).argmax())
+    below = ranked[last + 1] if last + 1 < len(ranked) else 0.0
+    return float(np.clip((ranked[last] + below) / 2, TINY, 1 - TINY))
 
 
 def fit_on(

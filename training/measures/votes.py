@@ -117,6 +117,19 @@ def _summed(votes: np.ndarray, shares: np.ndarray, scores: np.ndarray, predicted
     return np.concatenate([np.stack([columns[name] for name in SUMMED], axis=1), accepted], axis=1).astype(float)
 
 
+def labels_at_once(predictions: pandas.DataFrame, task: str, labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Which labels each utterance has, bool `(utterances, labels)`, and of which utterances that is known.
+
+    They stand in the columns of votes; where those have none, in the one of the single label.
+    """
+    has = _votes(predictions, task, labels) > 0
+    columns = [name for label in labels if (name := vote_column(task, label)) in predictions]
+    rated = predictions[columns].notna().any(axis=1).to_numpy() if columns else np.zeros(len(predictions), bool)
+    single = np.array([[value == label for label in labels] for value in predictions.get(task, [None] * len(has))])
+    has = np.where(rated[:, None], has, single.reshape(has.shape))
+    return has, rated | has.any(axis=1)
+
+
 def are_counts(votes: np.ndarray) -> np.ndarray:
     """Whether each row of votes `(utterances, labels)` is a count of raters, and no shares or weighted votes."""
     return (votes == np.floor(votes)).all(axis=1)

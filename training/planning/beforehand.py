@@ -55,6 +55,11 @@ def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequen
     recipes, found = load_recipes(list(words)), find_table(table)
     StudyFolder(output).check(recipes)
     for recipe in recipes.values():
+        if recipe.model.target_task in recipe.model.multilabel:
+            raise UserError(
+                f"rows are compared by UA, which {recipe.model.target_task} with several labels at once has not: "
+                "compare ser-meta crossval of each, or take it out of model.multilabel"
+            )
         folds = plan_study(recipe, seeds)
         for changed in found.rows(recipe).values():
             require_trained_target(changed)

@@ -22,6 +22,11 @@ def find_tasks(rows: Rows, train: Sequence[int], model: ModelRecipe, data: DataR
     return {name: _find_task(rows, train, name, model, data) for name in [model.target_task, *model.auxiliary_tasks]}
 
 
+def learned_from(task: str, model: ModelRecipe, data: DataRecipe) -> DataRecipe:
+    """The recipe of the data as it is for a task: one of several labels at once has them in the columns of votes."""
+    return replace(data, votes="shares") if task in model.multilabel else data
+
+
 def learned_labels(rows: Rows, task: str, on_rows: Iterable[int], data: DataRecipe) -> set[str]:
     """The labels that some rows teach of a task: those that they have, and where votes are learned those voted for."""
     on_rows = list(on_rows)
@@ -69,8 +74,7 @@ def _refuse_other_votes(rows: Rows, name: str, labels: Sequence[str], data: Data
 def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe, data: DataRecipe) -> dict[str, Any]:
     if name not in rows.column_names:
         raise UserError(f"the corpus has no {name} for a task: its columns are {', '.join(rows.column_names)}")
-    of_several = replace(data, votes="shares") if name in model.multilabel else data
-    known = learned_labels(rows, name, train, of_several)
+    known = learned_labels(rows, name, train, learned_from(name, model, data))
     if not known:
         remedy = (
             "choose another model.target_task"

@@ -14,7 +14,7 @@ from ..corpora.rows import Rows
 from ..corpora.values import spelling_remarks
 from .folds import recipe_folds
 from .judged_by import judged_by
-from .labels import check_labels, find_tasks, learned_labels
+from .labels import check_labels, find_tasks, learned_from, learned_labels
 from .sides import divide, require_labels
 from .starting import check_adapter_package, check_encoder, refuse_heard
 
@@ -83,7 +83,7 @@ def find_folds(recipe: Recipe, rows: Rows | None = None) -> list[str]:
 
 def check_sides(plan: Plan, target: str) -> None:
     """Raises `UserError` unless every label of the target can be learned, and something of it can be judged."""
-    labels, data = plan.tasks[target]["labels"], plan.recipe.data
+    labels, data = plan.tasks[target]["labels"], learned_from(target, plan.recipe.model, plan.recipe.data)
     if len(labels) == 1:
         raise UserError(
             f"every {target} is {labels[0]}, and there is nothing to tell apart: add others, or choose another "

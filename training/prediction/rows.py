@@ -8,6 +8,8 @@ from ...hub_cards.page.predictions_table import BESIDE_TASKS, leading_task, of_a
 def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
     """A result, or a segment, as one row: a classification T as T, `T_score`, and `T_<label>` for every label's score.
 
+    Several labels at once stand in T as in "angry;sad", and have no `T_score`.
+
     Of what is silent nothing is told, and of a result that is abstained from no label: no count takes it for one.
 
     Args:
@@ -17,7 +19,10 @@ def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
     row = of_a_row(result) | facts
     silent, leading = result.get("silent", False), leading_task(result)
     for name, value in _tasks(result).items():
-        if isinstance(value, list):
+        if isinstance(value, list) and "present" in value[0]:
+            told = {name: ";".join(entry["label"] for entry in value if entry["present"])}
+            told |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}
+        elif isinstance(value, list):
             label = None if result.get("abstained") and name == leading else value[0]["label"]
             told = {name: label, f"{name}_score": value[0]["score"]}
             told |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 from datasets import Dataset
 
@@ -42,8 +43,9 @@ from ..measures.conditions import found_in_conditions, together
 from ..measures.layer_shares import layer_shares
 from ..measures.metrics import evaluate_predictions, slices
 from ..measures.statistics import calibration, interval
-from ..measures.temperature import fit_on
+from ..measures.temperature import fit_on, fit_thresholds
 from ..measures.vote_intervals import vote_interval
+from ..measures.votes import labels_at_once
 from ..measures.yardstick import logistic_regression_yardstick
 from ..planning.durations import recording_durations
 from ..planning.folds import describe_folds, read
@@ -146,7 +148,7 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     )
     if prepared.test_fold is None:
         report.judged_by = judged_by(recipe, len(prepared.dataset))
-    elif recipe.yardstick:
+    elif recipe.yardstick and tasks[target]["kind"] == "classification":
         report.yardstick = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
     if degraded is not None:
         report.degraded = found_in_conditions(predictions["test"], degraded, tasks, target)
@@ -180,10 +182,14 @@ def set_temperature(
     """
     config = model.config
     config.calibration_temperature = 1.0
+    several = config.tasks[config.target_task]["kind"] == "multilabel"
     temperature, predictions = Temperature(value=1.0, fitted_on=None, n=0), {}
     if prepared.sides["validation"]:
         table = predict_dataset(model, prepared.processor, prepared.side("validation"), collator)
         predictions["validation"] = table
+        if several:
+            _set_thresholds(config, table)
+            return temperature, predictions
         target, shares = config.target_task, prepared.shares.get(config.target_task)
         shares = None if shares is None else shares[prepared.sides["validation"]]
         fitted = fit_on(table, target, config.tasks[target]["labels"], shares)
@@ -193,6 +199,15 @@ def set_temperature(
                 value=config.calibration_temperature, fitted_on="validation", n=n, on_shares=config.scores_are_shares
             )
     return temperature, predictions
+
+
+def _set_thresholds(config: SerMetaConfig, table: pandas.DataFrame) -> None:
+    """Fits from which score on each of several labels is told, on the validation side, and stores it in the config."""
+    target, task = config.target_task, config.tasks[config.target_task]
+    reference, known = labels_at_once(table, target, task["labels"])
+    if known.any():
+        scores = np.stack(table[f"{target}_scores"].tolist())
+        task["thresholds"] = fit_thresholds(scores[known], reference[known])
 
 
 def write_results(

@@ -22,7 +22,7 @@ from ..batches.device_resampling import DeviceCollator
 from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_depth
 from ..batches.group_means import CenteringCollator, Group, group_means
 from ..checking.duplicates import refuse_shared_recordings
-from ..corpora.votes import certain_shares, learned_shares, voted_tasks
+from ..corpora.votes import certain_shares, learned_shares, voted_tasks, votes_of
 from ..planning.durations import recording_durations
 from ..planning.plan import Plan, plan_run, shorten, utterances_of
 from ..planning.starting import encoder_path
@@ -85,14 +85,27 @@ class Preparation:
 
     @cached_property
     def shares(self) -> dict[str, np.ndarray]:
-        """By task that is learned from its raters' shares, those of all rows `(rows, labels)`, NaN where missing."""
+        """By task that is learned from them, what all rows have of each label, `(rows, labels)`, NaN where missing.
+
+        Those are the raters' shares, or 1 and 0 where a row may have several labels.
+        """
         data, voted = self.recipe.data, voted_tasks(self.dataset)
         found = {
             name: learned_shares(self.dataset, name, task["labels"], data.votes, data.ties)
             for name, task in self.tasks.items()
             if task["kind"] == "classification" and name in voted
         }
+        for name, task in self.tasks.items():
+            if task["kind"] == "multilabel":
+                votes, alone = (of(self.dataset, name, task["labels"]) for of in (votes_of, certain_shares))
+                found[name] = np.where(np.isnan(votes), alone, votes > 0)
         return {name: shares for name, shares in found.items() if shares is not None}
+
+    @property
+    def _target_has_shares(self) -> bool:
+        target = self.recipe.model.target_task
+        learned = self.recipe.data.votes == "shares" and target in self.shares
+        return learned and self.tasks[target]["kind"] == "classification"
 
     @property
     def target_shares(self) -> np.ndarray:
@@ -122,7 +135,7 @@ class Preparation:
                 encoder_path(encoder),
                 tasks=self.tasks,
                 class_weights=self.class_weights,
-                scores_are_shares=self.recipe.data.votes == "shares" and self.recipe.model.target_task in self.shares,
+                scores_are_shares=self._target_has_shares,
                 **_config_options(self.recipe.model),
             )
         if self.recipe.model.adapter is not None:
