@@ -29,6 +29,7 @@ class Protocol:
         styles: in words, the speaking styles that were trained on and judged, such as song beside speech.
         searched: in words, which settings were chosen by a score, and on what.
         side: of a model that was judged again: which utterances.
+        votes: in words, what was learned of a target that several people rated.
         folds: in words, what the folds are made of; of a probe, their names.
         test_fold: of one training, the fold that was its test side.
         validation: how the validation side is chosen, as `data.validation`.
@@ -54,6 +55,7 @@ class Protocol:
     styles: str | None
     searched: str | None
     side: str | None = None
+    votes: str | None = None
     folds: str | list[str] | None = None
     test_fold: str | None = None
     validation: str | None = None

@@ -41,6 +41,8 @@ class VoteMeasures(TypedDict, total=False):
     accepted_macro_f1: float
     rater_agreement: float
     raters_agreement: float | None
+    most_agreement: float | None
+    ece: float
     alpha: float | None
     alpha_with_model: float | None
     confusion: list[list[float]]

@@ -12,21 +12,26 @@ MEASURES = {
 }
 NAMES = {key: name for name, key in MEASURES.items()}
 VOTE_MEASURES = {
-    "jensen_shannon": ("Jensen-Shannon divergence, in bits", "0 where the scores are the raters' shares"),
-    "kl": ("Kullback-Leibler divergence, in nats", "0 where the scores are the raters' shares"),
+    "jensen_shannon": ("Jensen-Shannon, bits", "0 where the scores are the raters' shares"),
+    "kl": ("Kullback-Leibler, nats", "0 where the scores are the raters' shares"),
     "total_variation": ("total variation", "share of the votes that would have to be other ones"),
     "brier": ("Brier score", "0 where the scores are the raters' shares"),
     "cosine": ("cosine", "1 where the scores are the raters' shares"),
-    "accepted": ("label that enough raters accept", "by more than 1 / labels of the votes"),
-    "accepted_macro_f1": ("all such labels, macro F1", "of the raters and of the model"),
+    "ece": ("calibration error", "0 where as many raters name the label as its score says"),
+    "accepted": ("accepted label", "more than 1 / labels of the raters name it"),
+    "accepted_macro_f1": ("accepted labels, macro F1", "all such labels, of the raters and of the model"),
     "rater_agreement": ("model and a rater agree", "a rater drawn by the votes"),
-    "raters_agreement": ("two raters agree", "as far as people go"),
-    "alpha": ("Krippendorff's alpha of the raters", "1 where they always agree, 0 by chance"),
-    "alpha_with_model": ("the same with the model as one more rater", "no less: it answers as people do"),
+    "raters_agreement": ("two raters agree", "what one more person would reach"),
+    "most_agreement": ("most that can agree", "by the label that most raters name"),
+    "alpha": ("alpha of the raters", "Krippendorff's: 1 where they always agree, 0 by chance"),
+    "alpha_with_model": ("alpha with the model", "as one more rater: no less where it answers as people do"),
 }
 """Of what raters' votes are measured by: its name, and what it says."""
 VOTES_HEADER = ["beside the raters' votes", "what it says", "value", "95 % interval", "utterances"]
-OF_SEVERAL = ("rater_agreement", "raters_agreement", "alpha", "alpha_with_model")  # where raters can be counted
+OF_SEVERAL = (
+    *("rater_agreement", "raters_agreement", "most_agreement"),
+    *("alpha", "alpha_with_model"),
+)  # where raters can be counted
 NO_FRACTIONS = (
     "ccc",
     "rmse",
@@ -80,7 +85,8 @@ def votes_words(measures: Measures, target: str) -> list[str]:
         sentences.append(
             f"People who heard the same utterance disagree about its {target}: two of them say the same in "
             f"{percent(votes['raters_agreement'])} of cases, and the model says what one of them says in "
-            f"{percent(votes['rater_agreement'])}."
+            f"{percent(votes['rater_agreement'])}; no answer could do so in more than "
+            f"{percent(votes['most_agreement'])}."
         )
     apart = votes["n"] - measures.get("n", 0)
     if apart > 0:

@@ -125,12 +125,16 @@ def calibration(predictions: pandas.DataFrame, target: str) -> Calibration:
     """
     rows = _labelled(predictions, target)
     confidence = np.stack(rows[f"{target}_scores"].to_numpy()).max(axis=1)
-    right = (rows[target] == rows[f"{target}_predicted"]).to_numpy(dtype=float)
+    return calibration_of(confidence, (rows[target] == rows[f"{target}_predicted"]).to_numpy(dtype=float))
+
+
+def calibration_of(confidence: np.ndarray, right: np.ndarray) -> Calibration:
+    """The same of numbers: of each answer `(utterances,)` its confidence and how right it is, both from 0 to 1."""
     places = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     bins = pandas.DataFrame({"confidence": confidence, "accuracy": right}).groupby(places).mean()
     bins["n"] = np.bincount(places)[bins.index]
     gaps = (bins["accuracy"] - bins["confidence"]).abs()
-    return {"ece": float((gaps * bins["n"]).sum() / len(rows)), "bins": bins.to_dict("records")}
+    return {"ece": float((gaps * bins["n"]).sum() / len(right)), "bins": bins.to_dict("records")}
 
 
 def _labelled(predictions: pandas.DataFrame, target: str) -> pandas.DataFrame:

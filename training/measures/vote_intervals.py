@@ -7,8 +7,22 @@ import numpy as np
 import pandas
 
 from ...configuration.study_report import Change
-from .statistics import LEAST_SPEAKERS, RESAMPLES, bounds_over_speakers, check_same_utterances, count_speakers
+from .statistics import (
+    LEAST_SPEAKERS,
+    RESAMPLES,
+    bounds_over_speakers,
+    calibration_of,
+    check_same_utterances,
+    count_speakers,
+)
 from .votes import MEASURES, judged_votes, measures_of_sums, rated_rows
+
+
+def vote_calibration(predictions: pandas.DataFrame, task: str, labels: Sequence[str]) -> float:
+    """By how much the best score misses the share of raters who name that label: `calibration` of `statistics`."""
+    _, shares, predicted, _ = judged_votes(predictions, task, labels)
+    scores = np.stack(rated_rows(predictions, task, labels)[f"{task}_scores"].tolist())
+    return calibration_of(scores.max(axis=1), shares[np.arange(len(shares)), predicted])["ece"]
 
 
 def vote_interval(
@@ -60,7 +74,8 @@ def paired_votes(
         for place, name in enumerate(MEASURES):
             if name in found:
                 found[name]["interval"] = [float(low[place]), float(high[place])]
-    found.pop("raters_agreement", None)  # the same of both
+    for name in ("raters_agreement", "most_agreement"):  # the same of both
+        found.pop(name, None)
     return found
 
 

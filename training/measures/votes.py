@@ -17,8 +17,9 @@ except ImportError:  # the extra "agreement"
 
 TINY = 1e-12  # of a score that is 0, so that its logarithm is a number
 MEANS = ("jensen_shannon", "kl", "cosine", "total_variation", "brier", "accepted")
-SUMMED = (*MEANS, "n", "rater_agreement", "raters_agreement", "n_several")
-MEASURES = (*MEANS, "accepted_macro_f1", "rater_agreement", "raters_agreement")
+OF_SEVERAL = ("rater_agreement", "raters_agreement", "most_agreement")
+SUMMED = (*MEANS, "n", *OF_SEVERAL, "n_several")
+MEASURES = (*MEANS, "accepted_macro_f1", *OF_SEVERAL)
 
 
 def has_votes(predictions: pandas.DataFrame, task: str, labels: Sequence[str]) -> bool:
@@ -37,9 +38,10 @@ def vote_measures(predictions: pandas.DataFrame, task: str, labels: Sequence[str
     - `accepted`: the model's label has a share above 1 / labels; `accepted_macro_f1`: all labels above that, of the
       raters and of the model, compared label by label (as EMO-SUPERB, arXiv 2402.13018, takes them; our reading).
     - `rater_agreement`: how often a rater, drawn by the votes, says what the model says; `raters_agreement`: how often
-      one of them says what another says of the same utterance, which is as far as people go. Where the votes are
-      counts, both are over the `n_several` utterances of several raters; where they are shares alone, nothing tells
-      how many raters there are, and the second is None.
+      one of them says what another says of the same utterance: what one more person would reach; `most_agreement`:
+      how often one says what most of them say, which no answer exceeds. Where the votes are counts, the three are over
+      the `n_several` utterances of several raters; where they are shares alone, nothing tells how many raters there
+      are, and the second is None.
     - `alpha`: Krippendorff's, of the raters, by the library of that name; `alpha_with_model`: with the model as one
       more rater of each of those utterances (our reading).
     - `confusion`: rows are the raters' shares of each label, columns the model's label.
@@ -56,6 +58,7 @@ def vote_measures(predictions: pandas.DataFrame, task: str, labels: Sequence[str
     several = int(sums[SUMMED.index("n_several")])
     if not several:
         found["rater_agreement"] = float(shares[np.arange(len(shares)), predicted].mean())
+        found["most_agreement"] = float(shares.max(axis=1).mean())
     confusion = np.zeros((len(labels), len(labels)))
     np.add.at(confusion.T, predicted, shares)
     undefined = {} if several else {"raters_agreement": "the votes do not tell how many raters there were"}
@@ -111,6 +114,7 @@ def _summed(votes: np.ndarray, shares: np.ndarray, scores: np.ndarray, predicted
         "n": np.ones(len(shares)),
         "rater_agreement": np.where(several, of_model, 0),
         "raters_agreement": np.where(several, pairs, 0),
+        "most_agreement": np.where(several, shares.max(axis=1), 0),
         "n_several": several,
     }
     accepted = np.concatenate([said & meant, said & ~meant, ~said & meant], axis=1)
@@ -144,7 +148,7 @@ def measures_of_sums(sums: np.ndarray, labels: int) -> list[np.ndarray]:
     f1 = np.divide(2 * right, either, out=np.zeros(right.shape), where=either > 0)
     macro_f1 = f1.sum(axis=-1) / np.maximum((either > 0).sum(axis=-1), 1)
     several = np.where(by_name["n_several"] > 0, by_name["n_several"], np.nan)
-    return [*means, macro_f1, by_name["rater_agreement"] / several, by_name["raters_agreement"] / several]
+    return [*means, macro_f1, *(by_name[name] / several for name in OF_SEVERAL)]
 
 
 def _alphas(votes: np.ndarray, predicted: np.ndarray, undefined: dict[str, str]) -> dict[str, Any]:

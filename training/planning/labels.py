@@ -27,6 +27,18 @@ def learned_from(task: str, model: ModelRecipe, data: DataRecipe) -> DataRecipe:
     return replace(data, votes="shares") if task in model.multilabel else data
 
 
+def describe_votes(rows: Any, model: ModelRecipe, data: DataRecipe) -> str | None:
+    """In words for a protocol, what is learned of a target that several people rated; None where none is."""
+    if model.target_task in model.multilabel:
+        return "several labels at once"
+    if not voted_labels(rows, model.target_task):
+        return None
+    if data.votes == "shares":
+        return "learned from the shares of all"
+    ties = {"drop": "have none", "first": "have the first by alphabet", "all": "are learned in equal shares"}
+    return f"learned from the label that most chose; tied ones {ties[data.ties]}"
+
+
 def learned_labels(rows: Rows, task: str, on_rows: Iterable[int], data: DataRecipe) -> set[str]:
     """The labels that some rows teach of a task: those that they have, and where votes are learned those voted for."""
     on_rows = list(on_rows)

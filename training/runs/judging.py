@@ -44,12 +44,13 @@ from ..measures.layer_shares import layer_shares
 from ..measures.metrics import evaluate_predictions, slices
 from ..measures.statistics import calibration, interval
 from ..measures.temperature import fit_on, fit_thresholds
-from ..measures.vote_intervals import vote_interval
+from ..measures.vote_intervals import vote_calibration, vote_interval
 from ..measures.votes import labels_at_once
 from ..measures.yardstick import logistic_regression_yardstick
 from ..planning.durations import recording_durations
 from ..planning.folds import describe_folds, read
 from ..planning.judged_by import judged_by
+from ..planning.labels import describe_votes
 from ..planning.plan import SIDES
 from ..planning.sides import describe_styles
 from ..planning.speakers import speaker_facts
@@ -105,7 +106,9 @@ def report_on(
         metrics[target]["calibration"] = calibration(predictions, target)
         metrics[target]["interval"] = interval(predictions, tasks, target)
     if "votes" in metrics[target]:
-        metrics[target]["votes"]["interval"] = vote_interval(predictions, target, tasks[target]["labels"])
+        labels = tasks[target]["labels"]
+        metrics[target]["votes"]["ece"] = vote_calibration(predictions, target, labels)
+        metrics[target]["votes"]["interval"] = vote_interval(predictions, target, labels)
     return Findings(metrics=metrics, slices=slices(predictions, tasks, target=target))
 
 
@@ -300,6 +303,7 @@ def protocol_of(prepared: Preparation) -> Protocol:
         corpus=corpora_words(data.sources),
         label_map=label_maps(data.sources),
         left_out=dict(prepared.left_out),
+        votes=describe_votes(prepared.dataset, recipe.model, data),
         folds=describe_folds(data),
         test_fold=prepared.test_fold,
         allow_speaker_overlap=data.allow_speaker_overlap,

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.measures.metrics import evaluate_predictions, flatten
 from ser_meta.training.measures.statistics import SEED
-from ser_meta.training.measures.vote_intervals import paired_votes, vote_interval
+from ser_meta.training.measures.vote_intervals import paired_votes, vote_calibration, vote_interval
 from ser_meta.training.measures.votes import MEASURES, vote_measures
 
 LABELS = ["angry", "happy", "sad"]
@@ -66,6 +66,7 @@ def written_out(rows: pandas.DataFrame) -> dict[str, float]:
         raters = [name for name, vote in zip(LABELS, votes, strict=True) for _ in range(int(vote))]
         if len(raters) > 1:
             of_each["rater_agreement"].append(np.mean([rater == label for rater in raters]))
+            of_each["most_agreement"].append(max(shares))
             of_each["raters_agreement"].append(np.mean([one == other for one, other in combinations(raters, 2)]))
     means = {name: float(np.mean(values)) for name, values in of_each.items()}
     return means | {"accepted_macro_f1": f1_score(np.array(meant), np.array(said), average="macro")}
@@ -83,6 +84,14 @@ def test_each_measure_is_its_formula():
             confusion[place, LABELS.index(label)] += vote / sum(votes)
     np.testing.assert_allclose(found["confusion"], confusion)
     assert np.sum(found["confusion"]) == pytest.approx(29)
+
+
+def test_the_calibration_error_is_beside_the_share_of_raters():
+    rows, gaps = table(), np.zeros(15)
+    for votes, scores, label in rated(rows):
+        place = min(int(max(scores) * 15), 14)
+        gaps[place] += votes[LABELS.index(label)] / sum(votes) - max(scores)
+    assert vote_calibration(rows, "emotion", LABELS) == pytest.approx(np.abs(gaps).sum() / 29)
 
 
 def test_krippendorffs_alpha_is_that_of_the_raters_one_by_one():
@@ -154,7 +163,7 @@ def test_a_difference_is_that_of_the_same_utterances_and_drawn_in_pairs():
     rows, others = table(seed=0), table(seed=1)
     found = paired_votes(rows, others, "emotion", LABELS, resamples=50)
     this, other = written_out(rows), written_out(others)
-    assert set(found) == set(MEASURES) - {"raters_agreement"}
+    assert set(found) == set(MEASURES) - {"raters_agreement", "most_agreement"}
     for name, change in found.items():
         assert change["difference"] == pytest.approx(this[name] - other[name])
         assert change["interval"][0] <= change["difference"] <= change["interval"][1]
