@@ -8,49 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from .sound_files_ser_meta import (
+    EXTRA,
+    OF_OTHER_DECODERS,
+    SOUND_FILES,
+    AudioError,
+    Header,
+    open_sound,
+    read_header,
+    readable_endings,
+)
+
 try:
-    import soundfile
     import soxr
 except ImportError:
-    soundfile = soxr = None
+    soxr = None
 
-BLOCK_SECONDS = 10  # of a recording that is read from disk piece by piece
-BLOCK_VALUES = 2**22  # of all channels together that are read at once: a header may claim 1,024 channels
 # What lies outside is a damaged header or no speech: telephones have 8 kHz, studios 768 kHz at most; and every second
 # of a lower rate would become as many samples as any other (ours).
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000
 END_SECONDS = 0.01  # that a part may end behind its recording: tables round their times (ours)
-EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # encodings in which any sample is found at once (FLAC's is PCM)
 FULL_SCALES = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}  # middle and largest, as in WAV files
-SOUND_FILES = (
-    *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"),
-    *(".w64", ".rf64", ".sph", ".nist", ".voc", ".sf", ".8svx"),
-)
-OF_OTHER_DECODERS = (
-    *(
-        ".m4a",
-        ".m4b",
-        ".aac",
-        ".mp4",
-        ".3gp",
-        ".amr",
-        ".awb",
-        ".wma",
-        ".webm",
-        ".weba",
-        ".mkv",
-        ".mka",
-        ".mov",
-        ".avi",
-    ),
-    *(".spx", ".ac3", ".ape", ".wv", ".ra", ".dss", ".gsm"),
-)
 CHANNELS = {"left": 0, "right": 1}
+LOST_IN_MIX = 0.1  # share of the energy of all channels, from which on they differ (ours)
+LISTENED = 60  # seconds of a recording, in which its channels are compared
 LOUDEST = 100.0  # of a sample, where full scale is 1: 40 dB beyond it are integers in disguise, or damaged (ours)
-
-
-class AudioError(ValueError):
-    """A recording that cannot be used; the message is one line naming the recording, what is wrong and the remedy."""
 
 
 def read_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
@@ -113,6 +95,32 @@ def read_block(samples: Any, name: str) -> np.ndarray:
     return block
 
 
+def channels_differ(source: Any) -> bool:
+    """Whether mixing the channels of a recording's file loses more than `LOST_IN_MIX` of it, by its first minute.
+
+    So it is where two people speak on a channel each, and where one channel is silent.
+    """
+    blocks, rate = file_blocks(source)
+    heard, seconds = [], 0.0
+    for block in blocks:
+        heard.append(block)
+        seconds += len(block) / rate
+        if seconds >= LISTENED or block.shape[1] == 1:
+            break
+    return bool(heard) and lost_in_mix(np.concatenate(heard)) > LOST_IN_MIX
+
+
+def lost_in_mix(samples: np.ndarray) -> float:
+    """The share of the energy of `(samples, channels)` that is not in the mean of the channels: 0 where all are equal.
+
+    It is a half for two voices of one loudness in two channels, and for a channel beside a silent one, and all of it
+    where a channel is the other one upside down.
+    """
+    moving = samples - samples.mean(axis=0)
+    energy = float(np.square(moving).mean())
+    return float(np.square(moving - moving.mean(axis=1, keepdims=True)).mean()) / energy if energy else 0.0
+
+
 def resample(samples: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
     """Band-limited resampling of `(samples,)` from `rate` to `target_rate`, both in Hz."""
     return np.concatenate(list(_resampled([samples], rate, target_rate)))
@@ -153,12 +161,12 @@ def part_samples(source: Any, rate: float) -> tuple[int, int | None]:
     return first, last
 
 
-def part_seconds(source: Any, header: Any) -> float:
+def part_seconds(source: Any, header: Header) -> float:
     """Seconds of what is read of a recording, by its file's header.
 
     Args:
         source: see `read_audio`.
-        header: what `soundfile.info` says of the file, or the open `soundfile.SoundFile`: `frames` and `samplerate`.
+        header: the file's, see `file_header`.
 
     Raises:
         AudioError: the part is empty, or not in the recording.
@@ -168,17 +176,20 @@ def part_seconds(source: Any, header: Any) -> float:
     return (min(header.frames, last or header.frames) - first) / header.samplerate
 
 
-def sound_blocks(opened: Any, samples: int | None = None) -> Iterator[np.ndarray]:
-    """What an open sound file holds, `(samples, channels)` at a time, however many samples its header claims.
+def file_header(source: Any) -> Header:
+    """What is known of a recording's file before it is heard; `AudioError` for one that cannot be read."""
+    name = recording_name(source)
+    return read_header(_file(source, name), name)
 
-    Args:
-        opened: a `soundfile.SoundFile`.
-        samples: of a channel that are read at most; None for all that are left.
-    """
-    most = min(BLOCK_SECONDS * opened.samplerate, BLOCK_VALUES // opened.channels)
-    while len(block := opened.read(most if samples is None else min(most, samples), dtype="float32", always_2d=True)):
-        yield block
-        samples = None if samples is None else samples - len(block)
+
+def file_blocks(source: Any) -> tuple[Iterator[np.ndarray], float]:
+    """What a source asks for of its file: every channel, each block `(samples, channels)`; and its rate in Hz."""
+    name = recording_name(source)
+    opened = open_sound(_file(source, name), name)
+    rate = check_rate(opened.samplerate, name)
+    first, last = part_samples(source, rate)
+    place = opened.skip_to(first)
+    return _cut(opened.blocks(last and last - place), source, rate, place), rate
 
 
 def recordings_in(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -190,8 +201,9 @@ def recordings_in(folder: Path) -> tuple[list[Path], list[Path]]:
     # macOS leaves a ._a.wav beside an a.wav
     names = (file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())
     files = [folder / name for name in names if not any(part.startswith(".") for part in name.parts)]
-    readable = [file for file in files if file.suffix.lower() in SOUND_FILES]
-    others = [file for file in files if file.suffix.lower() in OF_OTHER_DECODERS]
+    endings = readable_endings()
+    readable = [file for file in files if file.suffix.lower() in endings]
+    others = [file for file in files if file.suffix.lower() in set(OF_OTHER_DECODERS) - set(endings)]
     if not readable and others:
         raise AudioError(f"{folder} holds no sound files that can be read: {cannot_be_read(others)}")
     if not readable:
@@ -203,7 +215,7 @@ def cannot_be_read(files: list[Path]) -> str:
     """Why sound files are passed over, in one line."""
     endings = ", ".join(sorted({file.suffix.lower() for file in files}))
     which = f"{files[0]} is" if len(files) == 1 else f"{len(files)} files such as {files[0]} are"
-    return f"{which} of a kind that libsndfile does not read ({endings}): convert to WAV or FLAC"
+    return f"{which} of a kind that libsndfile does not read ({endings}): {EXTRA}, or convert to WAV or FLAC"
 
 
 def recording_name(source: Any) -> str:
@@ -280,7 +292,8 @@ def _blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
         rate = check_rate(source["sampling_rate"], name)
         given = source["blocks"] if "blocks" in source else [source["array"]]
         return _cut((_mono(block, source, name) for block in given), source, rate), rate
-    return _file_blocks(source, name)
+    blocks, rate = file_blocks(source)
+    return (_heard(block.T, source) for block in blocks), rate
 
 
 def _cut(blocks: Iterable[np.ndarray], source: Any, rate: float, position: int = 0) -> Iterator[np.ndarray]:
@@ -321,18 +334,30 @@ def _mono(samples: Any, source: Any, name: str) -> np.ndarray:
     if array.dtype.kind in "iu":
         middle, full_scale = FULL_SCALES[array.dtype.name]
         array = (array.astype(np.float64) - middle) / full_scale
-    return _heard(array if array.ndim == 2 else array[None], source, name)
+    return _heard(array if array.ndim == 2 else array[None], source)
 
 
-def _heard(channels: np.ndarray, source: Any, name: str) -> np.ndarray:
+def _heard(channels: np.ndarray, source: Any) -> np.ndarray:
     """The channel that a source asks for, or all of `(channels, samples)` mixed."""
-    number = channel_number(source)
-    if number is not None and number >= len(channels):
-        raise AudioError(f"{name} has no channel {number}, but {len(channels)}, counted from 0: choose another one")
     # what becomes infinite here is refused afterwards
     with np.errstate(over="ignore", invalid="ignore"):
-        channels = channels.astype(np.float32, copy=False)
-        return channels.mean(axis=0) if number is None else channels[number]
+        return chosen_channels(channels.T, source).astype(np.float32, copy=False).mean(axis=1)
+
+
+def chosen_channels(samples: np.ndarray, source: Any) -> np.ndarray:
+    """Of `(samples, channels)` the channel that a source asks for, or all; `AudioError` for one that is not there."""
+    require_channel(source, samples.shape[1])
+    number = channel_number(source)
+    return samples if number is None else samples[:, [number]]
+
+
+def require_channel(source: Any, channels: int) -> None:
+    """Raises `AudioError` where a source asks for a channel that a recording of so many has not."""
+    number = channel_number(source)
+    if number is not None and number >= channels:
+        raise AudioError(
+            f"{recording_name(source)} has no channel {number}, but {channels}, counted from 0: choose another one"
+        )
 
 
 def channel_number(source: Any) -> int | None:
@@ -360,35 +385,6 @@ def _file(source: Any, name: str) -> Any:
     if hasattr(source, "seek"):
         source.seek(0)
     return source
-
-
-def _file_blocks(source: Any, name: str) -> tuple[Iterable[np.ndarray], float]:
-    _require_audio_libraries()
-    file = _file(source, name)
-    try:
-        opened = soundfile.SoundFile(file)
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        raise _unreadable(name, error) from error
-    rate = check_rate(opened.samplerate, name)
-    first, last = part_samples(source, rate)
-    if not (first and opened.seekable() and opened.subtype.startswith(EXACT)):
-        return _cut(_blocks_of(opened, source, name), source, rate), rate
-    _check_end(source, first, last, opened.frames, rate)
-    opened.seek(first)
-    return _cut(_blocks_of(opened, source, name, last and last - first), source, rate, first), rate
-
-
-def _blocks_of(opened: Any, source: Any, name: str, samples: int | None = None) -> Iterator[np.ndarray]:
-    with opened:
-        try:
-            yield from (_heard(block.T, source, name) for block in sound_blocks(opened, samples))
-        except soundfile.LibsndfileError as error:
-            raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: Exception) -> AudioError:
-    reason = " ".join(getattr(error, "error_string", str(error)).split())
-    return AudioError(f"{name} cannot be read as audio ({reason}): give WAV, FLAC, OGG or MP3")
 
 
 def _checked(blocks: Iterable[np.ndarray], name: str) -> Iterator[np.ndarray]:
@@ -432,7 +428,8 @@ class Resampler:
     def __init__(self, rate: float, target_rate: float):
         self.stream = None
         if rate != target_rate:
-            _require_audio_libraries()
+            if soxr is None:
+                raise AudioError("resampling recordings needs soxr: pip install soxr")
             self.stream = soxr.ResampleStream(rate, target_rate, num_channels=1, dtype="float32")
 
     def feed(self, block: np.ndarray) -> np.ndarray:
@@ -444,8 +441,3 @@ class Resampler:
         """The samples that are left when the stream ends."""
         nothing = np.zeros(0, dtype=np.float32)
         return nothing if self.stream is None else self.stream.resample_chunk(nothing, last=True)
-
-
-def _require_audio_libraries() -> None:
-    if soundfile is None:
-        raise AudioError("reading and resampling recordings needs soundfile and soxr: pip install soundfile soxr")

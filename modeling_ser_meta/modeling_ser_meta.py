@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # never run: Transformers saves, with a model, the files that
     from .pipeline_ser_meta import SpeechEmotionPipeline  # noqa: F401
     from .processing_ser_meta import SerMetaProcessor  # noqa: F401
     from .segments_ser_meta import regions  # noqa: F401
+    from .sound_files_ser_meta import open_sound  # noqa: F401
     from .stream_ser_meta import SpeechEmotionStream  # noqa: F401
     from .turns_ser_meta import turn_cutter  # noqa: F401
     from .windows_ser_meta import cut_recording  # noqa: F401

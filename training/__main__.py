@@ -222,6 +222,10 @@ def predict(
     plot: Annotated[
         Path | None, typer.Option(help="Draw waveform and emotions over time: a folder, or a .png file.")
     ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="Write segments as {}.TextGrid or {}.eaf ({}: the recording), .rttm, or FOLDER/db.yaml."),
+    ] = None,
 ) -> None:
     """Recognise the emotion of recordings, with the metadata the model knows of.
 
@@ -237,7 +241,10 @@ def predict(
 
     Recordings that cannot be used are listed at the end; the exit code is then 1, or 2 if none could be used.
 
-    A table may be a data set by its name on the Hub, or Parquet with the recordings' bytes.
+    A table may be a data set by its name on the Hub, Parquet with the recordings' bytes, or annotations: TextGrid,
+    ELAN, a folder of such, RTTM, a database of audformat. --annotations writes these formats.
+
+    Example: ser-meta predict runs/ravdess/model --table talk.TextGrid --annotations heard.TextGrid
 
     Conversations: ser-meta predict MODEL call.wav --turns call.rttm --segments turns.csv --speakers speakers.csv. A
     model that is centred by speaker is centred by each speaker's turns of the same recording.
@@ -260,7 +267,7 @@ def predict(
         "threshold": threshold,
         "tasks": tasks,
     }
-    outputs = Outputs(as_json, csv, segments, parquet, srt, plot, speakers)
+    outputs = Outputs(as_json, csv, segments, parquet, srt, plot, speakers, annotations)
     if turns or diarization:
         from .prediction.conversations import Conversations, predict_conversations
 

@@ -1,6 +1,7 @@
 """A trained model as a folder that runs on onnxruntime: the graph, the preprocessing facts, and a small runner."""
 
 import logging
+import re
 import shutil
 import tempfile
 import warnings
@@ -57,7 +58,7 @@ seconds. Any sampling rate and number of channels will do; the model itself hear
 | `model.onnx` | the graph: `{input}` and `attention_mask` of any size in, each task's logits out |
 | `preprocessing.json` | tasks, labels, sampling rate, and what the features are made with |
 | `features.npz` | the tables of the features, where the encoder has them |
-| `runner.py`, `*_ser_meta.py` | the program; it needs numpy, onnxruntime, soundfile and soxr |
+| `runner.py`, `*_ser_meta.py` | the program; it needs numpy, onnxruntime, soundfile, soxr, and `av` for M4A or WebM |
 
 It guesses how listeners would perceive a voice, which is not what a person feels. Not for decisions on hiring, for
 clinical use, or for surveillance. The model's own card and licence hold for this folder too.
@@ -65,6 +66,7 @@ clinical use, or for surveillance. The model's own card and licence hold for thi
 SHIPPED = (
     "audio_ser_meta.py",
     "segments_ser_meta.py",
+    "sound_files_ser_meta.py",
     "windows_ser_meta.py",
 )  # these of every model's files need numpy only
 NO_GRAPH = "no graph is written for it yet"
@@ -263,5 +265,7 @@ def _write_runner(folder: Path) -> None:
     here = Path(__file__).parent
     shutil.copy(here / "runner.py", folder)
     for name in SHIPPED:
-        shutil.copy(here.parents[1] / "modeling_ser_meta" / name, folder / name)
+        code = (here.parents[1] / "modeling_ser_meta" / name).read_text(encoding="utf-8")
+        # in the folder they are no package
+        (folder / name).write_text(re.sub(r"^from \.(\w)", r"from \1", code, flags=re.MULTILINE), encoding="utf-8")
     (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")

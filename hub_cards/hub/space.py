@@ -14,6 +14,7 @@ from ...configuration.errors import UserError
 from .names import folder_title
 
 GRADIO = "6.31.0"  # what the page was tested with
+HUB_CARDS = Path(__file__).parents[1]
 PAGE = ("space_app.py", "space_gate.py", "timeline.py", "plots_style.py", "predictions_table.py")
 APP = '''"""A page on which a model is tried in a browser."""
 
@@ -36,6 +37,7 @@ REQUIREMENTS = (
     "numpy>=1.26",
     "soundfile>=0.13",
     "soxr>=0.5",
+    "av>=14",  # what phones and browsers record
     "matplotlib>=3.9",
     "rich>=13",
 )
@@ -77,7 +79,10 @@ def write_space(model: str | Path, folder: Path, revision: str | None = None) ->
     if local:
         shutil.copytree(model, folder / "model", ignore=shutil.ignore_patterns("README.md", ".*", "__pycache__"))
     for file in PAGE:
-        shutil.copy(Path(__file__).parents[1] / "page" / file, folder / "page")
+        code = (HUB_CARDS / "page" / file).read_text(encoding="utf-8")
+        code = code.replace("from ...modeling_ser_meta.", "from .")  # a Space has no package of ours
+        (folder / "page" / file).write_text(code, encoding="utf-8")
+    shutil.copy(HUB_CARDS.parent / "modeling_ser_meta" / "sound_files_ser_meta.py", folder / "page")
     pinned = f", revision={revision!r}" if revision else ""
     app = APP.format(name=name, model='str(HERE / "model")' if local else repr(name), revision=pinned)
     metadata = SpaceCardData(

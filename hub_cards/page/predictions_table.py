@@ -77,7 +77,7 @@ def result_name(result: Mapping[str, Any]) -> str:
 
 def channel_words(result: Mapping[str, Any]) -> str:
     """What is added to a recording's name where only one of its channels was heard."""
-    return f", channel {result['channel']}" if "channel" in result else ""
+    return f", channel {result['channel']}" if result.get("channel") is not None else ""
 
 
 def speaker_words(segment: Mapping[str, Any]) -> str:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
-import soundfile
 from gradio_client.utils import is_http_url_like
 from PIL import Image
 from starlette.middleware import Middleware
 
+from ...modeling_ser_meta.sound_files_ser_meta import AudioError, open_sound, read_header
 from .predictions_table import SILENT, UNCERTAIN, is_ranking, segment_rows
 from .space_gate import Gate
 from .timeline import plot_timeline
@@ -180,9 +180,9 @@ def check_recording(path: str | None, limits: Limits) -> None:
     if size > limits.bytes:
         raise refusal(f"{name} has {size / 2**20:.0f} MB, more than the {limits.megabytes:g} MB taken here.")
     try:
-        header = soundfile.info(path)
-    except soundfile.LibsndfileError as error:
-        raise refusal(f"{name} is no recording that can be read: give WAV, FLAC, OGG or MP3.") from error
+        header = read_header(path, name)
+    except AudioError as error:
+        raise refusal(str(error)) from error
     minutes = header.frames / header.samplerate / 60
     if minutes > limits.minutes:
         raise refusal(f"{name} lasts {minutes:.0f} minutes, more than the {limits.minutes:g} taken here: cut it.")
@@ -198,19 +198,14 @@ def picture(recognise: Recogniser, path: str, result: Mapping[str, Any]) -> Any:
     config = recognise.model.config
     if "segments" not in result:
         return gr.update(visible=False, value=None)
+    sound = open_sound(path, Path(path).name)
     with TemporaryDirectory() as folder:
         drawn = plot_timeline(
-            mono_blocks(path),
-            soundfile.info(path).samplerate,
+            (block.mean(axis=1) for block in sound.blocks()),
+            sound.samplerate,
             segment_rows(result),
             config.tasks[config.target_task]["labels"],
             Path(folder) / "timeline.png",
             f"{config.target_task} over time, as perceived",
         )
         return gr.update(visible=True, value=np.asarray(Image.open(drawn).convert("RGB")))
-
-
-def mono_blocks(path: str) -> Any:
-    """The recording's samples, each block `(samples,)`."""
-    blocks = soundfile.blocks(path, blocksize=2**18, dtype="float32", always_2d=True)
-    return (block.mean(axis=1) for block in blocks)

@@ -5,13 +5,13 @@ import pytest
 import soundfile
 
 from ser_meta.modeling_ser_meta.audio_ser_meta import (
-    BLOCK_SECONDS,
     AudioError,
     part_seconds,
     read_audio,
     resample,
     stream_audio,
 )
+from ser_meta.modeling_ser_meta.sound_files_ser_meta import BLOCK_SECONDS
 
 
 def dominant_pitch(samples: np.ndarray, rate: int = 16_000) -> float:

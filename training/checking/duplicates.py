@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from ...configuration.errors import UserError
 from ..corpora.recordings import recording, recording_columns, recordings
-from .recordings import digests, is_part, likeness
+from .recordings import PART, digests, is_part, likeness
 
 NEAR = 0.08  # between two spectra, see `recordings.band_shares`: worth listening to both
 SHARED = 0.5  # of the shorter of two segments: they are one recording (ours)
@@ -70,7 +70,7 @@ def refuse_shared_recordings(dataset: Dataset, sides: Mapping[str, Iterable[int]
         rows = [row for row in rows if row in side_of]
         if len({side_of[row] for row in rows}) < 2:
             continue
-        files = digests({**sources[row], "start": None, "end": None} for row in rows)
+        files = digests({**sources[row], **dict.fromkeys(PART)} for row in rows)
         for group in same_bytes(dict(zip(rows, files, strict=True))):
             for first, other in _shared(group, sources):
                 if side_of[first] != side_of[other]:
@@ -82,7 +82,9 @@ def refuse_shared_recordings(dataset: Dataset, sides: Mapping[str, Iterable[int]
 
 
 def overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """The share of the shorter of two parts of one recording that the other has too, from 0 to 1."""
+    """The share of the shorter of two parts of one recording that the other has too: 0 where they are two channels."""
+    if len({one.get("channel"), other.get("channel")} - {None}) > 1:
+        return 0.0
     (start, end), (begin, stop) = bounds(one), bounds(other)
     shorter = min(end - start, stop - begin)
     shared = min(end, stop) - max(start, begin)

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from ...modeling_ser_meta.audio_ser_meta import LOST_IN_MIX
 from ...modeling_ser_meta.processing_ser_meta import LATIN, normalize_transcript
+from ...modeling_ser_meta.sound_files_ser_meta import ODDITIES
 from ..corpora.recordings import ABSENT
 from ..corpora.rows import METADATA, RATINGS
 from ..planning.lengths import far_longer, usual_length
@@ -22,7 +24,6 @@ STEP = 320  # samples from a frame to the next: 50 frames a second
 SILENT = 0.001  # of full scale: 60 dB below it
 CLIPPED = 0.001  # share of samples
 EDGE = 0.5  # seconds
-LOST = 0.1  # share of the energy of all channels that is not in their mean (ours)
 
 LEFT_OUT = {
     "unreadable": "cannot be decoded",
@@ -38,8 +39,9 @@ LEFT_OUT = {
 REMARKS = {
     "clipped": "over 0.1 % of the samples at full scale",
     "silent edges": "over 0.5 s at an end is 40 dB softer than the loudest 10 ms: data.trim_decibels cuts it",
-    "channels differ": "all are mixed: where each has a voice of its own, give it a file of its own",
+    "channels differ": "and are mixed: data.options.channel=left, or a column channel, says which is heard",
     "far longer": "than the rest: a training refuses it, as it would decide the memory; data.longest leaves it out",
+    **ODDITIES,
     "unusual rate": "not the sampling rate of most, or below 16 kHz",
     "no words": "the transcript is empty without its tags and punctuation",
     "lost text": "digits or signs that are spoken, but no letters: write them out",
@@ -95,8 +97,10 @@ def sound_remarks(row: Mapping[str, Any], usual_rate: int) -> Iterator[tuple[str
         yield "clipped", f"{row['clipped']:.1%} of the samples"
     if max(row["head"], row["tail"]) > EDGE:
         yield "silent edges", f"{row['head']:.2f} s before, {row['tail']:.2f} s after"
-    if row["lost"] > LOST:
+    if row["lost"] > LOST_IN_MIX:
         yield "channels differ", f"{row['channels']} channels, {row['lost']:.0%} of their energy is not in the mix"
+    for oddity in row["oddities"]:
+        yield oddity, f"{row['samples'] / row['rate']:.3f} s are heard"
     if row["rate"] != usual_rate or row["rate"] < RATE:
         yield "unusual rate", f"{row['rate']} Hz"
 

@@ -1,7 +1,6 @@
 """What a check of a corpus measures of a recording, and whether two recordings hold the same speech."""
 
 import hashlib
-import io
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -9,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from datasets import Features, List, Value
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from ...modeling_ser_meta.audio_ser_meta import (
-    EXACT,
     LOUDEST,
-    check_rate,
+    chosen_channels,
+    file_blocks,
+    file_header,
+    lost_in_mix,
     loud_frames,
-    part_samples,
-    part_seconds,
     read_audio,
-    sound_blocks,
 )
 from ..corpora.recordings import recording
 
@@ -30,6 +27,7 @@ EDGE_DECIBELS = 40  # below the loudest 10 ms: near-silent
 SPEECH = (60.0, 3400.0)  # Hz: what is left of speech at every rate and after every codec
 BANDS = 64
 COMPARISON_RATE = 8_000  # Hz
+PART = ("start", "end", "channel")  # of a recording, that a source may ask for
 
 FACTS = Features(
     {
@@ -44,12 +42,14 @@ FACTS = Features(
         "lost": Value("float64"),
         "head": Value("float64"),
         "tail": Value("float64"),
+        "oddities": List(Value("string")),
         "spectrum": List(Value("float32"), length=BANDS),
     }
 )
 """What `measure` tells: `samples` of a channel at `rate` in Hz, `peak` around the mean (full scale 1), `clipped` as a
 share of all samples, `lost` as the share of the energy of all `channels` that is not in their mean, `head` and `tail`
-as the seconds that are near-silent, `spectrum` as `band_shares` has it."""
+as the seconds that are near-silent, `oddities` by the names in `sound_files_ser_meta.ODDITIES`, `spectrum` as
+`band_shares` has it."""
 
 
 NO_FACTS = {**dict.fromkeys(name for name in FACTS if name != "spectrum"), "samples": 0}
@@ -62,9 +62,9 @@ def measure(row: dict[str, Any]) -> dict[str, Any]:
     try:
         source = recording(row)
         samples, rate = decode(source)
-    except (OSError, soundfile.LibsndfileError, TypeError, ValueError) as error:
-        reason = getattr(error, "error_string", None) or str(error)  # libsndfile's, without the name of the object
-        return facts | {"error": " ".join(reason.split())}
+        facts["oddities"] = list(file_header(source).oddities)
+    except (OSError, TypeError, ValueError) as error:
+        return facts | {"error": " ".join(str(error).split())}
     facts |= {"digest": _digest(source, samples), "rate": rate, "samples": len(samples)}
     facts["finite"] = bool(np.abs(samples).max(initial=0) <= LOUDEST)  # which NaN is not either
     if not samples.size or not facts["finite"]:
@@ -83,25 +83,18 @@ def measure(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def decode(source: dict[str, Any]) -> tuple[np.ndarray, int]:
-    """Samples `(samples, channels)` of a recording, or its segment, and their rate in Hz.
+    """Samples `(samples, channels)` of a recording, or of its part or channel, and their rate in Hz.
 
-    Raises `AudioError` for a rate that no recording has, and a segment that is not in its recording.
+    Raises `AudioError` for what is no sound, a rate that no recording has, and a segment that is not in its recording.
     """
-    with soundfile.SoundFile(io.BytesIO(source["bytes"]) if source["bytes"] else source["path"]) as opened:
-        check_rate(opened.samplerate, "it")
-        first, last = part_samples(source, opened.samplerate)
-        if is_part(source):
-            part_seconds(source, opened)
-        if first and opened.seekable() and opened.subtype.startswith(EXACT):
-            opened.seek(first)
-            first, last = 0, last and last - first
-        nothing = np.zeros((0, opened.channels), dtype=np.float32)
-        return np.concatenate([nothing, *sound_blocks(opened, last)])[first:], opened.samplerate
+    blocks, rate = file_blocks(source)
+    heard = [chosen_channels(block, source) for block in blocks]
+    return (np.concatenate(heard) if heard else np.zeros((0, 1), dtype=np.float32)), int(rate)
 
 
 def is_part(source: dict[str, Any]) -> bool:
-    """Whether what is read of a recording is a segment of it."""
-    return source.get("start") is not None or source.get("end") is not None
+    """Whether what is read of a recording is a segment or a channel of it."""
+    return any(source.get(name) is not None for name in PART)
 
 
 def read_bytes(audio: dict[str, Any]) -> bytes:
@@ -113,7 +106,7 @@ def digests(sources: Iterable[dict[str, Any]]) -> Iterator[str]:
     """What is the same for the same bytes, of a segment the same times in them; a process reads each file once."""
     for source in sources:
         found = digest(source["bytes"]) if source["bytes"] else _file_digest(source["path"], _stamp(source["path"]))
-        yield f"{found} {source['start']} {source['end']}" if is_part(source) else found
+        yield " ".join([found, *(f"{name} {source[name]}" for name in PART if source.get(name) is not None)])
 
 
 @cache
@@ -142,17 +135,6 @@ def silent_edges(samples: np.ndarray, rate: int) -> tuple[float, float]:
     frames = loud_frames(samples, rate, EDGE_DECIBELS)
     loud = np.flatnonzero(frames)
     return (loud[0] / 100, (len(frames) - 1 - loud[-1]) / 100) if loud.size else (0.0, 0.0)
-
-
-def lost_in_mix(samples: np.ndarray) -> float:
-    """The share of the energy of `(samples, channels)` that is not in the mean of the channels: 0 where all are equal.
-
-    It is a half for two voices of one loudness in two channels, and for a channel beside a silent one, and all of it
-    where a channel is the other one upside down.
-    """
-    moving = samples - samples.mean(axis=0)
-    energy = float(np.square(moving).mean())
-    return float(np.square(moving - moving.mean(axis=1, keepdims=True)).mean()) / energy if energy else 0.0
 
 
 def band_shares(samples: np.ndarray, rate: int) -> np.ndarray:

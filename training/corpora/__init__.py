@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ...configuration.errors import UserError
-from .recordings import require_recordings
+from .recordings import require_recordings, with_channel
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -66,16 +66,19 @@ def load_corpus(name: str, root: str | Path, **options: object) -> Dataset:
 def load_rows(name: str, root: str | Path, **options: object) -> Rows:
     """The same utterances before they are a data set, also those whose recording is not there.
 
+    Beside the options of its loader every corpus has `channel`: `left`, `right`, or a number from 0, of each recording
+    for which it does not say another one. All channels are mixed otherwise.
+
     Raises `UserError` for an unknown corpus or option, and for a folder or table that is not the corpus.
     """
-    known = loader_options(name)
+    channel, known = options.pop("channel", None), loader_options(name)
     unknown = [option for option in options if option not in known]
     if unknown:
-        remedy = f"choose among {', '.join(known)}" if known else "it has none"
-        raise UserError(f"unknown option {unknown[0]!r} for the corpus {name!r}: {remedy}")
-    return corpus_module(name).load(root, **options)
+        raise UserError(f"unknown option {unknown[0]!r} for the corpus {name!r}: choose among {', '.join(known)}")
+    rows = corpus_module(name).load(root, **options)
+    return rows if channel is None else with_channel(rows, str(channel))
 
 
 def loader_options(name: str) -> list[str]:
-    """The options of a corpus's loader."""
-    return list(signature(corpus_module(name).load).parameters)[1:]
+    """The options of a corpus."""
+    return [*list(signature(corpus_module(name).load).parameters)[1:], "channel"]

@@ -31,9 +31,9 @@ def is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def find_recordings(folder: Path, corpus: str, layout: str) -> list[Path]:
+def find_recordings(folder: Path, corpus: str, layout: str, endings: Iterable[str] = RECORDINGS) -> list[Path]:
     """Every recording below `folder`, sorted; `UserError` with the expected layout if there is none."""
-    files = visible_files(folder, RECORDINGS)
+    files = visible_files(folder, endings)
     if not files:
         raise UserError(f"{corpus}: no recording in {folder}; expected {layout}")
     return files

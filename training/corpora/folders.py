@@ -38,8 +38,10 @@ def load(
             raise UserError(f"folders: {listed} lists the recordings: name its column, as columns={{speaker: mine}}")
         named = {"audio": "file_name", **(columns or {})}
         return table.load(listed, columns=named, missing=missing, same_spelling=same_spelling)
+    from ...modeling_ser_meta.sound_files_ser_meta import OF_OTHER_DECODERS, SOUND_FILES
+
     pattern = _compiled(speaker)
-    files = find_recordings(folder, "folders", LAYOUT)
+    files = find_recordings(folder, "folders", LAYOUT, (*SOUND_FILES, *OF_OTHER_DECODERS))
     rows = gather([describe(file, folder, pattern) for file in files])
     return table.merge_spellings(rows) if same_spelling else rows
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...configuration.errors import UserError
 from .rows import SEGMENT
+from .values import to_channel
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .rows import Rows
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-RECORDING = ("audio", *SEGMENT)
+RECORDING = ("audio", *SEGMENT, "channel")
 LARGEST_POINTER = 1024  # bytes, as Git LFS has it
 ABSENT = {
     "missing recording": "no such file: complete the corpus, or leave these rows out",
@@ -63,19 +64,18 @@ def find_outside(rows: Rows) -> Iterator[tuple[int, str]]:
     """The rows whose segments are not in their recordings, and why; each file is opened once."""
     if not {*SEGMENT} <= {*rows.column_names}:
         return
-    import soundfile
-
-    from ...modeling_ser_meta.audio_ser_meta import AudioError, part_seconds
+    from ...modeling_ser_meta.audio_ser_meta import AudioError, file_header, part_seconds
 
     headers: dict[str, Any] = {}
     for row, (path, start, end) in enumerate(zip(rows["audio"], rows["start"], rows["end"], strict=True)):
         if not isinstance(path, str) or (start is None and end is None):
             continue
         try:
-            headers[path] = headers.get(path) or soundfile.info(path)
-            part_seconds({"path": path, "start": start, "end": end}, headers[path])
-        except soundfile.LibsndfileError:  # told when it is read
+            headers[path] = headers.get(path) or file_header(path)
+        except AudioError:  # told when it is read
             continue
+        try:
+            part_seconds({"path": path, "start": start, "end": end}, headers[path])
         except AudioError as error:
             yield row, str(error)
 
@@ -92,11 +92,20 @@ def leave_out_absent(rows: Rows, corpus: str) -> Rows:
     return kept
 
 
+def with_channel(rows: Rows, channel: str) -> Rows:
+    """The rows with a channel where they have none; `UserError` for what is no channel."""
+    try:
+        channel = to_channel(channel)
+    except ValueError as error:
+        raise UserError(f"channel={channel} is none of mix, left, right, 0, 1, ...") from error
+    own = rows["channel"] if "channel" in rows.column_names else [None] * len(rows)
+    return rows.with_columns({"channel": [channel if value is None else value for value in own]})
+
+
 def recording(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What `read_audio` reads for a row of a data set: its recording, or the segment of it that the row is."""
-    if row.get("start") is None and row.get("end") is None:
-        return row["audio"]
-    return {**row["audio"], "start": row["start"], "end": row["end"]}
+    """What `read_audio` reads for a row of a data set: its recording, or the part or channel of it that the row is."""
+    part = {name: row[name] for name in RECORDING[1:] if row.get(name) is not None}
+    return {**row["audio"], **part} if part else row["audio"]
 
 
 def recordings(dataset: Dataset) -> Iterator[dict[str, Any]]:

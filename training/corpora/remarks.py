@@ -21,6 +21,7 @@ REMARKS = {
     "it; where they are several emotions at once, set model.multilabel",
     "spellings": SPELLINGS,
     "votes left out": "shares are of the votes that are left: map these labels to another one to keep them",
+    "channels differ": "all are mixed: data.options.channel=left, or a column channel of a table, says which is heard",
     "left out": "nothing is learned from these rows, and nothing judged on them",
 }
 """By finding what it means, and how to mend it."""

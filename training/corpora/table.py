@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...configuration.errors import UserError
+from .annotations import find_annotations, read_annotations
 from .mapping import merge_voted_spellings
 from .rows import Rows, Stored
-from .table_columns import KNOWN, choose_columns, name_segments, read_metadata, read_segments
+from .table_columns import KNOWN, choose_columns, name_parts, read_channels, read_metadata, read_segments
 from .table_files import Table, arrow_table, read_file
 from .table_paths import find_audio_root, resolve_paths
 from .table_raters import RATER, merge_raters
@@ -37,14 +38,15 @@ def load(
 ) -> Rows:
     """The rows of a table.
 
-    A table is CSV (parted by commas, semicolons, tabs or bars), JSON or JSON lines, or Parquet. Text is UTF-8, UTF-16
-    where it shows, or else in `encoding`.
+    A table is CSV (parted by commas, semicolons, tabs or bars), JSON or JSON lines, or Parquet; a TextGrid, RTTM, a
+    file of ELAN, or a folder of such; or a database of audformat, of which `subset` names the table. Text is UTF-8,
+    UTF-16 where it shows, or else in `encoding`.
 
     `columns` maps our names to the table's; a column that already has one of our names, in any case, needs no entry.
     Null leaves a column out. A column mapped to a name of the user's own (a task of his) is kept as text, any other is
     left out. A number's column that holds something else is text.
     `start` and `end` say where in its recording a row lies, in `time_unit`: `s`, `ms` or `h:m:s`. `duration` takes the
-    place of `end` where `columns` maps it.
+    place of `end` where `columns` maps it. `channel` says which one it is: `left`, `right`, or a number from 0.
     Empty cells are null. So are the marks in `missing`, in any case, but in names and transcripts.
     Several people may have rated a row. Their votes are in columns such as `emotion:angry`; or the column of emotions
     holds lists ("angry;sad;angry", or JSON) or JSON objects ({"angry": 2, "sad": 1}); or each of them has a row, with
@@ -55,24 +57,30 @@ def load(
     Paths that lead out of `audio_root`, also through a link, are refused unless `allow_outside`.
     Of a saved or Hub data set with several splits these are its own sides, in the column `split`; the option `split`
     chooses one. `subset` names a Hub data set's configuration.
-    Without an `utterance_id`, the path as the table has it, with the segment's times, is one, or else the row's
+    Without an `utterance_id`, the path as the table has it, with the part's times, is one, or else the row's
     number.
     Raises `UserError` for a table that cannot be read, a column that is not there, and one that says what a row is
     but is not understood.
     """
-    table = read_table(root, split, subset, encoding)
+    annotations = find_annotations(Path(root).expanduser())
+    if annotations:
+        folder, rows_of = find_audio_root(root, audio_root), (columns or {}).get("emotion") or "emotion"
+        table = read_annotations(annotations, folder, rows_of, subset, encoding)
+        require_rows(table, root)
+    else:
+        table = read_table(root, split, subset, encoding)
     theirs, left_out = choose_columns(table, columns or {}, root)
     metadata, remarks = read_metadata(table, theirs, tuple(missing))
-    segments = read_segments(table, theirs, time_unit)
+    parts = read_segments(table, theirs, time_unit) | read_channels(table, theirs)
     if left_out:
         remarks["columns left out"] = {Path(root).name: ", ".join(left_out)}
     recordings, paths = read_recordings(table, theirs["audio"])
     if recordings is None:
         recordings = resolve_paths(paths, find_audio_root(root, audio_root), allow_outside)
-        ids = name_segments(paths, segments)
+        ids = name_parts(paths, parts)
     else:
-        ids = name_segments(name_rows(paths), segments)
-    columns = {"utterance_id": ids} | metadata | segments
+        ids = name_parts(name_rows(paths), parts)
+    columns = {"utterance_id": ids} | metadata | parts
     if RATER in columns:
         if "utterance_id" not in metadata and isinstance(recordings[0], Stored):
             raise UserError(f"table: {root} has raters of recordings inside it: say whose by an utterance_id")
@@ -99,9 +107,14 @@ def read_table(root: str | Path, split: str | None, subset: str | None, encoding
     except (OSError, TypeError, UserError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise UserError(f"table: {root} cannot be read: {reason.splitlines()[0]}") from error
+    require_rows(table, root)
+    return table
+
+
+def require_rows(table: Table, root: str | Path) -> None:
+    """Raise `UserError` for a table without rows."""
     if not len(table):
         raise UserError(f"table: {root} has no rows")
-    return table
 
 
 def is_on_the_hub(root: str | Path | None) -> bool:

@@ -11,9 +11,9 @@ from .rows import METADATA, RATINGS, SEGMENT, TYPES, VOTES
 from .table_files import Table
 from .table_raters import RATER, WEIGHT
 from .table_votes import ANY_LABEL, read_numbers, read_several, spread, vote_columns
-from .values import NAMES, TIME_UNITS, to_number, to_seconds, to_text, without_marks
+from .values import NAMES, TIME_UNITS, to_channel, to_number, to_seconds, to_text, without_marks
 
-KNOWN = ("audio", *METADATA, *RATINGS, *SEGMENT, "split", RATER, WEIGHT)
+KNOWN = ("audio", *METADATA, *RATINGS, *SEGMENT, "channel", "split", RATER, WEIGHT)
 ROW_WORDS = {
     *("start", "starts", "starttime", "begin", "begins", "begintime", "beginning", "onset", "offset", "tmin", "xmin"),
     *("end", "ends", "endtime", "stop", "stops", "stoptime", "duration", "durations", "dur", "tmax", "xmax"),
@@ -69,7 +69,7 @@ def read_metadata(
     columns: dict[str, list] = {}
     remarks: dict[str, dict[str, str]] = {}
     for ours, name in theirs.items():
-        if ours in ("audio", *SEGMENT, "duration"):
+        if ours in ("audio", *SEGMENT, "duration", "channel"):
             continue
         if votes := _read_votes(table, ours, name, marks):
             columns |= votes
@@ -136,13 +136,37 @@ def read_segments(table: Table, theirs: Mapping[str, str], unit: str) -> dict[st
     return {"start": starts, "end": ends}
 
 
-def name_segments(ids: Sequence[str | None], segments: Mapping[str, Sequence[float | None]]) -> list[str | None]:
-    """Ids of rows from those of their recordings: with the times, in seconds, where a row is a part."""
-    if not segments:
-        return list(ids)
-    parts = zip(ids, segments["start"], segments["end"], strict=True)
+def read_channels(table: Table, theirs: Mapping[str, str]) -> dict[str, list[str | None]]:
+    """`channel`, if the table has it: `left`, `right`, or a number from 0; null where all are mixed.
+
+    Raises `UserError` for a cell that is no channel.
+    """
+    if "channel" not in theirs:
+        return {}
+    name, channels = theirs["channel"], []
+    for row, value in enumerate(table[name]):
+        try:
+            channels.append(to_channel(to_text(value)))
+        except ValueError as error:
+            raise UserError(
+                f"table: column {name!r} holds {error} in row {row}, which is none of mix, left, right, 0, 1, ...: "
+                f"mend it, or leave the column out, as columns={{channel: null}}"
+            ) from error
+    return {"channel": channels}
+
+
+def name_parts(ids: Sequence[str | None], parts: Mapping[str, Sequence]) -> list[str | None]:
+    """Ids of rows from those of their recordings: with the times, in seconds, and the channel, where a row is a part.
+
+    Args:
+        ids: of the recordings.
+        parts: the columns `start` and `end`, and `channel`, as far as there are such.
+    """
+    nothing = [None] * len(ids)
+    columns = (parts.get(name, nothing) for name in ("start", "end", "channel"))
     return [
-        name if start is None and end is None else f"{name}[{_time(start)}-{_time(end)}]" for name, start, end in parts
+        f"{name}{_part(*part)}" if any(value is not None for value in part) else name
+        for name, *part in zip(ids, *columns, strict=True)
     ]
 
 
@@ -173,6 +197,12 @@ def _suggestion(ours: str, names: Sequence[str]) -> str:
         return ""
     likely = [name for name in names if {word.lower() for word in WORD.findall(name)} & RECORDING_WORDS]
     return f", as columns={{audio: {likely[0]}}}" if likely else ""
+
+
+def _part(start: float | None, end: float | None, channel: str | int | None) -> str:
+    times = f"{_time(start)}-{_time(end)}" if (start, end) != (None, None) else ""
+    of_channel = f"channel {channel}" if str(channel).isdecimal() else channel or ""
+    return f"[{' '.join(filter(None, (times, of_channel)))}]"
 
 
 def _time(seconds: float | None) -> str:

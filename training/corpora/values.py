@@ -63,6 +63,15 @@ def to_seconds(text: str, unit: str, decimal_comma: bool = False) -> float:
     return total
 
 
+def to_channel(text: str | None) -> str | None:
+    """A channel: `left`, `right` or a number from 0; null for all of them, mixed. `ValueError` for any other text."""
+    if text is None or text.lower() == "mix":
+        return None
+    if text.lower() not in ("left", "right") and not (text.isdecimal() and text.isascii()):
+        raise ValueError(repr(text))
+    return text.lower()
+
+
 def spellings(values: Iterable[str | None]) -> list[dict[str, int]]:
     """Labels that differ in case, spaces or accents alone: of each such group the spellings with their counts."""
     groups: dict[str, Counter[str]] = defaultdict(Counter)

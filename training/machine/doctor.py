@@ -10,6 +10,7 @@ from .torchaudio_build import find_torchaudio, torchaudio_on_gpu
 FEATURES = {
     "espeakng_loader": 'the demo: pip install "ser-meta[demo]"',
     "peft": 'model.adapter: pip install "ser-meta[adapters]"',
+    "av": 'M4A, AMR, WebM and video: pip install "ser-meta[media]"',
     "gradio": 'serve: pip install "ser-meta[serve]"',
     "onnx": 'export: pip install "ser-meta[onnx]"',
     "onnxscript": 'export: pip install "ser-meta[onnx]"',

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-import soundfile
-
 from ...configuration.errors import UserError
-from ...modeling_ser_meta.audio_ser_meta import part_seconds, recording_name
+from ...modeling_ser_meta.audio_ser_meta import (
+    AudioError,
+    channel_number,
+    channels_differ,
+    file_header,
+    part_seconds,
+    recording_name,
+    require_channel,
+)
 from ...modeling_ser_meta.settings_ser_meta import WHISPER_ENCODERS
 from ..corpora.recordings import recording, recordings
+from ..corpora.remarks import tell
+
+LISTENED_TO = 20  # recordings of several channels, among all
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,16 +28,42 @@ if TYPE_CHECKING:
 
 
 def recording_durations(dataset: Dataset) -> list[float]:
-    """Seconds of every recording, from the files' headers; `UserError` for one that is no audio."""
-    return [duration(recording) for recording in recordings(dataset)]
+    """Seconds of every recording, from the files' headers; `UserError` for one that is no audio.
+
+    Tells if there are recordings whose channels differ and are mixed.
+    """
+    durations, mixed = [], []
+    for source in recordings(dataset):
+        seconds, channels = _measured(source)
+        durations.append(seconds)
+        if channels > 1 and channel_number(source) is None:
+            mixed.append(source)
+    _tell_of_channels(mixed)
+    return durations
 
 
 def duration(audio: dict) -> float:
     """Seconds of one recording, as `recording_durations`."""
+    return _measured(audio)[0]
+
+
+def _measured(audio: dict) -> tuple[float, int]:
+    """Seconds of a recording, and its file's channels."""
     try:
-        return part_seconds(audio, soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"]))
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{_name(audio)} cannot be read as audio ({error}): repair it, or leave it out") from error
+        header = file_header(audio)
+        require_channel(audio, header.channels)
+        return part_seconds(audio, header), header.channels
+    except AudioError as error:
+        raise UserError(f"{error}; or leave it out") from error
+
+
+def _tell_of_channels(mixed: list[dict]) -> None:
+    """Listens to some of the recordings whose channels are mixed."""
+    some = mixed[:: max(1, len(mixed) // LISTENED_TO)][:LISTENED_TO]
+    differing = [_name(source) for source in some if channels_differ(source)]
+    if differing:
+        told = f"{len(differing)} of {len(some)} that were listened to, of {len(mixed):,} of several channels"
+        tell({"channels differ": {differing[0]: told}})
 
 
 def check_durations(dataset: Dataset, durations: list[float], shortest: int, sampling_rate: int) -> None:

@@ -1,6 +1,5 @@
 """Which recordings a prediction is asked about: files, folders, patterns, or what comes in on standard input."""
 
-import io
 import os
 import shutil
 import sys
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-import soundfile
 
 from ...configuration.errors import UserError
 from ...modeling_ser_meta.audio_ser_meta import (
     AudioError,
+    Header,
     cannot_be_read,
     channel_number,
+    file_header,
     part_seconds,
     recordings_in,
 )
@@ -37,18 +37,23 @@ class Inputs(Protocol):
         left_out: how many were asked about and are not there.
         read_once: whether one of them can be read only once.
         settings: what else its predictions depend on.
+        of_parts: whether it names parts of recordings.
     """
 
     names: Sequence[str]
     left_out: int
     read_once: bool
+    of_parts: bool
     settings: Mapping[str, Any]
 
     def open(self, name: str) -> Any:
         """What the pipeline takes for a recording."""
 
     def describe(self, name: str) -> dict[str, Any]:
-        """What a recording's result begins with: of `OF_A_ROW` all but the channel."""
+        """What a recording's result begins with: of `OF_A_ROW` what is known before it is heard."""
+
+    def speaker_of(self, name: str) -> str | None:
+        """Who speaks; None where nobody is named."""
 
     def paths(self, folder: Path, ending: str) -> dict[str, Path]:
         """By name, the file that an output makes of each; `folder` is that file itself where it has the ending."""
@@ -66,6 +71,7 @@ class Files:
     """
 
     left_out = 0
+    of_parts = False
     settings: Mapping[str, Any] = {}
 
     def __init__(self, given: Sequence[str], raw_rate: int | None = None):
@@ -87,6 +93,9 @@ class Files:
         """The path as it was given."""
         return {"file": name}
 
+    def speaker_of(self, name: str) -> None:
+        """Nobody."""
+
     def paths(self, folder: Path, ending: str) -> dict[str, Path]:
         """See `output_paths`."""
         return output_paths(folder, self.names, ending)
@@ -104,9 +113,11 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
         UserError: no recording, a table among them, or files beside a table; what of the table cannot be read.
     """
     if table is None:
+        from ..corpora.annotations import READERS as ANNOTATIONS
         from ..corpora.table_files import READERS
 
-        if written := [word for word in words if Path(word).suffix.lower() in READERS and Path(word).is_file()]:
+        endings = {*READERS, *ANNOTATIONS}
+        if written := [word for word in words if Path(word).suffix.lower() in endings and Path(word).is_file()]:
             raise UserError(f"{written[0]} is a table, and no recording: give it as --table {written[0]}")
         return Files(words, raw_rate)
     if raw_rate is not None:
@@ -152,13 +163,17 @@ def heard_channels(recording: Any, channels: str) -> list[int | None]:
 
     Args:
         recording: as `open_recording` gives it.
-        channels: `mix`, `separate` for one result a channel, `left`, `right`, or the number of one.
+        channels: `mix`, `separate` for one result a channel, `left`, `right`, or the number of one; of a table's row
+            its own goes first.
 
     Raises:
         UserError: another word for channels.
     """
+    own = channel_number(recording)
+    if own is not None:
+        return [own]
     if channels == "separate":
-        header = _header(recording)
+        header = header_of(recording)
         return list(range(header.channels if header else 1))
     try:
         return [channel_number({"channel": channels})]
@@ -197,7 +212,7 @@ def open_recording(name: str, raw_rate: int | None = None) -> Any:
 
 def seconds_of(recording: Any) -> float | None:
     """The length of a recording, or of the part that is asked for, by its header; None where that does not tell."""
-    header = _header(recording)
+    header = header_of(recording)
     try:
         return part_seconds(recording, header) if header else None
     except AudioError:  # told when it is read
@@ -233,16 +248,13 @@ def _within(path: str) -> list[str]:
     return shard_names(path) if path.endswith(ENDING) and Path(path).is_file() else [path]
 
 
-def _header(recording: Any) -> Any:
-    if isinstance(recording, dict):
-        recording = recording.get("bytes") or recording.get("path")
-    if isinstance(recording, bytes):
-        recording = io.BytesIO(recording)
-    if hasattr(recording, "seek"):
-        recording.seek(0)
+def header_of(recording: Any) -> Header | None:
+    """What a recording's file says of itself; None for what is no file, or cannot be read."""
+    if isinstance(recording, dict) and "blocks" in recording:
+        return None
     try:
-        return soundfile.info(recording)
-    except (soundfile.LibsndfileError, TypeError):
+        return file_header(recording)
+    except AudioError:  # told when it is read
         return None
 
 

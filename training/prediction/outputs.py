@@ -23,6 +23,7 @@ from ...hub_cards.page.predictions_table import (
 from ...modeling_ser_meta.audio_ser_meta import stream_audio
 from ...modeling_ser_meta.segments_ser_meta import told_tasks
 from ...modeling_ser_meta.windows_ser_meta import WINDOW_SECONDS
+from .annotation_files import AnnotationFiles, check_annotations
 from .inputs import Inputs
 from .rows import flat_row, rounded
 
@@ -39,6 +40,7 @@ class Outputs:
         srt: folder of subtitles, or a file of that ending for a single recording.
         plot: folder of pictures, or a file that ends in `.png` for a single recording.
         speakers: a table's file, a row a speaker of a conversation, and one for each part of it.
+        annotations: see `annotation_files.AnnotationFiles`.
     """
 
     as_json: bool = False
@@ -48,16 +50,24 @@ class Outputs:
     srt: Path | None = None
     plot: Path | None = None
     speakers: Path | None = None
+    annotations: Path | None = None
 
-    def needed_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """What shows segments needs a short recording cut into windows too."""
+    def needed_options(self, options: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+        """What shows segments needs a short recording cut into windows too, and marks a table's parts as they are."""
         asked = options.get("window_seconds") or options.get("hop_seconds")
-        return {"window_seconds": WINDOW_SECONDS} if self.of_segments and not asked else {}
+        shown = self.of_segments.keys() - ({"--annotations"} if inputs.of_parts else set())
+        return {"window_seconds": WINDOW_SECONDS} if shown and not asked else {}
+
+    @property
+    def of_one_process(self) -> bool:
+        """Whether one of them is written by one process alone."""
+        return bool(self.as_json or self.csv or self.segments or self.annotations)
 
     @property
     def of_segments(self) -> dict[str, Path]:
         """The options that show segments."""
         given = {"--srt": self.srt, "--plot": self.plot, "--segments": self.segments}
+        given |= {"--annotations": self.annotations}
         return {name: path for name, path in given.items() if path}
 
 
@@ -118,6 +128,8 @@ def open_outputs(
         UserError: outputs that do not fit the recordings, the options or the number of processes.
     """
     leading = _leading_task(config, settings.get("tasks"))
+    if outputs.annotations:
+        check_annotations(outputs.annotations, len({inputs.describe(name)["file"] for name in inputs.names}))
     _check(outputs, inputs.names, state, leading, settings.get("channels", "mix"))
     with ExitStack() as stack:
         opened, done, parts = [], set(), None
@@ -131,6 +143,8 @@ def open_outputs(
             opened.append(CsvTable(stack.enter_context(_create(outputs.csv))))
         if outputs.segments:
             opened.append(SegmentTable(stack.enter_context(_create(outputs.segments))))
+        if outputs.annotations:
+            opened.append(stack.enter_context(AnnotationFiles(outputs.annotations, inputs.speaker_of)))
         if outputs.srt:
             opened.append(Subtitles(inputs.paths(outputs.srt, ".srt")))
         if outputs.plot:
@@ -140,7 +154,7 @@ def open_outputs(
             opened.append(SpeakerTable(table, config.tasks[leading]["labels"]))
         if outputs.as_json:
             opened.append(JsonLines())
-        elif not (outputs.parquet or outputs.csv or outputs.segments or outputs.speakers):
+        elif not (outputs.parquet or outputs.csv or outputs.segments or outputs.speakers or outputs.annotations):
             opened.append(stack.enter_context(ScreenTable()))
         yield Writers(opened, done, parts)
 
@@ -253,7 +267,7 @@ class Timelines:
 def path_of(result: dict[str, Any], paths: dict[str, Path]) -> Path:
     """The file of one result, with the number of its channel where it is of one."""
     path = paths[result_name(result)]
-    return path.with_stem(f"{path.stem}-channel-{result['channel']}") if "channel" in result else path
+    return path.with_stem(f"{path.stem}-channel-{result['channel']}") if result.get("channel") is not None else path
 
 
 def _leading_task(config: Any, tasks: Sequence[str] | None) -> str | None:
@@ -261,7 +275,7 @@ def _leading_task(config: Any, tasks: Sequence[str] | None) -> str | None:
 
 
 def _check(outputs: Outputs, names: Sequence[str], state: PartialState, leading: str | None, channels: str) -> None:
-    if state.num_processes > 1 and (outputs.parquet is None or outputs.as_json or outputs.csv or outputs.segments):
+    if state.num_processes > 1 and (outputs.parquet is None or outputs.of_one_process):
         raise UserError(f"{state.num_processes} processes cannot share one output: give --parquet FOLDER alone")
     for option, path in outputs.of_segments.items():
         if leading is None:

@@ -17,13 +17,19 @@ from accelerate import PartialState
 from ...configuration.errors import UserError
 from ...hub_cards.hub.names import FoundModel
 from ...modeling_ser_meta import SpeechEmotionPipeline
-from ...modeling_ser_meta.audio_ser_meta import AudioError, read_audio, recording_name, stream_audio
+from ...modeling_ser_meta.audio_ser_meta import (
+    AudioError,
+    channels_differ,
+    read_audio,
+    recording_name,
+    stream_audio,
+)
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..machine.decoder_messages import without_decoder_messages
 from ..machine.device import without_gpu
 from ..machine.processes import say
 from ..runs.loading import load_model
-from .inputs import STANDARD_INPUT, Inputs, heard_channels, open_recording, seconds_of
+from .inputs import STANDARD_INPUT, Inputs, header_of, heard_channels, open_recording, seconds_of
 from .listening import counted
 from .outputs import Outputs, open_outputs
 
@@ -46,6 +52,7 @@ class Recording:
         seconds: its length by its header; None where it has none that can be read.
         samples: of a short one, with their sampling rate, as the pipeline takes them; None for any other.
         channel: which one, counted from 0; None for all of them mixed.
+        lossy: whether much is lost by mixing them.
     """
 
     name: str
@@ -53,6 +60,7 @@ class Recording:
     seconds: float | None
     samples: dict[str, Any] | None = None
     channel: int | None = None
+    lossy: bool = False
 
 
 def predict(
@@ -86,7 +94,7 @@ def predict(
     names = inputs.names
     if inputs.read_once and outputs.plot:
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
-    options = {**options, **outputs.needed_options(options)}
+    options = {**options, **outputs.needed_options(options, inputs)}
     recognise = load_pipeline(model.folder, options, batch_size, state.device, precision)
     tell_centring(model, recognise)
     settings = {"model": model.identity, **inputs.settings, **options}
@@ -176,8 +184,18 @@ def _open(name: str, source: Any, channels: str, sampling_rate: int) -> list[Rec
         of_channel = source
         if channel is not None:
             of_channel = {**(source if isinstance(source, dict) else {"path": source}), "channel": channel}
-        opened.append(Recording(name, of_channel, seconds, _short(of_channel, name, seconds, sampling_rate), channel))
+        samples = _short(of_channel, name, seconds, sampling_rate)
+        lossy = channel is None and _loses_by_mixing(source)
+        opened.append(Recording(name, of_channel, seconds, samples, channel, lossy))
     return opened
+
+
+def _loses_by_mixing(source: Any) -> bool:
+    header = header_of(source)
+    try:
+        return header is not None and header.channels > 1 and channels_differ(source)
+    except AudioError:  # told when it is recognised
+        return False
 
 
 def _short(source: Any, name: str, seconds: float | None, sampling_rate: int) -> dict[str, Any] | None:
@@ -193,15 +211,19 @@ def _predict_share(
     recognise: SpeechEmotionPipeline, share: Sequence[str], inputs: Inputs, channels: str, writers: Any
 ) -> list[str]:
     """Recognises and writes; what could not be used is told in one line each."""
-    failures = []
+    failures, lossy = [], []
     results = recognise_all(recognise, share, inputs.open, channels)
     for name, recording, result in counted(results, len(share), "recognising", "recordings"):
         facts = inputs.describe(name)
+        lossy += [name] if recording.lossy else []
         of_channel = {} if recording.channel is None else {"channel": recording.channel}
         if isinstance(result, ValueError):
             failures.append(f"{name}: {result}" if "utterance_id" in facts else str(result))
         elif (name, recording.channel) not in writers.done:
             writers.write({**facts, **of_channel, **_placed(result, facts.get("start"))}, recording)
+    if lossy:
+        others = f" and {len(lossy) - 1} others" if len(lossy) > 1 else ""
+        say(f"{lossy[0]}{others}: the channels differ, and were mixed: --channels separate has a result for each")
     return failures
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from ...configuration.errors import UserError
-from ...modeling_ser_meta.audio_ser_meta import SOUND_FILES
+from ...modeling_ser_meta.audio_ser_meta import SOUND_FILES, readable_endings
 
 ENDING = ".tar"
 
@@ -45,7 +45,7 @@ def _places(shard: str) -> dict[str, tuple[int, int]]:
             return {
                 member.name: (member.offset_data, member.size)
                 for member in archive
-                if member.isfile() and member.name.lower().endswith(tuple(SOUND_FILES))
+                if member.isfile() and member.name.lower().endswith(readable_endings())
             }
     except (tarfile.TarError, OSError) as error:
         raise UserError(f"{shard} cannot be read as a tar file without compression: {error}") from error

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...configuration.errors import UserError
+from ...modeling_ser_meta.audio_ser_meta import channel_number
 from ..corpora.recordings import ABSENT, find_absent, find_outside, recording, recording_columns, require_segments
-from ..corpora.rows import Rows
+from ..corpora.rows import SEGMENT, Rows
 from ..planning.beforehand import read_corpus
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class TableRows:
         self._rows = _present(rows, table)
         self.left_out = len(rows) - len(self._rows)
         self.names: list[str] = self._rows["utterance_id"]
+        self.of_parts = any(rows[time].count(None) < len(rows) for time in SEGMENT if time in rows.column_names)
         self._row_of = {name: row for row, name in enumerate(self.names)}
         if len(list(find_outside(self._rows))) == len(self.names):
             require_segments(self._rows, table)
@@ -53,12 +55,17 @@ class TableRows:
         return recording(self._dataset[self._row_of[name]])
 
     def describe(self, name: str) -> dict[str, Any]:
-        """The row's id, file, start and end; None where the table has no such thing."""
-        row, times = self._row_of[name], {}
-        for time in ("start", "end"):
-            times[time] = self._rows[time][row] if time in self._rows.column_names else None
+        """The row's id, file, start and end, None where it has none; and its channel, if the table has channels."""
+        row, names = self._row_of[name], self._rows.column_names
+        told = {part: self._rows[part][row] if part in names else None for part in ("start", "end")}
+        if "channel" in names:
+            told |= {"channel": channel_number({"channel": self._rows["channel"][row]})}
         path = self._rows["audio"][row]
-        return {"utterance_id": name, "file": path if isinstance(path, str) else None, **times}
+        return {"utterance_id": name, "file": path if isinstance(path, str) else None, **told}
+
+    def speaker_of(self, name: str) -> str | None:
+        """As the table says."""
+        return self._rows["speaker"][self._row_of[name]]
 
     def paths(self, folder: Path, ending: str) -> dict[str, Path]:
         """Files named after the ids, in which `%2F` stands for a stroke and so on, as in an address."""

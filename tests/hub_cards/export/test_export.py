@@ -176,7 +176,7 @@ def test_the_command_and_the_runner_without_torch(command_line, speech_table, tm
     code, printed, errors = command_line("export", tmp_path / "model", "--output", folder, "--json")
     assert (code, errors) == (0, [])
     assert json.loads(printed)["difference"] < 1e-4
-    for library in ("torch", "transformers", "ser_meta"):
+    for library in ("torch", "transformers", "ser_meta", "av"):
         (tmp_path / f"{library}.py").write_text(f"raise ImportError('{library} is not here')\n")
     soundfile.write(tmp_path / "silent.wav", np.zeros(0), 16_000)
     recordings = sorted(map(str, speech_table.parent.glob("*.wav")))[:3]

@@ -18,7 +18,7 @@ def test_unknown_corpus_lists_the_names():
 def test_unknown_option_lists_the_options(tmp_path):
     with pytest.raises(UserError, match=r"unknown option 'chanels' for the corpus 'ravdess': choose among channels"):
         load_corpus("ravdess", tmp_path, chanels=["speech"])
-    with pytest.raises(UserError, match=r"unknown option 'split' for the corpus 'nemo': it has none"):
+    with pytest.raises(UserError, match=r"unknown option 'split' for the corpus 'nemo': choose among channel"):
         load_corpus("nemo", tmp_path, split="train")
 
 

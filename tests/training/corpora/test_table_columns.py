@@ -24,7 +24,7 @@ def table(tmp_path):
     "name",
     [
         *("start_s", "Start Time", "startTime", "starttime", "begin", "Beginning", "stop", "clip_end"),
-        *("offset", "Offset(s)", "onset", "duration", "Duration_ms", "dur", "channel", "Channel-No", "tmin", "t1"),
+        *("offset", "Offset(s)", "onset", "duration", "Duration_ms", "dur", "channels", "Channel-No", "tmin", "t1"),
         *("from", "to", "xmax", "end_frame"),
     ],
 )

@@ -428,7 +428,8 @@ def test_each_channel_of_a_call(command_line, refused, model, recognise, tmp_pat
     refused([*asked[:3], "--channels", "separate", "--srt", tmp_path / "c.srt"], "c.srt", "channels")
 
 
-def test_a_folder_of_all_kinds_of_files(command_line, model, tmp_path):
+def test_a_folder_of_all_kinds_of_files(command_line, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("ser_meta.modeling_ser_meta.sound_files_ser_meta.av", None)
     folder = tmp_path / "calls"
     (folder / ".trash").mkdir(parents=True)
     for name, kind in (("a.aifc", "AIFF"), ("b.w64", "W64"), ("c.rf64", "RF64"), ("d.sph", "NIST"), ("e.caf", "CAF")):
@@ -442,6 +443,7 @@ def test_a_folder_of_all_kinds_of_files(command_line, model, tmp_path):
         and "2 files such as" in errors[0]
         and ".m4a, .mp4" in errors[0]
         and "passed over" in errors[0]
+        and 'pip install "ser-meta[media]"' in errors[0]
     )
 
 
