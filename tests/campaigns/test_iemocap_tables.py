@@ -101,21 +101,22 @@ def cache_encoders(folder: Path) -> None:
         Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(kept / "snapshots" / "tiny")
 
 
-def make_tables(turns, folder: Path, tables: str) -> Path:
+def make_tables(turns, folder: Path, recipes: list[str]) -> Path:
     """Runs the script on a release with these turns; the study's folder."""
     write_spoken(folder / "IEMOCAP_full_release", turns)
     cache_encoders(folder / "hub")
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1", "TABLES": tables, "PATH": programs}
+    environment = {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1", "PATH": programs}
+    environment["RECIPES"] = " ".join(recipes)
     command = ["bash", SCRIPT, folder / "IEMOCAP_full_release", folder / "study", *SETTINGS]
     subprocess.run(command, env=os.environ | environment, check=True)
     return folder / "study"
 
 
-def assert_table(study: Path, table: str, rows: int, utterances: int) -> None:
+def assert_table(study: Path, table: str, recipes: list[str], rows: int, utterances: int) -> None:
     """A table has all rows of each encoder, on all utterances, beside the paper's figures, and its pages."""
     report = json.loads((study / f"table-{table}" / "report.json").read_text(encoding="utf-8"))
-    assert {row["encoder"] for row in report["rows"]} == set(ENCODERS) and len(report["rows"]) == 3 * rows
+    assert {row["encoder"] for row in report["rows"]} == set(recipes) and len(report["rows"]) == len(recipes) * rows
     assert {row["pooled"]["metrics"]["emotion"]["n"] for row in report["rows"]} == {utterances}
     assert report["paper"] and (study / f"table-{table}" / "report.html").is_file()
 
@@ -137,11 +138,12 @@ def test_what_the_tables_take(tmp_path):
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("share", [0.01, 1.0], ids=["a hundredth", "true size"])
-def test_the_script_makes_every_table(share, tmp_path):
+@pytest.mark.parametrize("recipes", [list(ENCODERS), list(ENCODERS)[-1:]], ids=["a hundredth", "true size"])
+def test_the_script_makes_every_table(recipes, tmp_path):
+    """All encoders on an utterance of each session, class, gender and style; the last encoder on all of them."""
     turns = name_utterances(plan_utterances())
-    if share < 1:  # of each session, class and gender
+    if len(recipes) > 1:
         turns = turns.groupby(["session", "code", "gender", "style"]).head(1)
-    study = make_tables(turns, tmp_path, "1 2 3 4")
+    study = make_tables(turns, tmp_path, recipes)
     for table, rows in {"1": 3, "2": 4, "3": 2, "4": 16}.items():
-        assert_table(study, table, rows, int(turns["emotion"].notna().sum()))
+        assert_table(study, table, recipes, rows, int(turns["emotion"].notna().sum()))

@@ -20,7 +20,17 @@ MALE = {"Session1": 557, "Session2": 542, "Session3": 629, "Session4": 503, "Ses
 IMPROVISED = {"neutral": 1099, "happy": 947, "angry": 289, "sad": 608}
 SCRIPTED = {"neutral": 609, "happy": 689, "angry": 814, "sad": 476}
 DISCARDED = 10_039 - 5_531
-DIALOGS = {"improvised": ["impro01", "impro05a", "impro05b"], "scripted": ["script01_1", "script01_1b", "script03_2"]}
+SITUATIONS = {
+    "improvised": ["impro01", "impro02", "impro03", "impro04", "impro05a", "impro05b", "impro06", "impro07"],
+    "scripted": [f"script{part}" for part in ("01_1", "01_1b", "01_2", "01_3", "02_1", "02_2", "03_1", "03_2")],
+}
+DIALOGS = {  # improvised, scripted: 151 in all
+    "Session1": (14, 14),
+    "Session2": (15, 15),
+    "Session3": (16, 16),
+    "Session4": (15, 15),
+    "Session5": (15, 16),
+}
 CODES = {"neutral": ["neu"], "happy": ["hap", "exc"], "angry": ["ang"], "sad": ["sad"]}
 WORDS = [b"Tomatoes again?", b"[LAUGHTER] We'd never sail there. {LG}", b"It caf\xe9 \x92n \x85 tea", "Café.".encode()]
 TEXTS = ["Tomatoes again?", "[LAUGHTER] We'd never sail there. {LG}", "It café \u2019n … tea", "Café."]
@@ -70,8 +80,12 @@ def name_utterances(rows):
     """Adds the names, so that the letter after the session and the speaker's differ as often as not."""
     rows["style"] = rows["improvised"].map({True: "improvised", False: "scripted"})
     rows["gender"] = rows["female"].map({True: "female", False: "male"})
-    dialogs = {style: itertools.cycle(itertools.product("FM", names)) for style, names in DIALOGS.items()}
-    places = [next(dialogs[style]) for style in rows["style"]]
+    dialogs = {
+        (session, style): itertools.cycle(itertools.islice(itertools.product("FM", SITUATIONS[style]), count))
+        for session, counts in DIALOGS.items()
+        for style, count in zip(SITUATIONS, counts, strict=True)
+    }
+    places = [next(dialogs[place]) for place in zip(rows["session"], rows["style"], strict=True)]
     session = "Ses0" + rows["session"].str[-1]
     rows["dialog"] = [f"{name}{marked}_{dialog}" for name, (marked, dialog) in zip(session, places, strict=True)]
     letter = rows["gender"].map({"female": "F", "male": "M"})

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from transformers import (
     CONFIG_MAPPING,
     AutoModel,
@@ -43,6 +44,17 @@ FAMILIES = {
         lambda: ParakeetFeatureExtractor(feature_size=40),
     ),
 }
+if "fun_asr_nano_encoder" in CONFIG_MAPPING:  # newer releases have it; its extractor needs torchaudio
+    FUN_ASR = {
+        "num_mel_bins": 24,
+        "num_stacked_frames": 3,
+        "num_hidden_layers": 4,
+        "num_timestamp_prediction_layers": 1,
+    }
+    FAMILIES["fun_asr_nano_encoder"] = (
+        {**LAYERS, **FUN_ASR},
+        lambda: transformers.FunAsrNanoFeatureExtractor(feature_size=24, num_frames_lfr=3, stride_lfr=2),
+    )
 
 
 @pytest.fixture
