@@ -26,6 +26,10 @@ LISTS = {"ravdess-emobox": ["data.emobox=EmoBox"]}
 ONE_OF_EACH = ["nemo-frozen-probe", "nemo-frozen-table-2", "ravdess-table-1"]
 
 
+def table_file(name: str) -> str:
+    return str(STUDIES / "tables" / f"{name}.yaml")
+
+
 def sum_of_epochs(recipe: Recipe) -> float:
     return sum(stage.epochs for stage in recipe.stages.values())
 
@@ -99,10 +103,12 @@ def test_a_step_is_there_for_every_recipe(script):
         "nemo": set("1234"),
         "nemo-centred": {None, "1"},
         "nemo-frozen": {None, *"1234"},
+        "nemo-light": {"1"},
         "ravdess": set("1234"),
         "ravdess-centred": {None, "1"},
-        "ravdess-emobox": {None, "crossval", "1", str(STUDIES / "tables" / "full-method.yaml")},
+        "ravdess-emobox": {None, "crossval", "1", *map(table_file, ("full-method", "what-decides"))},
         "ravdess-frozen": {None, *"1234"},
+        "ravdess-light": {"1", table_file("light")},
         "ravdess-speech": set("1234"),
     }
 
@@ -115,6 +121,12 @@ def test_settings_are_chosen_on_speakers_of_the_training_side(script):
         assert (f"ravdess-search-{table.stem}", "ravdess-search", str(table)) in script["STEPS"]
         names += [folder_name(row) for row in find_table(str(table)).rows(recipe)]
     assert len(set(names)) == len(names) - len(SETTINGS) + 1  # they share a folder, and the recipe alone stands in all
+
+
+def test_the_table_of_every_step_fits_its_recipe(script):
+    for _, recipe, table in script["STEPS"]:
+        if table and table != "crossval":
+            assert len(find_table(table).rows(load_recipe(str(STUDIES / f"{recipe}.yaml"), LISTS.get(recipe)))) > 1
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -3,9 +3,9 @@
 python examples/studies/run.py /data/ravdess /data/nemo openai/whisper-base studies/whisper-base
 
 It goes from the cheap to the dear: linear probes, our heads on the frozen encoder in the Tables I to IV, and in
-Table I with its states centred by speaker, then the encoder fine-tuned in all four, first on RAVDESS's speech without
-its song; last come settings that the paper leaves open, judged on validation sides. What has finished is not done
-again: after an interruption the same command goes on.
+Table I with its states centred by speaker, then the encoder fine-tuned, first the lower four layers at little cost,
+then in all four tables, first on RAVDESS's speech without its song; last come settings that the paper leaves open,
+judged on validation sides. What has finished is not done again: after an interruption the same command goes on.
 `--emobox EmoBox`, a clone of its repository, adds what stands on EmoBox's folds, with its leaderboard beside it.
 `--plan` tells how many trainings are left and trains none. Four GPUs: add precision=bf16 --at-once 4.
 """
@@ -31,18 +31,23 @@ from ser_meta.training.studies.probe import probe_layers
 
 RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
+LIGHT = ("ravdess-light", "nemo-light")  # fine-tuned at little cost
 FINE_TUNED = ("ravdess-speech", "ravdess", "nemo")
 EMOBOX = "ravdess-emobox"  # on folds that are not ours
 CROSSVAL = "crossval"
 SETTINGS = sorted((RECIPES / "settings").glob("*.yaml"))
+TABLES = RECIPES / "tables"
 STEPS = (
     *((f"{recipe}-probe", recipe, None) for recipe in FROZEN + CENTRED),
     (f"{EMOBOX}-probe", EMOBOX, None),
     (f"{EMOBOX}-crossval", EMOBOX, CROSSVAL),
     (f"{EMOBOX}-table-1", EMOBOX, "1"),
-    (f"{EMOBOX}-table-full-method", EMOBOX, str(RECIPES / "tables" / "full-method.yaml")),
+    (f"{EMOBOX}-table-full-method", EMOBOX, str(TABLES / "full-method.yaml")),
+    (f"{EMOBOX}-table-what-decides", EMOBOX, str(TABLES / "what-decides.yaml")),
     *((f"{recipe}-table-{table}", recipe, table) for table in "2134" for recipe in FROZEN),
     *((f"{recipe}-table-1", recipe, "1") for recipe in CENTRED),
+    *((f"{recipe}-table-1", recipe, "1") for recipe in LIGHT),
+    (f"{LIGHT[0]}-table-light", LIGHT[0], str(TABLES / "light.yaml")),
     *((f"{recipe}-table-{table}", recipe, table) for table in "1234" for recipe in FINE_TUNED),
     *((f"ravdess-search-{path.stem}", "ravdess-search", str(path)) for path in SETTINGS),
 )
