@@ -14,7 +14,8 @@ from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.planning.tables import find_table, folder_name
 
 STUDIES = Path(__file__).resolve().parents[1] / "examples" / "studies"
-RECIPES = sorted(path.stem for path in STUDIES.glob("*.yaml") if path.stem != "ravdess-search")
+APART = ("ravdess-search", "raters")  # on validation sides, and a study of its own
+RECIPES = sorted(path.stem for path in STUDIES.glob("*.yaml") if path.stem not in APART)
 SETTINGS = sorted((STUDIES / "settings").glob("*.yaml"))
 TINY = [
     "data.group_size=2",
