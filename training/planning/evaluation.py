@@ -11,7 +11,7 @@ import yaml
 
 from ...configuration.degradations import condition_faults
 from ...configuration.errors import UserError
-from ...configuration.recipe import CorpusRecipe, Recipe
+from ...configuration.recipe import CorpusRecipe, DataRecipe, Recipe
 from ...configuration.recipe_checks import refuse
 from ...configuration.recipe_files import load_recipe, read_corpus, recipe_names
 from ...configuration.run_folder import RunFolder, read_json
@@ -81,7 +81,8 @@ def find_check(given: Sequence[str], quarantine: Path | None = None) -> Check:
     names, settings = _parted(given)
     if not names:
         raise UserError(f"nothing is named beside {settings[0]}: name a corpus and its folder or table, or a recipe")
-    sources, recipe = _corpora(names, settings)
+    data, recipe = _corpora(names, settings)
+    sources = data.sources
     if len(sources) > 1:
         if quarantine is not None:
             raise UserError(
@@ -92,7 +93,8 @@ def find_check(given: Sequence[str], quarantine: Path | None = None) -> Check:
         called = [source.corpus for source in sources]
     before = [read_quarantine(source.quarantine) for source in sources if source.quarantine is not None]
     model = recipe.model if recipe else None
-    rows = load_corpora(sources, *((model.target_task, model.ranges) if model else ()), require=False)
+    task = {"target": model.target_task, "ranges": model.ranges} if model else {}
+    rows = load_corpora(sources, **task, require=False, votes=data.votes, ties=data.ties)
     roots = ", ".join(str(Path(str(source.root))) for source in sources)
     reasons = before[0] if len(sources) == len(before) == 1 else {}
     return Check(" + ".join(called), roots, rows, reasons, recipe, names[0] if recipe else None)
@@ -119,17 +121,17 @@ def find_evaluation(
             model does not know.
     """
     refuse(condition_faults("--degrade", list(degraded)))
-    model, sources, split = _find(name, given, split)
+    model, data, split = _find(name, given, split)
     config = read_model_config(model)
     tasks, target = config["tasks"], config["target_task"]
     if split is not None:
         read_side(split, side)
-    rows = load_corpora(sources, target, value_ranges(tasks))
+    rows = load_corpora(data.sources, target, value_ranges(tasks), votes=data.votes, ties=data.ties)
     tell(rows.remarks)
     foreign = foreign_labels(rows if split is None else on_side(rows, split, side), tasks)
     if target in foreign:
         raise UserError(_foreign_target(target, foreign[target], tasks[target]["labels"]))
-    return Evaluation(model, sources, rows, split, side, degraded)
+    return Evaluation(model, data.sources, rows, split, side, degraded)
 
 
 def foreign_labels(rows: Any, tasks: Mapping[str, Mapping]) -> dict[str, list[str]]:
@@ -180,8 +182,8 @@ def foreign_words(name: str, labels: Sequence[str], task: Mapping[str, Any]) -> 
     )
 
 
-def _find(name: str | Path, given: Sequence[str], split: Path | None) -> tuple[Path, list[CorpusRecipe], Path | None]:
-    """The model's folder, the corpora and the split."""
+def _find(name: str | Path, given: Sequence[str], split: Path | None) -> tuple[Path, DataRecipe, Path | None]:
+    """The model's folder, the data and the split."""
     run = RunFolder(name)
     is_run = run.recipe.is_file()
     names, settings = _parted(given)
@@ -190,7 +192,7 @@ def _find(name: str | Path, given: Sequence[str], split: Path | None) -> tuple[P
     model = run.model if is_run else find_model(name).folder
     if names:
         return model, _corpora(names, settings)[0], split
-    return model, load_recipe(str(run.recipe), settings).data.sources, split or run.split
+    return model, load_recipe(str(run.recipe), settings).data, split or run.split
 
 
 def _parted(given: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -199,14 +201,14 @@ def _parted(given: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(given[:count]), list(given[count:])
 
 
-def _corpora(names: Sequence[str], settings: list[str]) -> tuple[list[CorpusRecipe], Recipe | None]:
-    """The corpora that are named, and the recipe if they are named by one."""
+def _corpora(names: Sequence[str], settings: list[str]) -> tuple[DataRecipe, Recipe | None]:
+    """The data that are named, and the recipe if they are named by one."""
     if len(names) == 2:
-        return [read_corpus(*names, settings)], None
+        return DataRecipe(corpora=[read_corpus(*names, settings)]), None
     if names[0] in CORPORA and names[0] not in recipe_names():
         raise UserError(f"{names[0]} is a corpus: name its folder or table behind it")
     recipe = load_recipe(names[0], settings)
-    return recipe.data.sources, recipe
+    return recipe.data, recipe
 
 
 def _foreign_target(target: str, labels: Sequence[str], known: Sequence[str]) -> str:
