@@ -81,6 +81,8 @@ def main(
     for (emotion, intensity), heard in zip(acted, ratings, strict=True):
         right[intensity] += [word == emotion for _, word in heard]
     for intensity, found in right.items():
+        if not found:
+            continue
         print(f"{intensity}: {len(found):,} ratings, {np.mean(found):.1%} hear what was acted")
     print(f"{table}: {len(rows):,} recordings, {each} of {raters} raters each")
 
