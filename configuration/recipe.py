@@ -22,6 +22,8 @@ TRAINED_OF_ENCODER = ("all", "adapter")
 RESAMPLERS = ("soxr", "torchaudio")
 CACHE_PRECISIONS = ("auto", "fp32", "fp16")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TEACHER = "teacher"  # as model.encoder: the teacher's own
+DISTILLED = ("target", "tasks", "frames", "layers")  # what a student can learn from its teacher
 CONVENIENCES = ("workers", "cache", "cache_layers", "report_to", "searched")  # settings that change no result
 
 
@@ -167,10 +169,14 @@ class ModelRecipe:
     """The model; what is not named here is described at `SerMetaConfig`.
 
     Args:
-        encoder: a Hub repository, a folder, or `demo-encoder`, which comes with the package.
+        encoder: a Hub repository, a folder, or `demo-encoder`, which comes with the package; of a student also
+            `teacher`: what fits of the teacher is then where it starts.
         revision: of the Hub repository.
         encoder_layers: how many of the encoder's layers are used, from the lowest up: the others take no time and no
             memory. Null for all; `ser-meta probe` suggests a number.
+        narrow: settings of the encoder's configuration that are smaller here, such as `{encoder_ffn_dim: 1024}` of a
+            Whisper encoder, `{intermediate_size: 1024}` of most others. Weights are kept where their shapes fit, and
+            of a narrower feed-forward block its strongest neurons; what does not fit starts anew.
         auxiliary_tasks: columns of the corpus to learn beside the target; `transcript` is learned with CTC.
         labels: a task's labels in order, where they are not simply all that the corpus has.
         multilabel: tasks of which an utterance may have several labels at once, as a table has them in cells such as
@@ -186,6 +192,7 @@ class ModelRecipe:
     encoder: str = MISSING
     revision: str = "main"
     encoder_layers: int | None = None
+    narrow: dict[str, int] = field(default_factory=dict)
     target_task: str = "emotion"
     auxiliary_tasks: list[str] = field(default_factory=lambda: ["gender", "speaker", "style", "transcript"])
     labels: dict[str, list[str]] = field(default_factory=dict)
@@ -270,6 +277,27 @@ class StageRecipe:
 
 
 @dataclass
+class DistillationRecipe:
+    """What a student learns from a trained teacher, beside the labels, in every stage.
+
+    Args:
+        teacher: a ser-meta model's folder or its name on the Hub, a finished run, or a finished `ser-meta crossval`
+            with `--keep-models`, in which each fold's student has that fold's teacher. It is never trained on what
+            tests the student.
+        loss_weights: of `target`, the teacher's probabilities of the target's labels; `tasks`, the same of the
+            auxiliary tasks that both have; `frames`, what its layer fusion makes of each frame; `layers`, what goes
+            into the fusion, of layers evenly chosen, where both encoders are of one width. See `Distillation`.
+        temperature: by which both sides' logits are divided before they are compared.
+        unlabelled: a folder of further recordings, which have a teacher and no labels.
+    """
+
+    teacher: str | None = None
+    loss_weights: dict[str, float] = field(default_factory=lambda: {"target": 1.0, "tasks": 0.3, "frames": 1.0})
+    temperature: float = 2.0
+    unlabelled: str | None = None
+
+
+@dataclass
 class BaselineRecipe:
     """Learning rates of Table I's baseline: a comparison is fair when each side has those that suit it.
 
@@ -289,6 +317,7 @@ class Recipe:
         data: see `DataRecipe`.
         model: see `ModelRecipe`.
         stages: by name, in the order in which they run; see `StageRecipe`.
+        distillation: of a student; null for a model that learns from labels alone. See `DistillationRecipe`.
         baseline: what the recipe is compared with in Table I; see `BaselineRecipe`.
         seed: of everything that is drawn.
         precision: of the computation: `fp32`, `bf16`, `fp16`, or `auto`: bf16 where the device is made for it, and
@@ -315,6 +344,7 @@ class Recipe:
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
     stages: dict[str, StageRecipe] = field(default_factory=dict)
+    distillation: DistillationRecipe | None = None
     baseline: BaselineRecipe = field(default_factory=BaselineRecipe)
     seed: int = 1
     precision: str = "fp32"
@@ -331,8 +361,19 @@ class Recipe:
 
     @property
     def of_study(self) -> "Recipe":
-        """What the recipes of all trainings of a study have in common: a study goes through seeds and test folds."""
-        return replace(self, seed=0, data=replace(self.data, test_fold=FIRST_FOLD), judged_by=None)
+        """What the recipes of all trainings of a study have in common.
+
+        A study goes through seeds and test folds, and one of students through the teachers of these.
+        """
+        common = replace(self, seed=0, data=replace(self.data, test_fold=FIRST_FOLD), judged_by=None)
+        if self.distillation is None:
+            return common
+        encoder = TEACHER if self.model.encoder == self.distillation.teacher else self.model.encoder
+        return replace(
+            common,
+            model=replace(self.model, encoder=encoder),
+            distillation=replace(self.distillation, teacher=TEACHER),
+        )
 
     @property
     def deciding(self) -> "Recipe":

@@ -11,12 +11,14 @@ from .recipe import (
     CACHE_PRECISIONS,
     CLASS_WEIGHTS,
     DEALT,
+    DISTILLED,
     FOLDS,
     NO_FOLD,
     OF_A_CORPUS,
     PRECISIONS,
     RESAMPLERS,
     SCHEDULES,
+    TEACHER,
     TIES,
     TRAINED_OF_ENCODER,
     VALIDATIONS,
@@ -62,6 +64,7 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
     yield from _resampler_faults(recipe)
     yield from augmentation_faults(recipe.data.augmentation, recipe.cache is not None)
     yield from condition_faults("degraded", list(recipe.degraded))
+    yield from _distillation_faults(recipe)
     if recipe.judged_by is not None and recipe.data.test_fold != NO_FOLD:
         yield (
             f"judged_by={recipe.judged_by} is for a final model: set data.test_fold={NO_FOLD}, or leave judged_by out"
@@ -135,6 +138,8 @@ def _model_faults(model: ModelRecipe) -> Iterator[str]:
         yield from adapter_faults(vars(model.adapter), "model.adapter.")
     if model.class_weights is not None:
         yield from _choice("model.class_weights", model.class_weights, CLASS_WEIGHTS)
+    for setting, size in model.narrow.items():
+        yield from _positive(f"model.narrow.{setting}", size)
     for task in model.labels:
         yield from _choice("model.labels", task, tasks)
     if model.target_task in model.multilabel and model.target_loss == "kl":
@@ -179,6 +184,26 @@ def _adapter_faults(recipe: Recipe) -> Iterator[str]:
                 f"adapter_only=true keeps the adapter alone, but {name}.encoder=all trains the encoder too: "
                 "set one of them otherwise"
             )
+
+
+def _distillation_faults(recipe: Recipe) -> Iterator[str]:
+    """A student without a teacher, or whose teacher tells it nothing."""
+    taught = recipe.distillation
+    if taught is None or taught.teacher is None:
+        if recipe.model.encoder == TEACHER:
+            yield f"model.encoder={TEACHER} needs a teacher: use ser-meta distill, or set distillation.teacher"
+        elif taught is not None:
+            yield "distillation.teacher has no value: use ser-meta distill, or name a model, a run or a study"
+    if taught is None:
+        return
+    for part, weight in taught.loss_weights.items():
+        if part not in DISTILLED:
+            yield from _choice("distillation.loss_weights", part, DISTILLED)
+        elif weight:
+            yield from _positive(f"distillation.loss_weights.{part}", weight)
+    if not any(taught.loss_weights.values()):
+        yield f"distillation.loss_weights has no weight above 0: give one of {', '.join(DISTILLED)} one"
+    yield from _positive("distillation.temperature", taught.temperature)
 
 
 def _resampler_faults(recipe: Recipe) -> Iterator[str]:

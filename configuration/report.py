@@ -221,6 +221,37 @@ class ModelFacts:
 
 
 @dataclass(kw_only=True)
+class TeacherFacts:
+    """The teacher of a student, and what the student loses against it on the same test utterances.
+
+    Attributes:
+        model: in words, which encoder it has, and its name on the Hub.
+        parameters: how many.
+        heard: in words, what of the test side it was trained on.
+        loss_weights, temperature: as in the recipe.
+        unlabelled: recordings without labels that the student learned from.
+        unlabelled_minutes: how long they are.
+        metrics: its own figures on the test side: WA, UA and macro F1.
+        ua, wa: how much better the student is than the teacher, with a 95 % interval that draws speakers.
+        speakers: over how many the intervals are.
+        agreement: the share of the test utterances to which both give the same label.
+    """
+
+    model: str
+    parameters: int
+    heard: str
+    loss_weights: dict[str, float]
+    temperature: float
+    unlabelled: int = 0
+    unlabelled_minutes: float = 0.0
+    metrics: Measures = field(default_factory=Measures)
+    ua: dict[str, Any] = field(default_factory=dict)
+    wa: dict[str, Any] = field(default_factory=dict)
+    speakers: int | None = None
+    agreement: float | None = None
+
+
+@dataclass(kw_only=True)
 class Report(SideFindings):
     """All that is known of a model's figures; `metrics`, `slices` and `speakers` are of what it was tested on.
 
@@ -236,6 +267,7 @@ class Report(SideFindings):
         layer_shares: task -> how much of what it reads comes from each layer of the encoder.
         stages: stage -> its settings, and what was recorded of it.
         degraded: condition -> what it costs; see `degradations.effects_of`.
+        teacher: of a student.
         yardstick: the target's measures of a logistic regression on acoustic statistics.
         versions: of the packages, and the device.
     """
@@ -251,6 +283,7 @@ class Report(SideFindings):
     layer_shares: dict[str, list[float]] = field(default_factory=dict)
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     degraded: dict[str, InCondition] = field(default_factory=dict)
+    teacher: TeacherFacts | None = None
     yardstick: Measures | None = None
     versions: dict[str, str] = field(default_factory=dict)
 

@@ -39,6 +39,8 @@ class RunFolder:
         self.model = self.path / "model"
         self.report = self.path / "report.json"
         self.plots = self.path / "plots"
+        self.teacher = self.path / "teacher"  # what it says, until the student has been judged
+        self.teacher_predictions = self.path / "teacher-predictions.parquet"
 
     def check(self, recipe: Recipe, resume: bool) -> None:
         """Refuses a folder that holds something else than what `recipe` would write there.

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from .errors import UserError
 from .protocol import Protocol
 from .records import from_json, to_json
-from .report import Change, Findings, InCondition, Measures, Speakers
+from .report import Change, Findings, InCondition, Measures, Speakers, TeacherFacts
 from .run_folder import read_json, write_json
 
 
@@ -75,6 +75,7 @@ class RecipeFindings:
         runs: the trainings.
         speakers: of all folds; reports of older versions do not say.
         degraded: condition -> the target's figures in it, of all folds' utterances together.
+        teacher: of students, those of all folds together.
     """
 
     recipe: dict[str, Any]
@@ -84,6 +85,7 @@ class RecipeFindings:
     runs: list[TrainingFacts]
     speakers: Speakers | None = None
     degraded: dict[str, InCondition] = field(default_factory=dict)
+    teacher: TeacherFacts | None = None
 
     @property
     def target(self) -> str:

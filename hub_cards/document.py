@@ -8,7 +8,7 @@ from pathlib import Path
 from ..configuration.protocol import Protocol
 from ..configuration.report import Change, InCondition, Interval, Measures
 from ..configuration.study_report import LeaderboardRow, Spread
-from .wording import NOTHING, VALIDATION, figure, no_interval, percent, span, speakers_basis, words
+from .wording import NOTHING, VALIDATION, figure, no_interval, percent, signed_points, span, speakers_basis, words
 
 BACKGROUND = {
     "WA": "the overall accuracy",
@@ -157,11 +157,6 @@ def task_columns(metrics: Mapping[str, Measures], target: str) -> dict[str, tupl
         if task != target:
             columns |= {f"{task} {key.upper()}": (task, key) for key in ("wa", "cer", "wer", "ccc") if key in measures}
     return columns
-
-
-def signed_points(fraction: float) -> str:
-    """A difference of fractions in percentage points, with its sign."""
-    return f"{100 * fraction:+.1f}"
 
 
 def share(part: int, whole: int) -> str:

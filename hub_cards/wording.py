@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..configuration.report import Interval, JudgedBy, Measures, Report, Speakers, VoteMeasures
+from ..configuration.report import Interval, JudgedBy, Measures, Report, Speakers, TeacherFacts, VoteMeasures
 
 NOTHING = "-"
 MEASURES = {
@@ -56,6 +56,11 @@ FEW_SPEAKERS = 10  # with fewer an interval over speakers is too narrow
 def percent(fraction: float | None) -> str:
     """A fraction as percent with one decimal; a dash for a missing one."""
     return NOTHING if fraction is None else f"{fraction:.1%}"
+
+
+def signed_points(fraction: float) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return f"{100 * fraction:+.1f}"
 
 
 def figure(measure: str, value: float | None) -> str:
@@ -208,6 +213,32 @@ def not_judged_itself(judged_by: JudgedBy | None) -> list[str]:
         f"Its recipe was judged by the cross-validation {judged_by.study}: {judged_by.folds} folds{left_out}, "
         f"seed{'s' if len(judged_by.seeds) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}.",
         *([f"{line[0].upper()}{line[1:]}."] if line else []),
+    ]
+
+
+def taught_by(teacher: TeacherFacts | None) -> list[str]:
+    """Who taught a student, and what it loses against its teacher, one sentence each; nothing of any other model."""
+    if teacher is None:
+        return []
+    more = f" and from {teacher.unlabelled:,} recordings without labels ({teacher.unlabelled_minutes:g} minutes)"
+    sentences = [
+        f"It is the student of a teacher ({teacher.model}, {teacher.parameters:,} parameters), from which it learned"
+        f"{more if teacher.unlabelled else ''} by the losses {words(teacher.loss_weights)}, at a temperature of "
+        f"{teacher.temperature:g}.",
+        f"The teacher is {teacher.heard}.",
+    ]
+    if not teacher.ua:
+        return sentences
+    if bounds := teacher.ua.get("interval"):
+        low, high = map(signed_points, bounds)
+        basis = f" (95 % interval {low} to {high}, over {speakers_basis(teacher.speakers)})"
+    else:
+        basis = f" ({no_interval(teacher.speakers)})"
+    return [
+        *sentences,
+        f"On the same test utterances the teacher has a UA of {percent(teacher.metrics['ua'])}, and the student "
+        f"{signed_points(teacher.ua['difference'])} points{basis}. Both give the same label to "
+        f"{percent(teacher.agreement)} of them.",
     ]
 
 

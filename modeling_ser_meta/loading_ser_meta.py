@@ -141,7 +141,9 @@ def _parts_that_fit(trained: PretrainedConfig, new: PretrainedConfig) -> dict[st
     def same(*settings: str) -> bool:
         return all(getattr(trained, name) == getattr(new, name) for name in settings)
 
-    features = same("auxiliary_tasks", "coattention", "coattention_pooled_frames", "frame_pooling", "head_hidden_size")
+    attends = [config.coattention and bool(config.auxiliary_tasks) for config in (trained, new)]
+    of_tasks = ("auxiliary_tasks", "coattention", "coattention_pooled_frames", "head_hidden_size")
+    features = same("frame_pooling") and (not any(attends) or same(*of_tasks))
     hidden = features and same("classifier_hidden_size", "target_task")
     answers = hidden and _same_outputs(trained, new, new.target_task)
     last = "classifier.4" if new.classifier_hidden_size else "classifier.1"

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.training.studies.crossval import cross_validate
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "examples" / "benchmarks"
 TINY = {"size": "tiny", "rounds": 1, "threads": 1}
 
@@ -87,6 +90,20 @@ def test_prediction(script, tmp_path):
     rows = rows_of(tmp_path / "prediction")
     assert list(rows) == ["prediction, fp32", "prediction, bf16", "prediction, int8"]
     assert rows["prediction, fp32"]["remark"].startswith("100 % of labels the same, logits within")
+
+
+def test_frontier(script, tmp_path, recipe_file):
+    short = ["stages.metadata=null", "stages.emotion.epochs=1", "data.speed_factors=[1.0]"]
+    recipe = load_recipe(str(recipe_file), [*short, "data.folds=groups", "data.group_size=1", "data.fold_count=2"])
+    report = cross_validate(recipe, tmp_path / "whole", keep_models=True)
+    options = {"recordings": 3, "rounds": 1, "threads": 1, "stock_size": "tiny", "forms": ["fp32", "exported fp32"]}
+    script("frontier").main([f"whole={tmp_path / 'whole'}"], tmp_path / "frontier", **options)
+    stock, ours, exported = json.loads((tmp_path / "frontier.json").read_text())["rows"]
+    assert (stock["model"], stock["ua"]) == ("stock wav2vec2 base classifier", None)
+    assert (ours["form"], exported["form"]) == ("fp32", "exported fp32")
+    assert ours["ua"] == report.measures["ua"] == pytest.approx(exported["ua"])  # the graph gives the model's labels
+    assert ours["megabytes"] > 100 and ours["times_ours"] == 1 and min(stock["speed"], exported["speed"]) > 0
+    assert (tmp_path / "frontier.png").stat().st_size > 10_000
 
 
 @pytest.mark.campaign

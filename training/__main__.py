@@ -16,7 +16,7 @@ from ..configuration.printable import one_line
 from ..configuration.records import to_json
 from .options import AsJson, Debug, FinishedRun, Model, ModelLicense, Overrides, RecipeName
 from .prediction.commands import listen
-from .studies.commands import ablate, crossval, probe
+from .studies.commands import ablate, crossval, distill, probe, show_run
 
 app = typer.Typer(
     help="Speech emotion recognition that learns from all the metadata a corpus has.",
@@ -77,21 +77,12 @@ def train(
     from .planning.beforehand import plan_training
 
     plan = plan_training(recipe, overrides or [], output, resume)
-    from ..hub_cards.terminal.report import print_report
-    from .machine.processes import is_main_process
     from .runs.stages import run_stages
 
-    report = run_stages(plan.recipe, output, resume, plan=plan)
-    if not is_main_process():
-        return
-    if as_json:
-        print(json.dumps(to_json(report)))
-    else:
-        print_report(report)
-        print(f"Model: {output / 'model'}   Report: {output / 'report.json'}   Pictures: {output / 'plots'}")
+    show_run(run_stages(plan.recipe, output, resume, plan=plan), output, as_json)
 
 
-for command in (crossval, ablate, probe, listen):
+for command in (crossval, ablate, distill, probe, listen):
     app.command()(command)
 
 

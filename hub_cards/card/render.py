@@ -14,7 +14,16 @@ from ...configuration.report import Report
 from ...configuration.run_folder import read_json
 from ...modeling_ser_meta.settings_ser_meta import WHISPER_ENCODERS, nameless_labels
 from ..markdown import markdown_environment, one_line
-from ..wording import MEASURES, not_judged_itself, percent, protocol_facts, speakers_line, speakers_words, words
+from ..wording import (
+    MEASURES,
+    not_judged_itself,
+    percent,
+    protocol_facts,
+    speakers_line,
+    speakers_words,
+    taught_by,
+    words,
+)
 from .corpus_facts import CorpusFacts, licence_left, licence_sentences
 from .results import result_facts, speakers_judged
 
@@ -123,6 +132,7 @@ def render_card(
             base_encoder=config.get("base_encoder"),
             adapter=_adapter(report),
             started_trained=report.model is not None and report.model.new_parts is not None,
+            taught_by=taught_by(report.teacher),
             new_parts=(report.model and report.model.new_parts) or [],
             parameters=f"{report.model.parameters:,}" if report.model else "",
             **_model_facts(config),

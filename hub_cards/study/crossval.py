@@ -35,6 +35,7 @@ from ..wording import (
     percent,
     remarks,
     speakers_line,
+    taught_by,
     votes_rows,
     votes_words,
     words,
@@ -48,6 +49,7 @@ def crossval_page(report: CrossvalReport, curves: Curves | None = None) -> Page:
     target, measures = report.target, report.measures
     sections = [
         _folds(report),
+        Section("Teacher", taught_by(report.teacher), brief=True),
         conditions_section(measures, report.degraded),
         leaderboard_section(report.leaderboard),
         _tasks(report.pooled.metrics),

@@ -71,6 +71,8 @@ def _page(report: StudyReport, curves: Curves | None = None) -> Page:
 
 def _print_section(section: Section, console: Console) -> None:
     console.print(Text(f"\n{section.title}", style="bold"))
+    for text in () if section.tables else section.texts:
+        console.print(Text(text))
     for table in section.tables:
         print_table(table, console)
         console.print()

@@ -21,6 +21,7 @@ from ..wording import (
     remarks,
     result_rows,
     speakers_line,
+    taught_by,
     votes_rows,
     votes_words,
 )
@@ -46,6 +47,8 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print(Text(sentence, style="bold"))
     if report.metrics:
         _print_results(report, console)
+    for sentence in taught_by(report.teacher):
+        console.print(Text(sentence))
     console.print(Text(" · ".join(f"{name}: {value}" for name, value in protocol_facts(report, brief=True).items())))
 
 

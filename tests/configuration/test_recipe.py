@@ -291,7 +291,17 @@ def test_a_recipe_runs_nothing(tag, tmp_path):
 
 def test_settings_that_a_recipe_and_a_model_share_have_the_same_defaults():
     # they are written twice: the recipe is read before Transformers is, of which the config is a part
-    own = {"encoder", "revision", "auxiliary_tasks", "labels", "multilabel", "ranges", "attention", "class_weights"}
+    own = {
+        "encoder",
+        "revision",
+        "narrow",
+        "auxiliary_tasks",
+        "labels",
+        "multilabel",
+        "ranges",
+        "attention",
+        "class_weights",
+    }
     taken = inspect.signature(SerMetaConfig).parameters
     of_recipe = {name: value for name, value in vars(ModelRecipe()).items() if name not in own}
     assert {name: getattr(SerMetaConfig(), name) for name in of_recipe} == of_recipe

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from ...configuration.recipe import StageRecipe
 from ...modeling_ser_meta.adapters_ser_meta import first_adapted_layer
 from ...modeling_ser_meta.audio_ser_meta import read_audio
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
+from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from ..checking.recordings import digests
 from ..corpora.recordings import recordings, recordings_of
 from ..machine.processes import is_main_process, say, wait_for_all_processes
@@ -224,8 +225,7 @@ class FrozenStates:
         return int(frames.sum()) * self.states * self.width * self.dtype.itemsize
 
     def _path(self, rendition: "Rendition") -> Path:
-        name = hashlib.sha256(f"{self.origin} {rendition.key}".encode()).hexdigest()[:24]
-        return self.folder / f"{name}.arrow"
+        return kept_file(self.folder, self.origin, rendition.key)
 
     def _read_or_compute(self, rendition: "Rendition") -> Dataset:
         path = self._path(rendition)
@@ -284,20 +284,35 @@ class FrozenStates:
 
     def _origin(self) -> str:
         """A digest of all that the states depend on but the speed."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(frozen_tensors(self.model.encoder, self.depth).items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-        processor = self.collator.processor
-        # saving a processor notes where its code is in the feature extractor, which changes nothing
-        of_features = {**processor.feature_extractor.to_dict(), "processor_class": None, "auto_map": None}
-        of_features.pop("_processor_class", None)  # what transformers 4 calls it meanwhile
-        versions = [HEARING, *map(version, HEARD_WITH)]
-        settings = [of_features, processor.trim_decibels, self.depth, self.states, self.dtype.name, versions]
-        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-        for name in digests(recordings(self.dataset)):
-            digest.update(name.encode())
-        return digest.hexdigest()
+        tensors = frozen_tensors(self.model.encoder, self.depth)
+        kept = [self.depth, self.states, self.dtype.name]
+        return origin_of(tensors, self.collator.processor, kept, self.dataset)
+
+
+def origin_of(
+    tensors: Mapping[str, torch.Tensor], processor: SerMetaProcessor, kept: list[Any], dataset: Dataset
+) -> str:
+    """A digest of all that a network's outputs for recordings depend on but their speed: its tensors, what it hears of
+    them, what is `kept` of it, and their bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    # saving a processor notes where its code is in the feature extractor, which changes nothing
+    of_features = {**processor.feature_extractor.to_dict(), "processor_class": None, "auto_map": None}
+    of_features.pop("_processor_class", None)  # what transformers 4 calls it meanwhile
+    versions = [HEARING, *map(version, HEARD_WITH)]
+    settings = [of_features, processor.trim_decibels, *kept, versions]
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name in digests(recordings(dataset)):
+        digest.update(name.encode())
+    return digest.hexdigest()
+
+
+def kept_file(folder: Path, origin: str, key: Any) -> Path:
+    """Where what was computed of all recordings is kept; the key says at which speed, and in which condition."""
+    name = hashlib.sha256(f"{origin} {key}".encode()).hexdigest()[:24]
+    return folder / f"{name}.arrow"
 
 
 def frozen_tensors(encoder: nn.Module, depth: int) -> dict[str, torch.Tensor]:

@@ -1,6 +1,6 @@
 """Transformers' Trainer for one stage: weighted task losses, two learning rates, every task judged."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from math import inf
 from pathlib import Path
@@ -119,11 +119,11 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             leave_out_repeats(
                 batches[-1], len(self.train_dataset), self.accelerator.num_processes, self.accelerator.process_index
             )
-        counts = torch.stack([self._labelled(batch["labels"]) for batch in batches]).sum(dim=0).to(device)
+        counts = torch.stack([self._counts(batch) for batch in batches]).sum(dim=0).to(device)
         # the one thing that processes tell each other in a step beside the gradient
         told = self.accelerator.gather(torch.cat([counts, counts.new_full((1,), self.leaving.received)])[None])
         self.leaving.agreed = told[:, -1].max()
-        return batches, dict(zip(self.loss_weights, told[:, :-1].sum(dim=0).clamp(min=1), strict=True))
+        return batches, dict(zip(self._counted(), told[:, :-1].sum(dim=0).clamp(min=1), strict=True))
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: dict[str, torch.Tensor] | None = None
@@ -345,6 +345,14 @@ class SerMetaTrainer(WholeCheckpoints, Trainer):
             else:
                 losses[name] = of_rows[known].mean(dtype=np.float64).item() if known.any() else 0.0
         return sum(self.loss_weights[name] * loss for name, loss in losses.items())
+
+    def _counted(self) -> Sequence[str]:
+        """The names of what `_counts` counts."""
+        return list(self.loss_weights)
+
+    def _counts(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """What the losses of a step are averaged over: each task's labelled rows in this batch."""
+        return self._labelled(batch["labels"])
 
     def _labelled(self, labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return torch.stack([labelled_rows(labels[name]).sum() for name in self.loss_weights])

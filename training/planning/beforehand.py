@@ -1,5 +1,6 @@
 """What a command checks before it imports torch and Transformers, so that a mistake is told within a second."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from ..corpora.rows import Rows
 from .plan import Plan, plan_run
 from .study_folds import StudyFolds, plan_study
 from .tables import find_table
+from .teachers import is_study, taught
 
 
 def plan_training(name: str, overrides: Sequence[str], output: Path, resume: bool) -> Plan:
     """The plan of a run; `UserError` for what of the recipe, the corpus or the folder does not fit."""
-    recipe = load_recipe(name, list(overrides))
+    recipe = taught(load_recipe(name, list(overrides)))
     require_trained_target(recipe)
     RunFolder(output).check(recipe, resume)
     return plan_run(recipe)
@@ -33,6 +35,22 @@ def plan_crossval(
     recipe = load_recipe(name, list(overrides))
     StudyFolder(output).check({"crossval": recipe})
     return recipe, plan_study(recipe, seeds, skip_unfit)
+
+
+def plan_students(
+    teacher: str, name: str, overrides: Sequence[str], output: Path, resume: bool, seeds: Sequence[int]
+) -> tuple[Plan, None] | tuple[Recipe, StudyFolds]:
+    """The plan of a student's run; of a study's students their recipe, and the plans of its folds.
+
+    Raises:
+        UserError: what of the recipe, its teacher, the corpus or the folder does not fit.
+    """
+    settings = [*overrides, f"distillation.teacher={json.dumps(teacher)}"]
+    if is_study(teacher):
+        return plan_crossval(name, settings, output, seeds, skip_unfit=False)
+    if seeds:
+        raise UserError(f"--seed {seeds[0]} is for the students of a study: set seed={seeds[0]}")
+    return plan_training(name, settings, output, resume), None
 
 
 def plan_probe(name: str, overrides: Sequence[str], side: str, heard: int | None) -> Recipe:

@@ -17,6 +17,7 @@ from .judged_by import judged_by
 from .labels import check_labels, find_tasks, learned_from, learned_labels
 from .sides import divide, require_labels
 from .starting import check_adapter_package, check_encoder, refuse_heard
+from .teachers import UNLABELLED, refuse_untested, taught, with_unlabelled
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,7 +32,7 @@ class Plan:
     Args:
         recipe: of the run.
         rows: the whole corpus.
-        sides: row numbers of the train, validation and test side.
+        sides: row numbers of the train, validation and test side, and of the `unlabelled` recordings of a student.
         test_fold: name of the fold that is the test side; None where nothing is tested.
         tasks: as in the model's config, the target first.
     """
@@ -53,16 +54,22 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
     Raises:
         UserError: whatever of the recipe does not fit the corpus.
     """
+    recipe = taught(recipe)
     check_encoder(recipe.model.encoder)
     check_adapter_package(recipe.model.adapter)
     rows = load_rows(recipe) if rows is None else rows
     sides, test_fold = divide(rows, recipe)
     judged_by(recipe, len(rows))
     if not recipe.data.allow_speaker_overlap:
-        refuse_heard(recipe.model.encoder, [rows["utterance_id"][row] for row in sides["test"]])
+        tested = [rows["utterance_id"][row] for row in sides["test"]]
+        refuse_heard(recipe.model.encoder, tested)
+        if recipe.distillation is not None:
+            refuse_untested(recipe.distillation.teacher, tested)
     tasks = find_tasks(rows, sides["train"], recipe.model, recipe.data)
     tell({"spellings": spelling_remarks(rows, [name for name in tasks if name != "transcript"])})
     check_labels(rows, tasks, data=recipe.data)
+    if recipe.distillation is not None:
+        rows, sides[UNLABELLED] = with_unlabelled(rows, recipe.distillation.unlabelled)
     plan = Plan(recipe, rows, sides, test_fold, tasks)
     check_sides(plan, recipe.model.target_task)
     return plan
@@ -107,7 +114,7 @@ def shorten(plan: Plan, durations: list[float]) -> Plan:
     return shortened
 
 
-def utterances_of(rows: Dataset | Rows, sides: Mapping[str, list[int]]) -> dict[str, list[str]]:
+def utterances_of(dataset: Dataset | Rows, sides: Mapping[str, list[int]]) -> dict[str, list[str]]:
     """Ids of the utterances on each side, of row numbers."""
-    ids = rows["utterance_id"]
-    return {name: [ids[row] for row in sides[name]] for name in SIDES}
+    ids = dataset["utterance_id"]
+    return {name: [ids[row] for row in rows] for name, rows in sides.items()}

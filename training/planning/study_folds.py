@@ -15,6 +15,7 @@ from ..corpora.rows import Rows
 from .corpus_record import corpus_record
 from .durations import recording_durations
 from .plan import Plan, find_folds, load_rows, plan_run, shorten, utterances_of
+from .teachers import taught
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,8 +42,9 @@ class StudyFolds:
     def check_corpus(self, run: RunFolder, recipe: Recipe) -> None:
         """Raises `UserError` for a run that was begun with another corpus."""
         if run.split.is_file():
-            sides = self.plans[recipe.seed, recipe.data.test_fold].sides
-            run.check_corpus(utterances_of(self.rows, sides), corpus_record(self._dataset, recipe))
+            plan = self.plans[recipe.seed, recipe.data.test_fold]
+            dataset = self._dataset if plan.rows is self.rows else plan.rows.dataset()
+            run.check_corpus(utterances_of(plan.rows, plan.sides), corpus_record(dataset, recipe))
 
     @cached_property
     def _dataset(self) -> Dataset:
@@ -70,8 +72,7 @@ def plan_study(recipe: Recipe, seeds: Sequence[int] = (), skip_unfit: bool = Fal
     for name in names:
         for seed in seeds:
             try:
-                tested = replace(recipe, seed=seed, data=replace(recipe.data, test_fold=name))
-                plans[seed, name] = shorten(plan_run(tested, rows), durations)
+                plans[seed, name] = shorten(plan_run(recipe_of_fold(recipe, seed, name), rows), durations)
             except UserError as error:
                 unfit[name] = error
     if len(unfit) == len(names):
@@ -84,6 +85,11 @@ def plan_study(recipe: Recipe, seeds: Sequence[int] = (), skip_unfit: bool = Fal
             "data.label_map, make larger folds with data.group_size, or judge the other folds alone with --skip-unfit"
         )
     return StudyFolds(rows, names, seeds, plans, reasons)
+
+
+def recipe_of_fold(recipe: Recipe, seed: int, fold: str) -> Recipe:
+    """A study's recipe for one training; a student's with that fold's teacher."""
+    return taught(replace(recipe, seed=seed, data=replace(recipe.data, test_fold=fold), judged_by=None))
 
 
 def check_at_once(at_once: int) -> None:

@@ -55,6 +55,7 @@ from ..planning.plan import SIDES
 from ..planning.sides import describe_styles
 from ..planning.speakers import speaker_facts
 from ..planning.starting import describe_start, encoder_path
+from ..planning.teachers import UNLABELLED
 from .hub import corpus_facts
 from .preparation import Preparation
 
@@ -67,11 +68,13 @@ class Judgement:
         predictions: by side.
         report: on them.
         degraded: those of the test side in the recipe's conditions, with the column `condition`; None without any.
+        teacher: of a student, what its teacher says of the test side.
     """
 
     predictions: dict[str, pandas.DataFrame]
     report: Report
     degraded: pandas.DataFrame | None = None
+    teacher: pandas.DataFrame | None = None
 
 
 def predict_dataset(
@@ -150,7 +153,7 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
         **vars(found.get("test", SideFindings())),
     )
     if prepared.test_fold is None:
-        report.judged_by = judged_by(recipe, len(prepared.dataset))
+        report.judged_by = judged_by(recipe, len(prepared.dataset) - len(prepared.sides.get(UNLABELLED, [])))
     elif recipe.yardstick and tasks[target]["kind"] == "classification":
         report.yardstick = logistic_regression_yardstick(prepared.side("train"), prepared.side("test"), target)
     if degraded is not None:
@@ -223,6 +226,9 @@ def write_results(
     if judgement.degraded is not None:
         with moved_into_place(run.predictions_in_conditions) as aside:
             judgement.degraded.to_parquet(aside)
+    if judgement.teacher is not None:
+        with moved_into_place(run.teacher_predictions) as aside:
+            judgement.teacher.to_parquet(aside)
     target = model.config.target_task
     measured = judgement.report.metrics.get(target, {})
     run.plots.mkdir(exist_ok=True)

@@ -23,9 +23,12 @@ from ..batches.frozen_states import FrozenStates, FrozenStatesCollator, kept_dep
 from ..batches.group_means import CenteringCollator, Group, group_means
 from ..checking.duplicates import refuse_shared_recordings
 from ..corpora.votes import certain_shares, learned_shares, voted_tasks, votes_of
+from ..learning.narrowing import narrowed
+from ..machine.processes import say
 from ..planning.durations import recording_durations
 from ..planning.plan import Plan, plan_run, shorten, utterances_of
 from ..planning.starting import encoder_path
+from ..planning.teachers import UNLABELLED, taught
 
 
 @dataclass
@@ -34,7 +37,7 @@ class Preparation:
 
     Args:
         dataset: the whole corpus.
-        sides: row numbers of the train, validation and test side.
+        sides: row numbers of the train, validation and test side, and of the `unlabelled` recordings of a student.
         test_fold: name of the fold that is the test side; None where nothing is tested.
         tasks: as in the model's config, the target first.
         means: with `model.center_by`, of every group's states, when they have been computed.
@@ -138,6 +141,8 @@ class Preparation:
                 scores_are_shares=self._target_has_shares,
                 **_config_options(self.recipe.model),
             )
+        if self.recipe.model.narrow:
+            model = narrowed(model, self.recipe.model.narrow)
         if self.recipe.model.adapter is not None:
             self.encoder_revision = commit_of(encoder_path(encoder), self.recipe.model.revision)
             _add_adapter(model, self.recipe.model)
@@ -164,8 +169,7 @@ class Preparation:
         depth = None if self.recipe.cache is None else kept_depth(stage, model, self.recipe.cache_layers)
         if depth is None:
             return DeviceCollator(collator, model.device) if self.recipe.data.resampler == "torchaudio" else collator
-        longest = max(LONGEST_PIECE, *self.durations_of("train"))  # what is longer is heard in pieces
-        rows = [row for row, seconds in enumerate(self.durations) if seconds <= longest]
+        rows = self.short_rows()
         durations = [self.durations[row] for row in rows]
         dataset, precision = self.dataset.select(rows), self.recipe.cache_precision
         states = FrozenStates(self.recipe.cache, model, collator, dataset, durations, depth, precision)
@@ -184,6 +188,16 @@ class Preparation:
             return Augmentation(data.augmentation, data.speed_factors, seed, shortest)
         return SpeedPerturbation(data.speed_factors, seed, shortest)
 
+    def short_rows(self) -> list[int]:
+        """The rows that are heard whole; what is longer than them and the training side is heard in pieces."""
+        longest = max(LONGEST_PIECE, *self.durations_of("train"))
+        return [row for row, seconds in enumerate(self.durations) if seconds <= longest]
+
+    @property
+    def learned(self) -> list[int]:
+        """The rows that a stage's epochs go through: the training side, and of a student the unlabelled recordings."""
+        return [*self.sides["train"], *self.sides.get(UNLABELLED, [])]
+
     def utterances(self) -> dict[str, list[str]]:
         """Ids of the utterances on each side."""
         return utterances_of(self.dataset, self.sides)
@@ -201,10 +215,16 @@ def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:
     """
     plan = plan or plan_run(recipe)
     left_out = plan.rows.remarks.get("left out", {})
+    recipe = taught(recipe)
     prepared = Preparation(recipe, plan.rows.dataset(), plan.sides, plan.test_fold, plan.tasks, left_out=left_out)
     if recipe.data.longest is not None:
         prepared.sides = shorten(plan, prepared.durations).sides
         prepared.too_long = len(plan.sides["train"]) - len(prepared.sides["train"])
+    if recipe.distillation is not None:
+        unlabelled = prepared.sides[UNLABELLED]
+        prepared.sides[UNLABELLED] = [row for row in unlabelled if prepared.durations[row] <= LONGEST_PIECE]
+        if left := len(unlabelled) - len(prepared.sides[UNLABELLED]):
+            say(f"distillation.unlabelled: {left} recordings of more than {LONGEST_PIECE:g} s are left out")
     refuse_shared_recordings(prepared.dataset, prepared.sides)
     return prepared
 
@@ -227,5 +247,5 @@ def _add_adapter(model: SerMetaModel, recipe: ModelRecipe) -> None:
 
 
 def _config_options(model: ModelRecipe) -> dict:
-    own = {"encoder", "auxiliary_tasks", "labels", "multilabel", "ranges", "class_weights", "adapter"}
+    own = {"encoder", "narrow", "auxiliary_tasks", "labels", "multilabel", "ranges", "class_weights", "adapter"}
     return {name: value for name, value in vars(model).items() if name not in own}

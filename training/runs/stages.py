@@ -1,8 +1,10 @@
 """A run: the recipe's stages one after another, and the judgement on the test side."""
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from ..batches.samplers import DurationBoundedBatches, balancing_weights
 from ..batches.state_statistics import fit_standardization
 from ..learning.arguments import training_arguments
 from ..learning.checkpoints import keep_checkpoints, last_checkpoint
+from ..learning.distillation import StudentTrainer
 from ..learning.freezing import apply_freeze_mask
 from ..learning.memory import plan_stage
 from ..learning.progress import show_progress
@@ -31,6 +34,7 @@ from ..planning.plan import Plan
 from .judging import judge, write_results
 from .preparation import Preparation
 from .start import begun
+from .teaching import Teaching
 from .unaligned import count_unaligned
 
 TARGET_ALONE = ("classifier.", "coattention.", "frame_pooling.")  # the modules that no auxiliary task's loss reaches
@@ -63,15 +67,19 @@ def run_stages(
     """
     require_trained_target(recipe)
     run = RunFolder(output)
-    with begun(recipe, run, resume, plan=plan) as (prepared, model):
+    with begun(recipe, run, resume, plan=plan) as (prepared, model, teaching):
+        recipe = prepared.recipe
         if first_stage is not None:
             _adopt_first_stage(model, recipe, run, RunFolder(first_stage))
-        model, state = _train_stages(prepared, model, run)
+        model, state = _train_stages(prepared, model, run, teaching)
         if not recipe.adapter_only:
             model.merge_adapter()
         judgement = judge(prepared, model, state)
+        if teaching is not None:
+            teaching.add_to(judgement)
         if is_main_process():
             write_results(run, prepared, judgement, model, state)
+            shutil.rmtree(run.teacher, ignore_errors=True)
     return judgement.report
 
 
@@ -81,8 +89,8 @@ def train_first_stage(recipe: Recipe, output: str | Path) -> None:
     What another process trains at the moment is waited for.
     """
     run = RunFolder(output)
-    with begun(first_stage_recipe(recipe), run, resume=True, wait=True) as (prepared, model):
-        _train_stages(prepared, model, run)
+    with begun(first_stage_recipe(recipe), run, resume=True, wait=True) as (prepared, model, teaching):
+        _train_stages(prepared, model, run, teaching)
 
 
 def first_stage_recipe(recipe: Recipe) -> Recipe:
@@ -98,7 +106,9 @@ def first_stage_recipe(recipe: Recipe) -> Recipe:
     return replace(alone, model=replace(recipe.model, coattention=True, frame_pooling=["mean"]))
 
 
-def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) -> tuple[SerMetaModel, dict[str, Any]]:
+def _train_stages(
+    prepared: Preparation, model: SerMetaModel, run: RunFolder, teaching: Teaching | None
+) -> tuple[SerMetaModel, dict[str, Any]]:
     """Trains the stages that have not ended yet; returns the model after the last, and what is recorded of each."""
     recipe, state = prepared.recipe, run.read_state()
     statistics_inherited = (model.inherited or {}).get("standardization", False)
@@ -109,7 +119,7 @@ def _train_stages(prepared: Preparation, model: SerMetaModel, run: RunFolder) ->
         folder = run.stage(index, name)
         before = state.get(name)
         if before is None or before["epochs"] < stage.epochs:
-            state[name] = run_stage(prepared, model, name, stage, folder, before)
+            state[name] = run_stage(prepared, model, name, stage, folder, before, teaching)
             if is_main_process():
                 run.write_state(state)
         if is_main_process() and "picked_step" in state[name]:
@@ -148,11 +158,12 @@ def run_stage(
     stage: StageRecipe,
     folder: Path,
     before: Mapping[str, Any] | None = None,
+    teaching: Teaching | None = None,
 ) -> dict[str, Any]:
     """Trains one stage and saves its weights in `folder`, beside the Trainer's checkpoints.
 
     A checkpoint that is there already is gone on from. `before` is what was recorded of the stage when it had ended
-    after fewer epochs than it has now.
+    after fewer epochs than it has now. A student's `teaching` adds its losses, and utterances without labels.
 
     Returns:
         what the run records of it: settings, steps, the step whose weights were picked, seconds and the log history;
@@ -162,22 +173,25 @@ def run_stage(
     apply_freeze_mask(model, stage)
     if stage.gradient_checkpointing:
         _checkpoint_activations(model)
-    train = prepared.side("train")
+    train, durations = prepared.dataset.select(prepared.learned), [prepared.durations[row] for row in prepared.learned]
     validation = prepared.side("validation") if prepared.sides["validation"] else None
     collator = prepared.build_collator(model, stage)
+    if teaching is not None:
+        collator = teaching.collator(collator, model)
     heard = collator.lengths(train)
     batches = _bounded_batches(recipe, stage, heard)
     arguments = training_arguments(recipe, stage, folder, len(train), validation is not None, batches)
     checkpoint = last_checkpoint(folder, arguments.world_size)
     if checkpoint is not None:
         require_own_files(checkpoint)
-    trainer = SerMetaTrainer(
+    make = SerMetaTrainer if teaching is None else partial(StudentTrainer, distillation=teaching.losses())
+    trainer = make(
         loss_weights=stage.loss_weights,
         encoder_learning_rate=stage.encoder_learning_rate,
         lengths=heard if stage.group_by_length and batches is None else None,
         weights=balancing_weights(prepared.target_shares) if stage.balanced_batches else None,
         batches=batches,
-        bound=plan_stage(recipe, stage, model, prepared.processor, prepared.durations_of("train")).bound,
+        bound=plan_stage(recipe, stage, model, prepared.processor, durations).bound,
         model=model,
         args=arguments,
         processing_class=prepared.processor,
@@ -187,7 +201,7 @@ def run_stage(
         callbacks=_callbacks(stage),
     )
     show_progress(trainer, name)
-    unaligned = count_unaligned(prepared, model, name, heard)
+    unaligned = count_unaligned(prepared, model, name, heard[: len(prepared.sides["train"])])
     started = time.monotonic()
     if before is not None:
         _say_further(name, stage, before["epochs"], checkpoint)

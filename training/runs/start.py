@@ -25,20 +25,28 @@ from ..planning.durations import check_durations, check_longest, longest_input
 from ..planning.plan import Plan
 from ..planning.sides import describe_sides, describe_unused_sides
 from ..planning.starting import describe_parts
+from ..planning.teachers import taught
 from .preparation import Preparation, prepare
+from .teaching import Teaching, find_teaching
 
 
 @contextmanager
 def begun(
     recipe: Recipe, run: RunFolder, resume: bool, wait: bool = False, plan: Plan | None = None
-) -> Iterator[tuple[Preparation, SerMetaModel]]:
-    """Checks all that can be checked before anything is written, and makes and holds the run folder."""
+) -> Iterator[tuple[Preparation, SerMetaModel, Teaching | None]]:
+    """Checks all that can be checked before anything is written, and makes and holds the run folder.
+
+    Returns:
+        what the run is made of, its model, and of a student its teacher.
+    """
+    recipe = taught(recipe)
     with leaving_on_signals(), full_disk_told(run.path):
         run.check(recipe, resume)
         check_trackers(recipe.report_to)
         check_resampler(recipe.data.resampler)
         recipe = replace(recipe, precision=choose_precision(recipe.precision, run.recorded_precision))
         prepared, model, told = _prepared(recipe, plan)
+        teaching = find_teaching(prepared, model, run)
         split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)
         run.check_corpus(split, corpus)
         wait_for_all_processes()  # until then another process may still look whether the folder is empty
@@ -49,7 +57,7 @@ def begun(
             wait_for_all_processes()
             require_shared(run.recipe, "--output")
             say("\n".join([*told, *announcement(prepared)]))
-            yield prepared, model
+            yield prepared, model, teaching
 
 
 def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaModel, list[str]]:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ...configuration.records import to_json
+from ...configuration.report import Report
 from ...configuration.study_report import StudyReport, study_json
 from ..options import AsJson, AtOnce, Overrides, RecipeName, Seeds, StudyFolder
 
@@ -73,6 +75,47 @@ def ablate(
     _show_study(report, output / find_table(table).folder(side), as_json)
 
 
+def distill(
+    teacher: Annotated[
+        str,
+        typer.Argument(
+            help="A ser-meta model's folder or owner/name on the Hub, a finished run, or a study with its models."
+        ),
+    ],
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    output: Annotated[Path, typer.Option(help="The student's run folder; of a study's students the study's.")] = ...,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run; a study does so.")] = False,
+    seeds: Seeds = None,
+    at_once: AtOnce = 1,
+    keep_models: Annotated[bool, typer.Option("--keep-models", help="Of a study: keep every student.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small model that answers as a large one does, and tell what it loses against it.
+
+    The recipe says what the student is: another encoder, or the teacher's own with fewer and narrower layers.
+
+    Example: ser-meta distill runs/mine my.yaml model.encoder=teacher model.encoder_layers=2 --output runs/small
+
+    Recordings without labels help: distillation.unlabelled=/data/calls
+
+    Of a study each fold's student learns from that fold's teacher: ser-meta crossval my.yaml --keep-models
+    --output studies/mine, then ser-meta distill studies/mine my.yaml model.encoder=teacher --output studies/small
+    """
+    from ..planning.beforehand import plan_students
+
+    plan, folds = plan_students(teacher, recipe, overrides or [], output, resume, seeds or ())
+    if folds is not None:
+        from .crossval import cross_validate
+
+        report = cross_validate(plan, output, seeds or (), at_once, keep_models, folds=folds)
+        _show_study(report, output, as_json)
+        return
+    from ..runs.stages import run_stages
+
+    show_run(run_stages(plan.recipe, output, resume, plan=plan), output, as_json)
+
+
 def probe(
     recipe: RecipeName,
     overrides: Overrides = None,
@@ -106,6 +149,20 @@ def probe(
     write_study(report, output)
     write_study_report(output / "report.json", report)
     _show_study(report, output, as_json)
+
+
+def show_run(report: Report, output: Path, as_json: bool) -> None:
+    """Prints the report of a run that has ended, and where its parts are."""
+    from ...hub_cards.terminal.report import print_report
+    from ..machine.processes import is_main_process
+
+    if not is_main_process():
+        return
+    if as_json:
+        print(json.dumps(to_json(report)))
+    else:
+        print_report(report)
+        print(f"Model: {output / 'model'}   Report: {output / 'report.json'}   Pictures: {output / 'plots'}")
 
 
 def _show_study(report: StudyReport, folder: Path, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from ...configuration.errors import Interrupted, UserError
 from ...configuration.protocol import Protocol
 from ...configuration.recipe import Recipe
-from ...configuration.report import Report, read_report
+from ...configuration.report import Report, TeacherFacts, read_report
 from ...configuration.run_folder import RunFolder, StudyFolder, moved_into_place
 from ...configuration.study_report import CrossvalReport, RecipeFindings, Spread, TrainingFacts, write_study_report
 from ...hub_cards.study.write import write_study
@@ -27,10 +27,11 @@ from ..machine.interruption import leaving_on_signals
 from ..machine.processes import is_main_process, processes, say, wait_for_all_processes
 from ..measures.conditions import found_in_conditions
 from ..planning.speakers import not_judged, together
-from ..planning.study_folds import StudyFolds, check_at_once, plan_study
+from ..planning.study_folds import StudyFolds, check_at_once, plan_study, recipe_of_fold
 from ..runs.judging import describe_longest, report_on
 from ..runs.preparation import prepare
 from ..runs.stages import run_stages, train_first_stage
+from ..runs.teaching import compare
 from .leaderboard import leaderboard
 
 
@@ -113,7 +114,7 @@ def plan_runs(recipe: Recipe, folds: StudyFolds, folder: Path) -> list[FoldRun]:
     """The runs of one recipe, in the order in which they are trained."""
     return [
         FoldRun(
-            replace(recipe, seed=seed, data=replace(recipe.data, test_fold=name), judged_by=None),
+            recipe_of_fold(recipe, seed, name),
             fold,
             folder / f"seed-{seed}" / f"fold-{fold}",
         )
@@ -178,7 +179,21 @@ def judge_runs(runs: list[FoldRun], side: str = "test") -> RecipeFindings:
         degraded=found_in_conditions(predictions, read_in_conditions(runs), tasks, target)
         if recipe.degraded and side == "test"
         else {},
+        teacher=_teachers(runs, reports, predictions) if side == "test" else None,
     )
+
+
+def _teachers(runs: list[FoldRun], reports: list[Report], predictions: pandas.DataFrame) -> TeacherFacts | None:
+    """What the students of all folds together lose against their teachers; None for models without one."""
+    facts, target = reports[0].teacher, runs[0].recipe.model.target_task
+    if facts is None:
+        return None
+    tables = [
+        pandas.read_parquet(RunFolder(run.folder).teacher_predictions).assign(seed=run.recipe.seed) for run in runs
+    ]
+    together = replace(facts)
+    compare(together, predictions, pandas.concat(tables, ignore_index=True), _tasks(reports), target)
+    return together
 
 
 def read_predictions(runs: Iterable[FoldRun], side: str = "test") -> pandas.DataFrame:

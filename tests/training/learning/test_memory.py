@@ -37,7 +37,7 @@ def test_a_recording_that_decides_the_memory_is_refused_before_anything_is_writt
 @pytest.mark.parametrize("longest", [60, 91])
 def test_data_longest_says_what_becomes_of_it(recipe_file, with_outlier, tmp_path, longest, capfd):
     recipe = load_recipe(str(recipe_file), [*with_outlier, f"data.longest={longest}"])
-    with begun(recipe, RunFolder(tmp_path / "run"), resume=False) as (prepared, _):
+    with begun(recipe, RunFolder(tmp_path / "run"), resume=False) as (prepared, *_):
         assert len(prepared.sides["train"]) == (23 if longest == 60 else 24)
     told = capfd.readouterr().err
     for stage in ("metadata", "emotion"):
