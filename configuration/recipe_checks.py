@@ -204,6 +204,12 @@ def _distillation_faults(recipe: Recipe) -> Iterator[str]:
     if not any(taught.loss_weights.values()):
         yield f"distillation.loss_weights has no weight above 0: give one of {', '.join(DISTILLED)} one"
     yield from _positive("distillation.temperature", taught.temperature)
+    drawn = [name for name, stage in recipe.stages.items() if stage.balanced_batches]
+    if taught.unlabelled is not None and drawn:
+        yield (
+            f"stages.{drawn[0]}.balanced_batches draws by labels, which distillation.unlabelled has none of: take one "
+            "of the two away"
+        )
 
 
 def _resampler_faults(recipe: Recipe) -> Iterator[str]:

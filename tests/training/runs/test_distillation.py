@@ -149,6 +149,8 @@ def test_what_cannot_be_taught_is_refused_in_a_line(finished_run, teachers, reci
     refused(distill(finished_run, "model.labels={emotion: [sad, neutral, angry]}"), "give both the same")
     refused(distill(finished_run, "data.trim_decibels=40"), "trim_decibels=None", "distillation.loss_weights.frames=0")
     refused(distill(finished_run, "distillation.unlabelled=nowhere"), "distillation.unlabelled=nowhere is no folder")
+    drawn = ["stages.emotion.balanced_batches=true", "distillation.unlabelled=nowhere"]
+    refused(distill(finished_run, *drawn), "balanced_batches draws by labels")
     refused(distill(finished_run, "distillation.loss_weights={voice: 1}"), "voice", "target, tasks, frames, layers")
     refused(distill(finished_run, "model.narrow={intermediate_size: 999}"), "larger than the encoder's own 64")
     refused(distill(finished_run, "model.narrow={num_hidden_layers: 1}"), "set model.encoder_layers=1")
