@@ -51,7 +51,7 @@ for result in recognise.many(["a.wav", "b.wav"]):
 ```
 
 It answers with {tasks}. A recording of more than 15 s is cut at its pauses, and has `segments` with their times in
-seconds. Any sampling rate and number of channels will do; the model itself hears {rate} Hz, one channel.
+seconds. Any sampling rate and number of channels will do; the model itself hears {rate} Hz, one channel.{scores}
 
 | file | what it is |
 |---|---|
@@ -257,8 +257,18 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
         tasks=", ".join(f"`{name}`" for name in told),
         rate=processor.sampling_rate,
         input=facts["input"],
+        scores=_scores_words(config),
     )
     (folder / "README.md").write_text(readme, encoding="utf-8")
+
+
+def _scores_words(config: Any) -> str:
+    """What is to be known of scores that are no chances of a single right answer."""
+    if config.tasks[config.target_task]["kind"] == "multilabel":
+        return f" A recording may have several labels of {config.target_task} at once: those that are `present`."
+    if config.scores_are_shares:
+        return "\nPeople disagree about voices: a score is the share of listeners that the model expects to say so."
+    return ""
 
 
 def _write_runner(folder: Path) -> None:

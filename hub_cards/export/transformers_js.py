@@ -19,8 +19,8 @@ def write_for_transformers_js(
 ) -> dict[str, Path]:
     """Writes a model's graph, the same with 8-bit products, and the settings of the encoder's own feature extractor.
 
-    The output `logits` is the target's, calibrated, so that softmax gives the pipeline's scores; the other tasks'
-    outputs are called `gender_logits` and so on.
+    The output `logits` is the target's, calibrated, so that softmax gives the pipeline's scores, and sigmoid those of
+    several labels at once; the other tasks' outputs are called `gender_logits` and so on.
 
     Args:
         model: a trained one.

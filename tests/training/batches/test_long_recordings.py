@@ -4,8 +4,11 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+from datasets import Dataset
 
 from ser_meta.modeling_ser_meta import SpeechEmotionPipeline
+from ser_meta.training.batches.collator import SpeechCollator
+from ser_meta.training.batches.long_recordings import losses_of
 from ser_meta.training.corpora import load_corpus
 from ser_meta.training.runs.judging import predict_dataset
 from ser_meta.training.runs.loading import load_model
@@ -84,3 +87,18 @@ def test_whisper_trains_and_is_judged_beyond_its_thirty_seconds(
     again = json.loads(printed)
     assert code == 0 and again["metrics"]["emotion"]["n"] == 36
     assert again["protocol"]["long_recordings"] == "1 of 36 last more than 15 s, heard in pieces as by predict"
+
+
+def test_losses_of_scores_are_against_shares_and_against_several_labels():
+    scores = [np.array([0.7, 0.4]), np.array([0.2, 0.8])]
+    shares = {"a": np.array([0.5, 0.5]), "b": np.full(2, np.nan)}
+    for kind in ("classification", "multilabel"):
+        tasks = {"emotion": {"kind": kind, "labels": ["sad", "happy"], "thresholds": [0.5, 0.5]}}
+        collator = SpeechCollator(None, tasks, shares={"emotion": shares})
+        dataset = Dataset.from_dict({"utterance_id": ["a", "b"], "audio": ["", ""]})
+        found = losses_of({"emotion_scores": scores}, collator, dataset)["emotion"]
+        expected = -(np.log(0.7) + np.log(0.4)) / 2
+        if kind == "multilabel":
+            expected = -(np.log(0.7) + np.log(0.3) + np.log(0.4) + np.log(0.6)) / 4
+        assert found[0] == pytest.approx(expected)
+        assert np.isnan(found[1])

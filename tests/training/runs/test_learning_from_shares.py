@@ -8,8 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.hub_cards.terminal.report import print_report
+from ser_meta.modeling_ser_meta.losses_ser_meta import classification_loss, labelled_rows
+from ser_meta.training.learning.guards import leave_out_repeats
 from ser_meta.training.planning.plan import load_rows, plan_run
 from ser_meta.training.runs.preparation import prepare
 from ser_meta.training.runs.stages import run_stages
@@ -104,3 +107,20 @@ def test_a_run_that_learns_from_shares_reports_on_them(recipe_file, tmp_path, se
     assert f"| {votes['jensen_shannon']:.3f} |" in card and "plots/raters.png" in card
     print_report(report)
     assert "Jensen-Shannon" in capsys.readouterr().out
+
+
+def test_what_another_process_repeats_counts_for_nobody():
+    shares = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    batch = {"utterance_ids": ["a", "b"], "labels": {"emotion": shares.clone()}}
+    leave_out_repeats(batch, utterances=3, processes=2, place=1)
+    logits = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    assert labelled_rows(batch["labels"]["emotion"]).tolist() == [True, False]
+    found = classification_loss(logits, batch["labels"]["emotion"])
+    assert torch.equal(found, classification_loss(logits[:1], shares[:1]))
+
+
+def test_smoothing_toward_raters_needs_what_they_said(recipe_file):
+    settings = ["model.label_smoothing=0.2", "model.smoothing_toward=raters"]
+    with pytest.raises(UserError, match=r"needs what the raters said: set data\.votes=shares"):
+        load_recipe(str(recipe_file), settings)
+    assert load_recipe(str(recipe_file), [*settings, "data.votes=shares"]).model.smoothing_toward == "raters"
