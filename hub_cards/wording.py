@@ -12,22 +12,28 @@ MEASURES = {
 }
 NAMES = {key: name for name, key in MEASURES.items()}
 VOTE_MEASURES = {
-    "jensen_shannon": ("Jensen-Shannon, bits", "0 where the scores are the raters' shares"),
-    "kl": ("Kullback-Leibler, nats", "0 where the scores are the raters' shares"),
-    "total_variation": ("total variation", "share of the votes that would have to be other ones"),
-    "brier": ("Brier score", "0 where the scores are the raters' shares"),
-    "cosine": ("cosine", "1 where the scores are the raters' shares"),
-    "ece": ("calibration error", "0 where as many raters name the label as its score says"),
-    "accepted": ("accepted label", "more than 1 / labels of the raters name it"),
-    "accepted_macro_f1": ("accepted labels, macro F1", "all such labels, of the raters and of the model"),
-    "rater_agreement": ("model and a rater agree", "a rater drawn by the votes"),
-    "raters_agreement": ("two raters agree", "what one more person would reach"),
-    "most_agreement": ("most that can agree", "by the label that most raters name"),
-    "alpha": ("alpha of the raters", "Krippendorff's: 1 where they always agree, 0 by chance"),
-    "alpha_with_model": ("alpha with the model", "as one more rater: no less where it answers as people do"),
+    "jensen_shannon": "Jensen-Shannon, bits",
+    "kl": "Kullback-Leibler, nats",
+    "total_variation": "total variation",
+    "brier": "Brier score",
+    "cosine": "cosine",
+    "ece": "calibration error",
+    "accepted": "accepted label",
+    "accepted_macro_f1": "accepted, macro F1",
+    "rater_agreement": "model and a rater agree",
+    "raters_agreement": "two raters agree",
+    "most_agreement": "most that can agree",
+    "alpha": "alpha of the raters",
+    "alpha_with_model": "alpha with the model",
 }
-"""Of what raters' votes are measured by: its name, and what it says."""
-VOTES_HEADER = ["beside the raters' votes", "what it says", "value", "95 % interval", "utterances"]
+VOTES_HEADER = ["beside the raters' votes", "value", "95 % interval", "utterances"]
+VOTES_KEY = (
+    "Jensen-Shannon, Kullback-Leibler, Brier score and calibration error are 0, and the cosine 1, where the scores "
+    "are the raters' shares; total variation is the share of the votes that would have to be other ones. A label is "
+    "accepted where more than 1 / labels of the raters name it. Two raters agree as often as one more person would "
+    "with the others, and most can agree on the label that most of them name. Krippendorff's alpha is 1 where raters "
+    "always agree and 0 by chance; with the model as one more rater it is no less where that answers as people do."
+)
 OF_SEVERAL = (
     *("rater_agreement", "raters_agreement", "most_agreement"),
     *("alpha", "alpha_with_model"),
@@ -105,17 +111,16 @@ def votes_words(measures: Measures, target: str) -> list[str]:
 
 
 def votes_rows(votes: VoteMeasures) -> list[list[str]]:
-    """The measures of a classification beside its raters' votes: name, what it says, value, interval, utterances."""
+    """The measures of a classification beside its raters' votes: name, value, interval, utterances."""
     interval, counted = votes.get("interval", {}), votes["n_several"] or votes["n"]
     return [
         [
             name,
-            says,
             figure(key, votes[key]),
             bounds(key, interval.get(key)),
             f"{counted if key in OF_SEVERAL else votes['n']:,}",
         ]
-        for key, (name, says) in VOTE_MEASURES.items()
+        for key, name in VOTE_MEASURES.items()
         if votes.get(key) is not None
     ]
 
@@ -250,7 +255,7 @@ def remarks(metrics: Mapping[str, Measures]) -> list[str]:
         for reason, n in measures.get("left_out", {}).items()
     ]
     undefined = [
-        f"{task}: no {NAMES.get(measure) or VOTE_MEASURES.get(measure, (measure,))[0]}, {reason}"
+        f"{task}: no {NAMES.get(measure) or VOTE_MEASURES.get(measure, measure)}, {reason}"
         for task, measures in metrics.items()
         for found in (measures, measures.get("votes", {}))
         for measure, reason in found.get("undefined", {}).items()

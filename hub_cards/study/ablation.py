@@ -25,6 +25,7 @@ from ..wording import (
     NO_FRACTIONS,
     NOTHING,
     VOTE_MEASURES,
+    VOTES_KEY,
     figure,
     no_interval,
     speakers_basis,
@@ -240,16 +241,15 @@ def _raters(report: AblationReport) -> Section:
     ]
     if not rows:
         return Section("Raters")
-    header = ["encoder", "row", *(VOTE_MEASURES[key][0] for key in keys), "utterances"]
-    return Section(
-        "Raters", votes_words(rows[0].measures, rows[0].target), [Table(header, cells, names=2)], brief=True
-    )
+    header = ["encoder", "row", *(VOTE_MEASURES[key] for key in keys), "utterances"]
+    texts = [*votes_words(rows[0].measures, rows[0].target), VOTES_KEY]
+    return Section("Raters", texts, [Table(header, cells, names=2)], brief=True)
 
 
 def _differences_of_votes(report: AblationReport) -> Section:
     found = [each for each in report.differences if each.votes]
     rows = [
-        [each.encoder, f"{each.name} against {each.against}", VOTE_MEASURES[key][0], *_change(key, each.votes[key])]
+        [each.encoder, f"{each.name} against {each.against}", VOTE_MEASURES[key], *_change(key, each.votes[key])]
         for each in found
         for key in VOTE_MEASURES
         if key in each.votes

@@ -28,6 +28,7 @@ from ..wording import (
     MEASURES,
     NAMES,
     VOTES_HEADER,
+    VOTES_KEY,
     classes_words,
     figure,
     interval_words,
@@ -162,7 +163,7 @@ def _raters(measures: Measures, target: str) -> Section:
     title = f"{target}: what raters said, by share, and the model's label"
     draw = partial(plot_confusion, votes["confusion"], labels, title=title, reference="raters' shares")
     shows = "What raters said beside the model's label: a row is a label's shares of all utterances"
-    texts, table = votes_words(measures, target), Table(VOTES_HEADER, votes_rows(votes), names=2)
+    texts, table = [*votes_words(measures, target), VOTES_KEY], Table(VOTES_HEADER, votes_rows(votes))
     return Section("Raters", texts, [table], [Picture("raters", shows, draw)], brief=True)
 
 

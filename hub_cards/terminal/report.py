@@ -64,7 +64,7 @@ def _print_results(report: Report, console: Console) -> None:
     if "votes" in metrics[target]:
         for sentence in votes_words(metrics[target], target):
             console.print(Text(sentence))
-        print_table(Rows(VOTES_HEADER, votes_rows(metrics[target]["votes"]), names=2), console)
+        print_table(Rows(VOTES_HEADER, votes_rows(metrics[target]["votes"])), console)
     for table in conditions_section(metrics[target], report.degraded).tables:
         print_table(table, console)
     for task, reason in not_applicable(metrics).items():
