@@ -135,5 +135,7 @@ class SpeechCollator:
             return self.processor.encode_transcripts(values)
         if self.tasks[name]["kind"] == "regression":
             return torch.tensor([nan if value is None else float(value) for value in values])
+        if self.tasks[name]["kind"] == "multilabel":  # as long as `shares` does not tell them
+            return torch.full((len(rows), len(self.tasks[name]["labels"])), float(MISSING))
         ids = self.label_ids[name]
         return torch.tensor([ids.get(value, MISSING) for value in values])

@@ -21,6 +21,8 @@ from ser_meta.training.measures.metrics import evaluate_predictions
 from ser_meta.training.measures.temperature import fit_thresholds
 from ser_meta.training.planning.beforehand import check_ablation
 from ser_meta.training.planning.plan import load_rows, plan_run
+from ser_meta.training.runs.judging import predict_dataset
+from ser_meta.training.runs.loading import load_model
 from ser_meta.training.runs.preparation import prepare
 from ser_meta.training.runs.stages import run_stages
 
@@ -86,6 +88,15 @@ def test_the_figures_are_scikit_learns_on_the_table(run):
     assert found["macro_f1"] == pytest.approx(f1_score(reference, said, average="macro", zero_division=0))
     assert found["exact_match"] == pytest.approx((reference == said).all(axis=1).mean())
     assert found["n"] == len(table) and found["support"] == dict(zip(LABELS, reference.sum(axis=0), strict=True))
+
+
+def test_a_model_judged_again_has_the_same_figures(run, plan):
+    report, folder = run
+    model, processor = load_model(folder / "model")
+    table = predict_dataset(model, processor, plan.rows.select(plan.sides["test"]).dataset())
+    found = evaluate_predictions(table, model.config.tasks)["emotion"]
+    assert found["n"] == report.metrics["emotion"]["n"] and found["support"] == report.metrics["emotion"]["support"]
+    assert found["average_precision"] == pytest.approx(report.metrics["emotion"]["average_precision"])
 
 
 def test_thresholds_are_the_validation_sides(run):
