@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.planning.plan import plan_run
@@ -63,3 +65,16 @@ def test_the_table_is_planned_by_the_studys_recipe(raters, encoder_folder, tmp_p
         plan = plan_run(row)
         assert len(plan.rows) == 64 and plan.tasks["emotion"]["labels"] == sorted(raters["EMOTIONS"])
         assert sum(plan.rows[f"emotion:{label}"][0] for label in raters["EMOTIONS"]) == 5
+
+
+def test_a_probe_of_shares_is_one_of_labels_that_are_repeated_as_often():
+    probe, chance = runpy.run_path(str(STUDIES / "raters_probe.py")), np.random.default_rng(0)
+    states, votes = chance.normal(size=(30, 4)), chance.multinomial(4, [0.5, 0.3, 0.2], size=30)
+    shares = np.vstack([votes / 4, np.full((1, 3), np.nan)])
+    scores = probe["fit"](np.vstack([states, states[:1]]), shares).predict_proba(states)
+    rows = np.repeat(np.arange(30), 4)
+    heard = np.concatenate([np.repeat(np.arange(3), counts) for counts in votes])
+    scaler = StandardScaler().fit(states[np.nonzero(votes)[0]])  # as the probe: once a label that somebody gave
+    plain = LogisticRegression(C=probe["REGULARISATION"] / 4, max_iter=1000)
+    wanted = plain.fit(scaler.transform(states)[rows], heard).predict_proba(scaler.transform(states))
+    np.testing.assert_allclose(scores, wanted, atol=1e-3)
