@@ -14,7 +14,7 @@ from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.planning.tables import find_table, folder_name
 
 STUDIES = Path(__file__).resolve().parents[1] / "examples" / "studies"
-APART = ("ravdess-search", "raters")  # on validation sides, and a study of its own
+APART = ("ravdess-search", "raters", "ravdess-small")  # on validation sides, and studies of their own
 RECIPES = sorted(path.stem for path in STUDIES.glob("*.yaml") if path.stem not in APART)
 SETTINGS = sorted((STUDIES / "settings").glob("*.yaml"))
 TINY = [
@@ -128,6 +128,13 @@ def test_the_table_of_every_step_fits_its_recipe(script):
     for _, recipe, table in script["STEPS"]:
         if table and table != "crossval":
             assert len(find_table(table).rows(load_recipe(str(STUDIES / f"{recipe}.yaml"), LISTS.get(recipe)))) > 1
+
+
+def test_the_student_hears_what_its_teacher_hears():
+    lists = LISTS["ravdess-emobox"]
+    student = load_recipe(str(STUDIES / "ravdess-small.yaml"), [*lists, "distillation.teacher=studies/teachers"])
+    assert student.data == load_recipe(str(STUDIES / "ravdess-emobox.yaml"), lists).data
+    assert all(stage.keep == "last" for stage in student.stages.values())
 
 
 @pytest.mark.parametrize("name", RECIPES)
