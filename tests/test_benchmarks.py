@@ -193,6 +193,19 @@ def test_lora_against_full(script, tmp_path):
     assert trained < of
 
 
+def test_listening(script, tmp_path, capsys):
+    pytest.importorskip("psutil")
+    listening, speech = script("listening"), script("speech")
+    model = speech.write_model(tmp_path / "model", speech.write_encoder(tmp_path / "encoder", "wav2vec2", "tiny"))
+    chance = np.random.default_rng(0)
+    for number in range(4):
+        loud = np.concatenate([np.zeros(8_000), chance.normal(scale=0.1, size=24_000), np.zeros(8_000)])
+        soundfile.write(tmp_path / f"{number}.wav", loud, 16_000)
+    listening.main(str(model), tmp_path, minutes=0.15, pause=1.0, busy=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["turns"] >= 2 and 0.25 <= found["median_s"] <= found["p95_s"]
+
+
 @pytest.mark.campaign
 def test_mistakes(script, capsys):
     script("mistakes").main(rounds=1)

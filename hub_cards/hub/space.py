@@ -15,7 +15,7 @@ from .names import folder_title
 
 GRADIO = "6.31.0"  # what the page was tested with
 HUB_CARDS = Path(__file__).parents[1]
-PAGE = ("space_app.py", "space_gate.py", "timeline.py", "plots_style.py", "predictions_table.py")
+PAGE = ("space_app.py", "space_gate.py", "space_live.py", "timeline.py", "plots_style.py", "predictions_table.py")
 APP = '''"""A page on which a model is tried in a browser."""
 
 from pathlib import Path

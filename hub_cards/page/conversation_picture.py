@@ -49,6 +49,7 @@ def plot_conversation(
     _draw_turns(lanes, segments, list(speakers), colours)
     for axes, (speaker, summary) in zip(shares, speakers.items(), strict=True):
         _draw_shares(axes, speaker, summary["over_time"], colours)
+        axes.set_ylim(0, max([1.0, *(part["seconds"] for of in speakers.values() for part in of["over_time"])]))
     lanes.set_xlim(0, end)
     shares[-1].set_xlabel("time", color=INK)
     shares[-1].xaxis.set_major_locator(MaxNLocator(9, steps=[1, 1.5, 2, 3, 6, 10]))
@@ -88,6 +89,5 @@ def _draw_shares(axes: Axes, speaker: str, parts: Sequence[Mapping[str, Any]], c
         height = spoken * [part["shares"].get(label, 0.0) for part in parts]
         axes.bar(starts, height, 0.92 * widths, below, color=colour, align="edge")
         below = below + height
-    axes.set_ylim(0, max(1.0, spoken.max(initial=0.0)))
     axes.set_yticks([])
     axes.set_ylabel(plain(speaker), color=INK, rotation=0, ha="right", va="center")

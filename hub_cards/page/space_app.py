@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from ...modeling_ser_meta.sound_files_ser_meta import AudioError, open_sound, read_header
 from .predictions_table import SILENT, UNCERTAIN, is_ranking, segment_rows
 from .space_gate import Gate
+from .space_live import add_live_section
 from .timeline import plot_timeline
 
 KEPT_SECONDS = 600  # uploads and pictures are deleted after that
@@ -109,6 +110,8 @@ def build_page(
             concurrency_limit=1,
             show_progress_on=results[0],
         )
+        if hasattr(recognise, "stream"):  # models that were saved earlier ship without it
+            add_live_section(recognise, target, limits.minutes)
     page.kept, page.limits = kept, limits  # the folder is removed with the page, or when Python ends
     return page.queue(max_size=WAITING, api_open=False)
 

@@ -16,7 +16,7 @@ UPLOAD = "/gradio_api/upload"
 OPEN = re.compile(
     r"/|/(?:config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|(?:assets|static|svelte)/.*"
     r"|gradio_api/(?:info|app_id|startup-events|upload|upload_progress|heartbeat/.*|queue/(?:join|data)|cancel|reset"
-    r"|call/recognise(?:/\w+)?|file=(?!\w+:/).*))/?",
+    r"|call/recognise(?:/\w+)?|stream/\w+(?:/close)?|file=(?!\w+:/).*))/?",
     re.DOTALL,
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...configuration.errors import UserError
-from ...hub_cards.page.predictions_table import UNCERTAIN, is_ranking, leading_task
+from ...hub_cards.page.predictions_table import UNCERTAIN, is_ranking, leading_task, of_a_row
 from ..corpora.annotations import AUDFORMAT, EXTRA
 
 NAME = "{}"  # stands for a recording's in a path
@@ -63,12 +63,12 @@ class AnnotationFiles:
 
     def write(self, result: Mapping[str, Any], recording: Any) -> None:
         """Keeps one result."""
-        file, place = (
-            result["file"] or result["utterance_id"],
-            (self.speaker_of(recording.name), result.get("channel")),
-        )
+        file = result["file"] or result["utterance_id"]
+        of = {"speaker": self.speaker_of(recording.name), **of_a_row(result)}
         intervals = list(_intervals(result, recording.seconds or 0.0))
-        self.files[file].setdefault(place, []).extend(intervals)
+        for interval in intervals:
+            told = of | of_a_row(interval[2])  # of a conversation, each segment has its speaker
+            self.files[file].setdefault((told["speaker"], told.get("channel")), []).append(interval)
         ends = [end for _, end, _ in intervals] + ([] if result.get("start") else [recording.seconds or 0.0])
         self.lengths[file] = max([self.lengths.get(file, 0.0), *ends])
 

@@ -33,18 +33,18 @@ def read_turns(path: Path) -> list[Turn]:
     """The turns of a file, in its order.
 
     Args:
-        path: RTTM; or a table with the columns `start` and `end` in seconds, and perhaps `file`, `speaker` and
-            `channel` (`left`, `right`, or counted from 0).
+        path: RTTM, TextGrid or ELAN; or a table with the columns `start` and `end` in seconds, and perhaps `file`,
+            `speaker` and `channel` (`left`, `right`, or counted from 0).
 
     Raises:
         UserError: no such file, another kind, or a line that is no turn.
     """
     if not path.is_file():
-        raise UserError(f"--turns {path}: no such file; give RTTM, a table, or {FOUND}")
+        raise UserError(f"--turns {path}: no such file; give RTTM, TextGrid, ELAN, a table, or {FOUND}")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"--turns {path}: turns are read from {', '.join(READERS)}: convert it to one of these")
-    turns = list(reader(path))
+    turns = list(dict.fromkeys(reader(path)))  # several tiers may be of one speaker
     if not turns:
         raise UserError(f"--turns {path} has no turns: nobody speaks in it")
     return turns
@@ -102,18 +102,15 @@ def diarized(name: str, device: Any) -> Callable[[Any], list[Turn]]:
     return hear
 
 
-def _of_rttm(path: Path) -> Iterator[Turn]:
-    """The SPEAKER lines of NIST's Rich Transcription Time Marked, whose channels count from 1."""
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        words = line.split()
-        if not words or words[0] != "SPEAKER":
-            continue
-        where = f"--turns {path}, line {number}"
-        if len(words) < 8:
-            raise UserError(f"{where} has {len(words)} words, where a SPEAKER line of RTTM has 10")
-        start = _seconds(words[3], where)
-        channel = int(words[2]) - 1 if words[2].isdecimal() and words[2] != "0" else None
-        yield _turn(words[1], start, start + _seconds(words[4], where), words[7], channel, where)
+def _of_annotations(path: Path) -> Iterator[Turn]:
+    """The intervals of all tiers: a tier is a speaker, unless it says of whom it is."""
+    from ..corpora.annotations import READERS as ANNOTATIONS
+
+    for annotated in ANNOTATIONS[path.suffix.lower()](path, None):
+        for tier in annotated.tiers:
+            speaker = tier.speaker or tier.name
+            for start, end, _ in tier.intervals:
+                yield _turn(annotated.stem.name, start, end, speaker, tier.channel, f"--turns {path}")
 
 
 def _of_table(path: Path) -> Iterator[Turn]:
@@ -159,7 +156,7 @@ def _channel(value: Any, where: str) -> int | None:
 
 
 READERS: dict[str, Callable[[Path], Iterator[Turn]]] = {
-    ".rttm": _of_rttm,
+    **dict.fromkeys((".rttm", ".textgrid", ".eaf"), _of_annotations),
     **dict.fromkeys((".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet"), _of_table),
 }
 """By ending, what reads the turns of a file."""

@@ -190,3 +190,42 @@ def test_upload_and_result_in_a_browser(url, browser, write_noise):
     outside = [address for address in requested if not address.startswith((url, "blob:", "data:"))]
     assert not outside and not refused
     page.close()
+
+
+def test_turns_appear_while_a_visitor_speaks(url, recognise, tmp_path):
+    """As the browser sends them: each chunk is an upload of its own, a whole WAV file."""
+    noise = np.random.default_rng(0).normal(size=80_000)
+    samples = (noise * ([1e-3] * 16_000 + [0.1] * 48_000 + [1e-3] * 16_000)).astype(np.float32)
+    visitor, api = httpx.Client(timeout=60), f"{url}gradio_api/"
+    numbers = {each["api_name"]: each["id"] for each in visitor.get(f"{url}config").json()["dependencies"]}
+    chunks = iter(np.array_split(samples, 5))
+
+    def body(name: str) -> dict:
+        if name == "finish":
+            return {"data": [None], "fn_index": numbers[name], "session_hash": "speaker"}
+        soundfile.write(tmp_path / "chunk.wav", next(chunks), 16_000, subtype="FLOAT")
+        (path,) = visitor.post(f"{api}upload", files={"files": (tmp_path / "chunk.wav").read_bytes()}).json()
+        file = {"path": path, "orig_name": "audio.wav", "meta": {"_type": "gradio.FileData"}}
+        return {"data": [file, None], "fn_index": numbers[name], "session_hash": "speaker"}
+
+    def ask(name: str, further: int = 0):
+        event = visitor.post(f"{api}queue/join", json=body(name)).json()["event_id"]
+        with visitor.stream("GET", f"{api}queue/data", params={"session_hash": "speaker"}) as told:
+            for line in filter(lambda line: line.startswith("data: "), told.iter_lines()):
+                message = json.loads(line.removeprefix("data: "))
+                assert message.get("success", True), message
+                if message["msg"] in ("process_streaming", "process_completed"):
+                    yield message["output"]["data"][0]["data"]
+                if message["msg"] == "process_completed":
+                    return
+                if message["msg"] == "process_streaming":
+                    place = f"{api}stream/{event}" + ("" if further else "/close")
+                    assert visitor.post(place, json=body(name) if further else None).status_code == 200
+                    further -= 1
+
+    heard = list(ask("listen", further=4))
+    ((*_, last),) = [list(ask("finish"))]
+    (turn,) = recognise.stream(16_000).turns([samples])
+    best = turn["emotion"][0]
+    assert "..." in heard[3][0][1]
+    assert last == heard[-1] and last[0][2:] == [best["label"], f"{best['score']:.2f}"]
