@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, ctc_loss, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, ctc_loss
 
 from .configuration_ser_meta import BLANK
 
@@ -73,7 +73,8 @@ def _shares(labels: torch.Tensor, known: torch.Tensor, like: torch.Tensor) -> to
     """Labels as shares `(batch, labels)`; those of a row without a label are not to be used."""
     if labels.dim() == 2:
         return labels.to(like.dtype).masked_fill(~known[:, None], 0.0)
-    return one_hot(labels * known, like.shape[-1]).to(like.dtype)
+    # not torch's one_hot, for which some devices wait
+    return torch.zeros_like(like).scatter(1, (labels * known)[:, None], 1.0)
 
 
 def majority(shares: torch.Tensor) -> torch.Tensor:

@@ -107,6 +107,21 @@ def test_a_row_that_nobody_rated_costs_nothing(drawn):
     assert not labelled_rows(torch.full((2, 4), torch.nan)).any()
 
 
+def test_parts_weighed_by_their_rated_rows_are_the_whole(drawn):
+    """As the trainer weighs the batches of a step, accumulated or on several processes."""
+    logits, shares = drawn
+    rated = labelled_rows(shares)
+    parts = [slice(0, 2), slice(2, 4), slice(4, 5)]
+    for loss in (classification_loss, multilabel_loss):
+        whole = sum(loss(logits[part], shares[part]) * rated[part].sum() / rated.sum() for part in parts)
+        torch.testing.assert_close(whole, loss(logits, shares))
+
+
+def test_an_id_beyond_the_labels_is_an_error():
+    with pytest.raises((RuntimeError, IndexError)):
+        classification_loss(torch.zeros(2, 3), torch.tensor([0, 3]))
+
+
 def test_tied_labels_share_the_majority():
     most = majority(torch.tensor([[0.4, 0.4, 0.2], [0.1, 0.2, 0.7]]))
     torch.testing.assert_close(most, torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
