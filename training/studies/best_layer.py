@@ -96,4 +96,11 @@ def _kept(run: FoldRun) -> int | None:
 
 
 def _cut(recipe: Recipe, layers: int) -> Recipe:
-    return replace(recipe, model=replace(recipe.model, encoder_layers=layers))
+    """With the lowest layers alone, of which a stage can freeze no more than there are."""
+    stages = {
+        name: replace(stage, freeze_layers=min(stage.freeze_layers, layers))
+        if isinstance(stage.freeze_layers, int)
+        else stage
+        for name, stage in recipe.stages.items()
+    }
+    return replace(recipe, model=replace(recipe.model, encoder_layers=layers), stages=stages)

@@ -9,9 +9,10 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import RunFolder
 from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
+from ser_meta.training.planning.tables import BEST_LAYER, find_table
 from ser_meta.training.runs.preparation import prepare
-from ser_meta.training.studies.ablation import ablate
-from ser_meta.training.studies.best_layer import best_layer, layers_words, mean_states
+from ser_meta.training.studies.ablation import ablate, plan_table
+from ser_meta.training.studies.best_layer import best_layer, layers_words, mean_states, on_best_layer
 
 LAYERS = 6
 BRIEF = ["stages.metadata.epochs=0.2", "stages.emotion.epochs=0.2", "data.group_size=3"]  # two folds
@@ -71,6 +72,14 @@ def test_mean_states_are_those_of_the_encoder_as_it_comes(recipe_file):
         states = model.encode(**prepared.processor([samples], sampling_rate=16_000)).hidden_states
     expected = torch.stack(states)[:, 0].mean(dim=1)
     assert len(means) == 36 and torch.allclose(torch.tensor(means[row["utterance_id"]]), expected, atol=1e-4)
+
+
+def test_no_more_layers_are_frozen_than_the_best_one_leaves(recipe_file, tmp_path):
+    frozen = [f"stages.{stage}.freeze_layers={LAYERS}" for stage in ("metadata", "emotion")]
+    recipe = load_recipe(str(recipe_file), [*BRIEF, *frozen])
+    runs = on_best_layer(plan_table(find_table("1"), {"tiny": recipe}, tmp_path)["tiny", BEST_LAYER])
+    frozen = [stage.freeze_layers for run in runs for stage in run.recipe.stages.values()]
+    assert frozen == [run.recipe.model.encoder_layers for run in runs] and min(frozen) < LAYERS
 
 
 def test_table_1_has_the_best_layer_beside_the_last_one(recipe_file, tmp_path):
