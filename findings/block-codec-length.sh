@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # soundfile 0.14.0 (libsndfile 1.2.2): a WAV in GSM 6.10 or IMA ADPCM comes back longer than it was written.
 # GSM has blocks of 320 samples in pairs: one second at 8 kHz gains 320 samples, and they are no silence but as loud as
-# speech. IMA ADPCM gains what fills its last block. The header's fact chunk has the true length; the library does not use it.
+# speech. IMA ADPCM gains what fills its last block. The fact chunk of the header has the true length of GSM, which the library
+# writes and does not read; of IMA ADPCM it writes the filled-up one there.
 # Seen: gsm 8000 -> 8320 samples, loudest sample behind the end 0.11; adpcm 8000 -> 8080.
 set -eu
 folder=$(mktemp -d)

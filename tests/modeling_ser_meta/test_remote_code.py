@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sound_formats import write_format
 from transformers import (
     AutoModel,
     AutoModelForAudioClassification,
@@ -52,6 +53,13 @@ ours.save_pretrained(f"{folder}/by-pipeline")
 arguments = TrainingArguments(f"{folder}/trainer", report_to="none", use_cpu=True)
 Trainer(model, arguments, processing_class=processor).save_model(f"{folder}/by-Trainer")
 print(json.dumps(results))
+"""
+OF_A_PHONE = """
+import json, sys
+sys.modules["ser_meta"] = None
+from transformers import pipeline
+
+print(json.dumps(pipeline("speech-emotion-recognition", model=sys.argv[1], trust_remote_code=True)(sys.argv[2])))
 """
 SAVED_AGAIN = ("by-AutoModel", "by-AutoModelForAudioClassification", "by-pipeline", "by-Trainer")
 ANOTHER_PROCESS = """
@@ -124,6 +132,15 @@ def near(value: object) -> object:
 
 def by_label(scores: list[dict]) -> dict[str, float]:
     return {entry["label"]: entry["score"] for entry in scores}
+
+
+def test_a_folder_alone_reads_what_a_phone_records(folder, tone, tmp_path):
+    pytest.importorskip("av")
+    path = str(write_format("m4a-aac", tmp_path, tone(1.0)))
+    recognise = SpeechEmotionPipeline(
+        model=SerMetaModel.from_pretrained(folder), processor=SerMetaProcessor.from_pretrained(folder)
+    )
+    assert run_elsewhere(OF_A_PHONE, tmp_path, str(folder), path) == near(recognise(path))
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ def check_annotations(path: Path, recordings: int) -> None:
 
 
 class AnnotationFiles:
-    """What was heard, as intervals of the recordings: an interval a row of a table that is a part, or else a segment.
+    """What was heard, as intervals of the recordings: an interval is a part of a table, or else a segment or turn.
 
     Tiers are the tasks with labels, `emotion` and so on, and the leading task's `score`; of a speaker or a channel
     they are called `emotion@anna`, `emotion@channel 0`. RTTM has the leading task's label as the subtype.
@@ -90,10 +90,11 @@ class AnnotationFiles:
 
 
 def _intervals(result: Mapping[str, Any], seconds: float) -> Iterator[Interval]:
-    """What of a result is marked; of what is silent nothing."""
+    """What of a result is marked: of what is silent nothing."""
     start, end = result.get("start"), result.get("end")
     if start is None and end is None and "segments" in result:
-        yield from ((segment["start"], segment["end"], segment) for segment in result["segments"])
+        heard = [segment for segment in result["segments"] if not segment.get("silent")]
+        yield from ((segment["start"], segment["end"], segment) for segment in heard)
     elif not result.get("silent"):
         start = start or 0.0
         yield start, start + seconds if end is None else end, result

@@ -70,6 +70,15 @@ def test_segments_of_channels_are_marked_as_such(command_line, model, folder, ki
     assert {who.replace("_", " ") for *_, who, _ in found} == {"channel 0", "channel 1"}
 
 
+def test_turns_of_a_conversation_keep_their_speakers(command_line, model, folder, tmp_path):
+    asked = ["predict", model, folder / "a.wav", "--turns", folder / "turns.rttm", "--json"]
+    code, printed, _ = command_line(*asked, "--annotations", tmp_path / "all.rttm")
+    (result,) = map(json.loads, printed.splitlines())
+    told = [(one["speaker"], one["start"], one["emotion"][0]["label"]) for one in result["segments"]]
+    found = [(who, start, label) for _, start, _, who, label in marked(folder, tmp_path / "all.rttm")]
+    assert code == 0 and sorted(found) == sorted(told) and {who for who, *_ in found} == {"anna", "bob", "cleo"}
+
+
 def tables(folder: Path) -> list[tuple]:
     """What the tables of a database say: one for each channel, since their segments have the same times."""
     found = []
