@@ -23,11 +23,13 @@ from .settings_ser_meta import (
 if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers brings the files that its file names
     from .adapters_ser_meta import adapt  # noqa: F401
     from .audio_ser_meta import read_audio  # noqa: F401
+    from .backends_ser_meta import network_of  # noqa: F401
     from .encoder_ser_meta import build_encoder  # noqa: F401
     from .families_ser_meta import MoonshineFrames  # noqa: F401
     from .features_ser_meta import features_of  # noqa: F401
     from .frames_ser_meta import EncoderOutput  # noqa: F401
     from .general_ser_meta import GeneralFrames  # noqa: F401
+    from .graph_ser_meta import write_graph  # noqa: F401
     from .loading_ser_meta import load_backbone  # noqa: F401
     from .losses_ser_meta import classification_loss  # noqa: F401
     from .modeling_ser_meta import SerMetaModel  # noqa: F401

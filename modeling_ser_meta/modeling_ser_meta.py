@@ -41,8 +41,10 @@ from .settings_ser_meta import SPEECH_ENCODERS
 
 if TYPE_CHECKING:  # never run: Transformers saves, with a model, the files that this one names
     from .audio_ser_meta import read_audio  # noqa: F401
+    from .backends_ser_meta import network_of  # noqa: F401
     from .families_ser_meta import MoonshineFrames  # noqa: F401
     from .features_ser_meta import features_of  # noqa: F401
+    from .graph_ser_meta import write_graph  # noqa: F401
     from .pipeline_ser_meta import SpeechEmotionPipeline  # noqa: F401
     from .processing_ser_meta import SerMetaProcessor  # noqa: F401
     from .segments_ser_meta import regions  # noqa: F401

@@ -107,6 +107,15 @@ def test_frontier(script, tmp_path, recipe_file):
 
 
 @pytest.mark.campaign
+def test_backends(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    script("backends").main(tmp_path / "backends", recordings=6, **TINY)
+    rows = rows_of(tmp_path / "backends")
+    assert [what.split(",")[0] for what in rows] == ["predict", "peak memory", "exported", "exported"]
+    assert rows["predict, onnx against torch"]["remark"].startswith("100 % of labels the same, logits within")
+
+
+@pytest.mark.campaign
 def test_many_files(script, tmp_path):
     speech, many = script("speech"), script("many_files")
     encoder = speech.write_encoder(tmp_path / "encoder", "wav2vec2", "tiny")

@@ -14,8 +14,8 @@ import typer
 from ..configuration.errors import Interrupted, UserError
 from ..configuration.printable import one_line
 from ..configuration.records import to_json
-from .options import AsJson, Debug, FinishedRun, Model, ModelLicense, Overrides, RecipeName
-from .prediction.commands import listen
+from .options import AsJson, Backend, Debug, FinishedRun, Model, ModelLicense, Overrides, RecipeName
+from .prediction.commands import listen, serve
 from .studies.commands import ablate, crossval, distill, probe, show_run
 
 app = typer.Typer(
@@ -82,7 +82,7 @@ def train(
     show_run(run_stages(plan.recipe, output, resume, plan=plan), output, as_json)
 
 
-for command in (crossval, ablate, distill, probe, listen):
+for command in (crossval, ablate, distill, probe, listen, serve):
     app.command()(command)
 
 
@@ -188,6 +188,7 @@ def predict(
     tasks: Annotated[list[str] | None, typer.Option("--task", help="Report this task; may be given again.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Recordings or windows at a time.")] = 8,
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the device has it.")] = "fp32",
+    backend: Backend = "torch",
     channels: Annotated[
         str, typer.Option("--channels", "--channel", help="mix, separate, left, right, or a number from 0.")
     ] = "mix",
@@ -262,11 +263,15 @@ def predict(
     if turns or diarization:
         from .prediction.conversations import Conversations, predict_conversations
 
+        if backend != "torch":
+            raise UserError(
+                f"--backend {backend}: turns are heard by torch alone, which centres by speaker: leave it out"
+            )
         asked = Conversations(turns, diarization, channels)
         raise typer.Exit(predict_conversations(found, inputs, options, outputs, batch_size, precision, asked))
     if speakers:
         raise UserError(f"--speakers {speakers} needs --turns: who speaks when")
-    raise typer.Exit(predict_recordings(found, inputs, options, outputs, batch_size, precision, channels))
+    raise typer.Exit(predict_recordings(found, inputs, options, outputs, batch_size, precision, channels, backend))
 
 
 @app.command()
@@ -406,7 +411,7 @@ def recipes(
 def export(
     model: Model,
     output: Annotated[Path, typer.Option(help="The folder to write.")] = ...,
-    int8: Annotated[bool, typer.Option("--int8", help="Compute most of the encoder in 8 bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="In 8 bits too, for processors with VNNI.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a model as an ONNX graph, in a folder that runs on onnxruntime without torch and Transformers.
@@ -425,28 +430,6 @@ def export(
     else:
         print(f"{written['bytes'] / 1e6:.1f} MB; logits differ from the model's by up to {written['difference']:.1e}")
         print(f"python {output / 'runner.py'} recording.wav")
-
-
-@app.command()
-def serve(
-    model: Model,
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 7860,
-    minutes: Annotated[float, typer.Option(help="That a visitor's recording may last.")] = 10,
-    megabytes: Annotated[float, typer.Option(help="That it may take.")] = 50,
-) -> None:
-    """Open a page on which a model is tried: record or upload, and see emotion, timeline and transcript.
-
-    Example: ser-meta serve runs/ravdess/model
-    """
-    from ..hub_cards.hub.names import find_model
-
-    found = find_model(model)
-    from ..hub_cards.hub.space import check_gradio, serve
-    from .prediction.recognition import load_pipeline
-
-    check_gradio()
-    serve(load_pipeline(found.folder, {}, 8, None), found.title, host, port, minutes, megabytes)
 
 
 @app.command()

@@ -10,6 +10,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program t
 Model = Annotated[
     str, typer.Argument(help="The folder of a ser-meta model, or owner/name of one on the Hub, with @revision or not.")
 ]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="What runs the network: torch; onnx, less time on a CPU, written into a cache once; auto measures once."
+    ),
+]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value.", metavar="[KEY=VALUE]...")]
 RecipeName = Annotated[str, typer.Argument(help="A YAML file, or the name of a recipe that comes with the package.")]
 FinishedRun = Annotated[Path, typer.Argument(help="The folder of a finished run.")]

@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-EXACT_LAYERS = 2  # at most: what the first layers get wrong grows in all the others
-LAYER = re.compile(r"encoder[\w.]*\.layers\.(\d+)\.")
+LAYER = re.compile(r"encoder[\w.]*\.layers\.\d+\.")
 DOMAIN, CONTRIBUTED = "ser_meta", "com.microsoft"
 ROWS_IN_8_BITS = """
 <domain: "ser_meta", opset_import: ["" : 18]>
@@ -64,8 +63,8 @@ ProductIn8Bits (rows, scales, offsets, leading, weights, weight_scales, sums) =>
 """
 
 
-def quantize(graph: Path) -> None:
-    """Has the encoder layers' products with weights computed in 8 bits, in place.
+def quantize(graph: Path, quantized: Path) -> None:
+    """Writes a graph that computes the encoder layers' products with weights in 8 bits.
 
     A graph that is not quantised needs standard operators only; this one needs onnxruntime's own, too.
     """
@@ -74,13 +73,13 @@ def quantize(graph: Path) -> None:
 
     model = onnx.load(graph)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes, weights = _products_in_8_bits(model.graph.node, tensors)
+    nodes, weights = _products_in_8_bits(model.graph.node, layers_products(model))
     kept = [tensor for name, tensor in tensors.items() if name not in weights]
     _replace(model.graph.node, nodes)
     _replace(model.graph.initializer, [*kept, *_stored_in_8_bits(tensors[name] for name in weights)])
     model.functions.extend(map(parser.parse_function, (ROWS_IN_8_BITS, PRODUCT_IN_8_BITS)))
     model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in (DOMAIN, CONTRIBUTED))
-    onnx.save(model, graph)
+    onnx.save(model, quantized)
 
 
 def columns_in_8_bits(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,15 +90,25 @@ def columns_in_8_bits(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     return numbers, scales, numbers.sum(axis=0, keepdims=True, dtype=np.float32) * scales
 
 
-def _products_in_8_bits(nodes: Sequence[Any], tensors: dict[str, Any]) -> tuple[list[Any], list[str]]:
-    """The graph's nodes with the products in 8 bits among them, and the names of these products' weights."""
+def layers_products(model: Any) -> list[Any]:
+    """The nodes of a graph that are an encoder layer's product with its weights."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    return [node for node in products if LAYER.search(_scopes(node))]
+
+
+def _scopes(node: Any) -> str:
+    """The names of the modules that a node came from."""
+    return {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "")
+
+
+def _products_in_8_bits(nodes: Sequence[Any], products: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    """The graph's nodes with these products in 8 bits among them, and the names of the products' weights."""
     from onnx import helper
 
-    changed, weights, rows = [], [], {}
-    layers = {layer for node in nodes if (layer := _layer_of(node, tensors)) is not None}
-    inner = sorted(layers)[min(EXACT_LAYERS, len(layers) // 3) :]
+    changed, weights, rows, outputs = [], [], {}, {node.output[0] for node in products}
     for node in nodes:
-        if _layer_of(node, tensors) not in inner:
+        if node.output[0] not in outputs:
             changed.append(node)
             continue
         frames, name = node.input
@@ -110,15 +119,6 @@ def _products_in_8_bits(nodes: Sequence[Any], tensors: dict[str, Any]) -> tuple[
         inputs = [*rows[frames], f"{name}_int8", f"{name}_scales", f"{name}_sums"]
         changed.append(helper.make_node("ProductIn8Bits", inputs, node.output, node.name, domain=DOMAIN))
     return changed, weights
-
-
-def _layer_of(node: Any, tensors: dict[str, Any]) -> int | None:
-    """The number of the encoder layer whose product with its weights it is; None for what is none."""
-    if node.op_type != "MatMul" or node.input[1] not in tensors:
-        return None
-    scopes = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "")
-    layer = LAYER.search(scopes)
-    return None if layer is None else int(layer[1])
 
 
 def _stored_in_8_bits(tensors: Iterable[Any]) -> Iterable[Any]:

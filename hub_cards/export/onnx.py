@@ -1,32 +1,21 @@
 """A trained model as a folder that runs on onnxruntime: the graph, the preprocessing facts, and a small runner."""
 
-import logging
 import re
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from ...configuration.errors import UserError
 from ...configuration.run_folder import write_json
-from ...modeling_ser_meta.encoder_ser_meta import EncoderOutput, Wav2Vec2BertFrames, WhisperFrames
 from ...modeling_ser_meta.features_ser_meta import export_facts
-from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel, SerMetaOutput
-from ...modeling_ser_meta.padding_ser_meta import mask_of
+from ...modeling_ser_meta.graph_ser_meta import TOLERANCE, check_exportable, graph_difference, noise, write_graph
+from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .int8 import quantize
 
-OPSET = 18
-TOLERANCE = 1e-4  # of the graph's logits against the model's
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 REQUIREMENTS = "numpy>=1.26\nonnxruntime>=1.20\nsoundfile>=0.13\nsoxr>=0.5\n"
 README = """# {target} in speech, without torch
 
@@ -56,12 +45,16 @@ seconds. Any sampling rate and number of channels will do; the model itself hear
 | file | what it is |
 |---|---|
 | `model.onnx` | the graph: `{input}` and `attention_mask` of any size in, each task's logits out |
-| `preprocessing.json` | tasks, labels, sampling rate, and what the features are made with |
+{quantized}| `preprocessing.json` | tasks, labels, sampling rate, and what the features are made with |
 | `features.npz` | the tables of the features, where the encoder has them |
 | `runner.py`, `*_ser_meta.py` | the program; it needs numpy, onnxruntime, soundfile, soxr, and `av` for M4A or WebM |
 
 It guesses how listeners would perceive a voice, which is not what a person feels. Not for decisions on hiring, for
 clinical use, or for surveillance. The model's own card and licence hold for this folder too.
+"""
+QUANTIZED = "model_quantized.onnx"  # as the Hub's repositories call it
+QUANTIZED_ROW = """\
+| `model_quantized.onnx` | the same in 8 bits, run where the processor has VNNI; one graph is enough, of either kind |
 """
 SHIPPED = (
     "audio_ser_meta.py",
@@ -69,12 +62,6 @@ SHIPPED = (
     "sound_files_ser_meta.py",
     "windows_ser_meta.py",
 )  # these of every model's files need numpy only
-NO_GRAPH = "no graph is written for it yet"
-PAIRS = "it averages frames in pairs, and the exporter cannot follow lengths that depend on the recording's"
-CANNOT = {
-    **dict.fromkeys(("sew", "sew-d"), PAIRS),
-    **dict.fromkeys(("moonshine", "parakeet_encoder", "fun_asr_nano_encoder"), NO_GRAPH),
-}
 
 
 def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, int8: bool = False) -> dict[str, Any]:
@@ -87,16 +74,17 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
         model: a trained one.
         processor: the model's.
         folder: to write; must be new or empty.
-        int8: compute the matrix products of the encoder's layers in 8 bits, except those of the first ones.
+        int8: write a second graph, `model_quantized.onnx`, with the products of the encoder's layers in 8 bits; the
+            runner takes it where the processor gains by it.
 
     Returns:
-        `difference`, the largest of the graph's logits from the model's on a padded batch of noise, and `bytes` of the
-        graph with its weights.
+        `difference`, the largest of the logits of the last graph written from the model's on a padded batch of noise,
+        and `bytes` of that graph with its weights.
 
     Raises:
         UserError: a library is missing, the folder holds something, or the encoder's family cannot be exported.
     """
-    check_exportable(model)
+    require_exportable(model)
     _check_folder(folder)
     model = model.float().eval()
     batch = noise(processor)
@@ -109,120 +97,28 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
                 f"the graph's logits differ from the model's by {difference:.2g}, more than {TOLERANCE:g}: nothing is "
                 "written; run the model with torch"
             )
-        if int8:
-            quantize(graph)
-            difference = graph_difference(model, batch, graph)
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(graph, folder)
+        if int8:
+            graph = folder / QUANTIZED
+            quantize(folder / "model.onnx", graph)
+            difference = graph_difference(model, batch, graph)
     _write_facts(model, processor, folder, int8)
     _write_runner(folder)
-    return {"difference": difference, "bytes": (folder / "model.onnx").stat().st_size}
+    return {"difference": difference, "bytes": (folder / graph.name).stat().st_size}
 
 
-class ExportedGraph(nn.Module):
-    """A model without the branches that depend on the recordings: every batch counts as padded."""
-
-    def __init__(self, model: SerMetaModel):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """From the encoder's input and its mask to `frame_mask` and each task's logits, in the config's order."""
-        encoded = _encode(self.model.encoder, inputs, attention_mask)
-        states = torch.stack(encoded.hidden_states, dim=1)
-        return _flat(self.model(layer_states=states, attention_mask=encoded.frame_mask))
-
-
-@torch.no_grad()
-def graph_difference(model: SerMetaModel, batch: dict[str, torch.Tensor], graph: Path) -> float:
-    """The largest difference of a graph's logits from the model's, over all tasks and the true frames."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")  # no sum overflows
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    mask, *expected = _flat(model(**batch))
-    _, *found = session.run(None, {name: tensor.numpy() for name, tensor in batch.items()})
-    differences = []
-    for logits, wanted in zip(map(torch.from_numpy, found), expected, strict=True):
-        logits, wanted = (x[:, : mask.shape[1]][mask] if x.dim() == 3 else x for x in (logits, wanted))
-        differences.append((logits - wanted).abs().max().item())
-    return max(differences)
-
-
-def check_exportable(model: SerMetaModel) -> None:
+def require_exportable(model: SerMetaModel) -> None:
     """Raises `UserError` where a library is missing, or the encoder's family cannot be exported."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise UserError(f'exporting needs {", ".join(missing)}: pip install "ser-meta[onnx]"')
-    family = model.config.speech_config.model_type
-    if family in CANNOT or model.config.encoder_frames is not None:
-        why = CANNOT.get(family, NO_GRAPH)
-        raise UserError(f"a model with a {family} encoder cannot be exported: {why}; run it with torch")
+    try:
+        check_exportable(model)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _check_folder(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not empty: choose another --output")
-
-
-def _flat(output: SerMetaOutput) -> tuple[torch.Tensor, ...]:
-    return output.frame_mask, *output.task_logits.values()
-
-
-def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tensor) -> EncoderOutput:
-    """The encoder's own forward, less what only spares work where nothing is padded."""
-    lengths = attention_mask.sum(dim=-1)
-    if isinstance(encoder, WhisperFrames):
-        frame_mask = mask_of(encoder.frame_lengths(lengths), (inputs.shape[-1] - 1) // 2 + 1)
-        return encoder.run_layers(encoder.embed(encoder.convolve(inputs, attention_mask)), frame_mask, padded=True)
-    if isinstance(encoder, Wav2Vec2BertFrames):
-        features, frame_mask, mask = inputs, attention_mask.bool(), attention_mask.bool()
-    else:
-        features, mask = encoder.backbone.feature_extractor(inputs, lengths), attention_mask.bool()
-        frame_mask = mask_of(encoder.frame_lengths(lengths), features.shape[-1])
-    output = encoder.backbone(features, attention_mask=mask, output_hidden_states=True)
-    return EncoderOutput((*output.hidden_states[1 : len(encoder.layers)], output.last_hidden_state), frame_mask)
-
-
-def noise(processor: SerMetaProcessor) -> dict[str, torch.Tensor]:
-    """A padded batch of two recordings: what the graph is traced with, and first compared on."""
-    rate, chance = processor.sampling_rate, np.random.default_rng(0)
-    recordings = [chance.normal(scale=0.1, size=int(seconds * rate)).astype(np.float32) for seconds in (1.0, 0.7)]
-    return dict(processor(recordings, sampling_rate=rate))
-
-
-@torch.no_grad()
-def write_graph(model: SerMetaModel, batch: dict[str, torch.Tensor], path: Path) -> None:
-    """Writes a model's graph, traced with a batch, with its weights in the one file."""
-    name, any_size = model.encoder.input_name, torch.export.Dim.DYNAMIC
-    time = 1 if isinstance(model.encoder, Wav2Vec2BertFrames) else batch[name].dim() - 1
-    with _quiet():
-        torch.onnx.export(
-            ExportedGraph(model),
-            (batch[name], batch["attention_mask"]),
-            path,
-            input_names=[name, "attention_mask"],
-            output_names=["frame_mask", *(f"{task}_logits" for task in model.config.tasks)],
-            dynamic_shapes=({0: any_size, time: any_size}, {0: any_size, 1: any_size}),
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's many remarks on its own workings tell a user nothing."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, int8: bool) -> None:
@@ -253,7 +149,8 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
     told = [config.target_task, *(name for name in config.reported_tasks if name != config.target_task)]
     readme = README.format(
         target=config.target_task.capitalize(),
-        weights="8 bits in the encoder's upper layers" if int8 else "32 bits",
+        weights="32 bits, and once more 8 bits in the encoder's layers" if int8 else "32 bits",
+        quantized=QUANTIZED_ROW if int8 else "",
         tasks=", ".join(f"`{name}`" for name in told),
         rate=processor.sampling_rate,
         input=facts["input"],

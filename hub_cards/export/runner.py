@@ -32,6 +32,8 @@ from audio_ser_meta import (
 from segments_ser_meta import ResultMaker, check_options
 from windows_ser_meta import GATE_DECIBELS, Piece, cut_recording, place
 
+PROCESSOR = Path("/proc/cpuinfo")
+NO_VNNI = "this processor has no VNNI, without which 8 bits may be slower: model.onnx is used, in 32 bits"
 HERE = Path(__file__).resolve().parent
 
 
@@ -56,7 +58,17 @@ class Recognizer:
         options.intra_op_num_threads = self.threads or 0
         # where the processor's sums of 8-bit products could overflow, slower ones that cannot
         options.add_session_config_entry("session.x64quantprecision", "0" if sums_bytes_exactly() else "1")
-        return onnxruntime.InferenceSession(self.folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
+
+    @property
+    def graph(self) -> Path:
+        """The file of the graph: of two, the one in 8 bits where the processor gains by it; else a line says so."""
+        whole, quantized = self.folder / "model.onnx", self.folder / "model_quantized.onnx"
+        if not quantized.is_file() or (whole.is_file() and not sums_bytes_exactly()):
+            if quantized.is_file():
+                print(f"runner.py: {NO_VNNI}", file=sys.stderr)
+            return whole
+        return quantized
 
     @cached_property
     def _of_one_thread(self) -> "Recognizer":
@@ -206,8 +218,7 @@ def kaldi_log_mel(samples: np.ndarray, mel_filters: np.ndarray, window: np.ndarr
 
 def sums_bytes_exactly() -> bool:
     """Whether the processor says that it sums products of bytes in 32 bits (VNNI), as servers since 2019 do."""
-    processor = Path("/proc/cpuinfo")
-    return processor.is_file() and "vnni" in processor.read_text(encoding="utf-8", errors="replace")
+    return PROCESSOR.is_file() and "vnni" in PROCESSOR.read_text(encoding="utf-8", errors="replace")
 
 
 def expanded(given: Sequence[str]) -> list[str]:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ...configuration.errors import UserError
+from ...modeling_ser_meta.graph_ser_meta import TOLERANCE, graph_difference, noise, write_graph
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
 from .int8 import quantize
-from .onnx import TOLERANCE, check_exportable, graph_difference, noise, write_graph
+from .onnx import require_exportable
 
 GRAPHS = ("onnx/model.onnx", "onnx/model_quantized.onnx")  # its `dtype` fp32, and q8
 EXTRACTOR = "preprocessor_config.json"
@@ -34,7 +35,7 @@ def write_for_transformers_js(
     Raises:
         UserError: a library is missing, the encoder's family cannot be exported, or the graph gives something else.
     """
-    check_exportable(model)
+    require_exportable(model)
     model, batch = model.float().eval(), noise(processor)
     files = {name: folder / name for name in (*GRAPHS, EXTRACTOR)}
     (folder / GRAPHS[0]).parent.mkdir(parents=True)
@@ -42,10 +43,8 @@ def write_for_transformers_js(
     write_graph(model, batch, whole)
     if (difference := graph_difference(model, batch, whole)) > TOLERANCE:
         raise UserError(f"the graph's logits differ from the model's by {difference:.2g}: push without --onnx")
-    in_8_bits.write_bytes(whole.read_bytes())
-    for graph in (whole, in_8_bits):
-        _name_the_targets_logits(graph, vars(model.config), left_out)
-    quantize(in_8_bits)
+    _name_the_targets_logits(whole, vars(model.config), left_out)
+    quantize(whole, in_8_bits)
     processor.feature_extractor.save_pretrained(folder)
     return files
 

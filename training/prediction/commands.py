@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Model
+from ..options import Backend, Model
 
 
 def listen(
@@ -73,3 +73,25 @@ def listen(
         from .live_socket import Socket
 
         Socket(listening, host, port, origin or (), connections).run()
+
+
+def serve(
+    model: Model,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 7860,
+    minutes: Annotated[float, typer.Option(help="That a visitor's recording may last.")] = 10,
+    megabytes: Annotated[float, typer.Option(help="That it may take.")] = 50,
+    backend: Backend = "torch",
+) -> None:
+    """Open a page on which a model is tried: record or upload, and see emotion, timeline and transcript.
+
+    Example: ser-meta serve runs/ravdess/model
+    """
+    from ...hub_cards.hub.names import find_model
+
+    found = find_model(model)
+    from ...hub_cards.hub.space import check_gradio, serve
+    from .recognition import load_pipeline
+
+    check_gradio()
+    serve(load_pipeline(found.folder, {}, 8, None, backend=backend), found.title, host, port, minutes, megabytes)

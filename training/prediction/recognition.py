@@ -24,6 +24,7 @@ from ...modeling_ser_meta.audio_ser_meta import (
     recording_name,
     stream_audio,
 )
+from ...modeling_ser_meta.backends_ser_meta import BACKENDS
 from ...modeling_ser_meta.windows_ser_meta import LONGEST_PIECE
 from ..machine.decoder_messages import without_decoder_messages
 from ..machine.device import without_gpu
@@ -71,6 +72,7 @@ def predict(
     batch_size: int = 8,
     precision: str = "fp32",
     channels: str = "mix",
+    backend: str = "torch",
 ) -> int:
     """Recognises recordings and writes the results; on several processes, each its share.
 
@@ -82,6 +84,7 @@ def predict(
         batch_size: recordings or windows that go to the model together.
         precision: `fp32` or `bf16`.
         channels: see `heard_channels`.
+        backend: what runs the network, see `SpeechEmotionPipeline`.
 
     Returns:
         the exit code: 0; 1 where some recordings could not be used; 2 where not one could. They are listed on stderr.
@@ -95,10 +98,11 @@ def predict(
     if inputs.read_once and outputs.plot:
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
     options = {**options, **outputs.needed_options(options, inputs)}
-    recognise = load_pipeline(model.folder, options, batch_size, state.device, precision)
+    recognise = load_pipeline(model.folder, options, batch_size, state.device, precision, backend)
     tell_centring(model, recognise)
     settings = {"model": model.identity, **inputs.settings, **options}
     settings |= {} if precision == "fp32" else {"precision": precision}
+    settings |= {} if backend == "torch" else {"backend": backend}
     settings |= {} if channels == "mix" else {"channels": channels}
     with open_outputs(outputs, inputs, recognise.model.config, settings, state) as writers, without_decoder_messages():
         missing = [name for name in names if not _is_done(name, inputs, channels, writers.done)]
@@ -118,11 +122,23 @@ def predict(
 
 
 def load_pipeline(
-    model: Path, options: dict[str, Any], batch_size: int, device: Any, precision: str = "fp32"
+    model: Path,
+    options: dict[str, Any],
+    batch_size: int,
+    device: Any,
+    precision: str = "fp32",
+    backend: str = "torch",
 ) -> SpeechEmotionPipeline:
-    """The pipeline of a model folder, with these options for every call; `UserError` where they do not fit it."""
-    if precision not in PRECISIONS:
-        raise UserError(f"--precision {precision} is none of {', '.join(PRECISIONS)}")
+    """The pipeline of a model folder, with these options for every call; `UserError` where they do not fit it.
+
+    Without torch its model keeps no weights: the exported network has them.
+    """
+    for name, value, known in (("precision", precision, PRECISIONS), ("backend", backend, BACKENDS)):
+        if value not in known:
+            raise UserError(f"--{name} {value} is none of {', '.join(known)}")
+    device = "cpu" if backend == "onnx" else device
+    if backend == "onnx" and precision != "fp32":
+        raise UserError(f"--precision {precision} is for torch: leave it out, or --backend onnx")
     loaded, processor = load_model(model)
     tasks = list(loaded.config.tasks)
     unknown = sorted(set(options.get("tasks") or ()) - set(tasks))
@@ -131,9 +147,14 @@ def load_pipeline(
     given = {name: value for name, value in options.items() if value is not None}
     loaded = loaded.to(PRECISIONS[precision])
     try:
-        return SpeechEmotionPipeline(model=loaded, processor=processor, batch_size=batch_size, device=device, **given)
+        recognise = SpeechEmotionPipeline(
+            model=loaded, processor=processor, batch_size=batch_size, backend=backend, device=device, **given
+        )
     except ValueError as error:
         raise UserError(str(error)) from error
+    if recognise.network is not None:
+        recognise.model.to("meta")
+    return recognise
 
 
 def tell_centring(model: FoundModel, recognise: SpeechEmotionPipeline) -> None:

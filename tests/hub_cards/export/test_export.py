@@ -12,63 +12,14 @@ import onnx
 import pytest
 import soundfile
 import torch
-from tiny_model import LAYERS, RAW
-from transformers import (
-    HubertConfig,
-    SeamlessM4TFeatureExtractor,
-    SEWConfig,
-    Wav2Vec2BertConfig,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    WavLMConfig,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-)
+from exportable import CONFIGS, EXTRACTORS, assert_same_result, make_model, speech
+from tiny_model import RAW
+from transformers import SEWConfig
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.hub_cards.export.onnx import export_onnx
-from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
+from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer
-
-TASKS = {
-    "transcript": {"kind": "ctc"},
-    "emotion": {"labels": ["neutral", "happy", "angry"]},
-    "valence": {"kind": "regression", "range": [1, 5]},
-    "speaker": {"labels": ["ann", "bob"]},
-}
-WHISPER = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
-CONFIGS = {
-    "wav2vec2": lambda: Wav2Vec2Config(**RAW),
-    "hubert": lambda: HubertConfig(**RAW),
-    "wavlm": lambda: WavLMConfig(**RAW),
-    "wav2vec2-bert": lambda: Wav2Vec2BertConfig(**LAYERS, conv_depthwise_kernel_size=7),
-    "whisper": lambda: WhisperConfig(**WHISPER, vocab_size=60, pad_token_id=0, bos_token_id=1, eos_token_id=2),
-}
-EXTRACTORS = {
-    "wav2vec2": lambda: Wav2Vec2FeatureExtractor(do_normalize=False),
-    "hubert": lambda: Wav2Vec2FeatureExtractor(do_normalize=True),
-    "wavlm": lambda: Wav2Vec2FeatureExtractor(do_normalize=True),
-    "wav2vec2-bert": lambda: SeamlessM4TFeatureExtractor(padding_value=1.0),
-    "whisper": lambda: WhisperFeatureExtractor(feature_size=80),
-}
-
-
-def make_model(config, **settings) -> SerMetaModel:
-    options = {"tasks": TASKS, "coattention_heads": 2, "head_hidden_size": 8, "classifier_hidden_size": 8}
-    torch.manual_seed(0)
-    model = SerMetaModel(SerMetaConfig(speech_config=config, **options, **settings, calibration_temperature=2.0))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if not name.startswith("encoder") and parameter.dim() > 1:
-                parameter.normal_(std=parameter.shape[-1] ** -0.5)
-    return model.eval()
-
-
-def speech(seconds: float, seed: int = 0) -> np.ndarray:
-    """A tone that swells and wavers, with a quiet start `(samples,)`."""
-    chance, time = np.random.default_rng(seed), np.arange(round(seconds * 16_000)) / 16_000
-    tone = 0.3 * np.sin(2 * np.pi * (200 + 60 * np.sin(2 * time)) * time) * (time > 0.2)
-    return (tone + 1e-3 * chance.normal(size=len(time))).astype(np.float32)
 
 
 def load_runner(folder, monkeypatch):
@@ -79,20 +30,10 @@ def load_runner(folder, monkeypatch):
     return importlib.import_module("runner").Recognizer()
 
 
-def assert_same_result(found, expected, tolerance=1e-4):
-    if isinstance(expected, dict):
-        assert list(found) == list(expected)
-        for name in expected:
-            assert_same_result(found[name], expected[name], tolerance)
-    elif isinstance(expected, list) and expected and "label" in expected[0]:
-        scores = {entry["label"]: entry["score"] for entry in expected}
-        assert {entry["label"]: entry["score"] for entry in found} == pytest.approx(scores, abs=tolerance)
-    elif isinstance(expected, list):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same_result(one, other, tolerance)
-    else:
-        assert found == (expected if isinstance(expected, str) else pytest.approx(expected, abs=tolerance))
+def pretend_processor(runner, facts, flags, monkeypatch):
+    """What Linux tells of a processor with these flags alone."""
+    facts.write_text(f"flags : {flags}\n")
+    monkeypatch.setattr(sys.modules[type(runner).__module__], "PROCESSOR", facts)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -205,19 +146,33 @@ def test_the_command_and_the_runner_without_torch(command_line, speech_table, tm
         assert_same_result(json.loads(line), {"file": path, **recognise(path)})
 
 
-def test_8_bits_keep_the_labels(finished_run, speech_table, tmp_path, monkeypatch):
+def test_8_bits_keep_the_labels_where_the_processor_gains_by_them(
+    finished_run, speech_table, tmp_path, monkeypatch, capfd
+):
     model = SerMetaModel.from_pretrained(finished_run / "model").eval()
     processor = SerMetaProcessor.from_pretrained(finished_run / "model")
     export_onnx(model, processor, tmp_path / "int8", int8=True)
-    graph = onnx.load(tmp_path / "int8" / "model.onnx")
-    # six products a layer; the first two layers stay in single precision
-    assert sum(node.op_type == "ProductIn8Bits" for node in graph.graph.node) == 6 * (len(model.encoder.layers) - 2)
+    graph = onnx.load(tmp_path / "int8" / "model_quantized.onnx")
+    # six products a layer
+    assert sum(node.op_type == "ProductIn8Bits" for node in graph.graph.node) == 6 * len(model.encoder.layers)
+    assert "`model_quantized.onnx`" in (tmp_path / "int8" / "README.md").read_text(encoding="utf-8")
     runner = load_runner(tmp_path / "int8", monkeypatch)
+    pretend_processor(runner, tmp_path / "cpuinfo", "fpu avx2 avx512_vnni", monkeypatch)
+    assert runner.graph.name == "model_quantized.onnx"
     recognise = SpeechEmotionPipeline(model=model, processor=processor)
     recordings = sorted(map(str, speech_table.parent.glob("*.wav")))
     found, expected = ([told(path)["emotion"][0]["label"] for path in recordings] for told in (runner, recognise))
     assert len(expected) == 36 and len(set(expected)) > 1
     assert np.mean(np.equal(found, expected)) >= 0.98
+    without = load_runner(tmp_path / "int8", monkeypatch)
+    pretend_processor(without, tmp_path / "cpuinfo", "fpu avx2", monkeypatch)
+    capfd.readouterr()
+    assert_same_result(without(recordings[0]), recognise(recordings[0]))  # to what 32 bits give
+    assert capfd.readouterr().err.splitlines() == [
+        "runner.py: this processor has no VNNI, without which 8 bits may be slower: model.onnx is used, in 32 bits"
+    ]
+    (tmp_path / "int8" / "model.onnx").unlink()
+    assert without.graph.name == "model_quantized.onnx"
 
 
 def test_many_recordings_come_in_their_order(exported, monkeypatch):

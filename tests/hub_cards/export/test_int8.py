@@ -12,14 +12,14 @@ FRAMES = np.random.default_rng(0).normal(loc=1.0, size=(2, 5, 96)).astype(np.flo
 SCOPES = {
     "a": "model.encoder.backbone.layers.2.fc1",
     "b": "model.encoder.backbone.encoder.layers.11.attention.k_proj",
-    "c": "model.encoder.backbone.layers.1.fc1",
+    "c": "model.coattention.layers.0.query",
     "d": "model.heads.layers.2.dense",
 }
 
 
 @pytest.fixture
 def graph(tmp_path):
-    """Products of the same frames `(batch, frames, 96)`: of upper layers, of a first one, and above the encoder."""
+    """Products of the same frames `(batch, frames, 96)`: of the encoder's layers, and above them."""
     chance = np.random.default_rng(1)
     tensors = {name: chance.normal(size=(96, 64)).astype(np.float32) for name in SCOPES}
     nodes = [helper.make_node("MatMul", ["x", name], [f"{name}_product"]) for name in SCOPES]
@@ -43,15 +43,15 @@ def outputs_of(graph, frames):
 @pytest.mark.parametrize("shift", [0.0, 4.0, -40.0])
 def test_products_are_near_also_of_one_sided_frames(graph, shift):
     expected = outputs_of(graph, FRAMES + shift)
-    quantize(graph)
+    quantize(graph, graph)
     for one, other in zip(outputs_of(graph, FRAMES + shift), expected, strict=True):
         assert one.shape == other.shape
         assert np.abs(one - other).max() < 0.02 * np.abs(other).max()
 
 
-def test_upper_layers_are_in_8_bits(graph):
+def test_only_the_encoders_layers_are_in_8_bits(graph):
     before = outputs_of(graph, FRAMES)
-    quantize(graph)
+    quantize(graph, graph)
     kinds = {tensor.name: tensor.data_type for tensor in onnx.load(graph).graph.initializer}
     assert kinds["a_int8"] == kinds["b_int8"] == onnx.TensorProto.INT8 and "a" not in kinds and "b" not in kinds
     assert kinds["c"] == kinds["d"] == onnx.TensorProto.FLOAT and "c_int8" not in kinds
@@ -60,7 +60,7 @@ def test_upper_layers_are_in_8_bits(graph):
 
 
 def test_a_frame_does_not_depend_on_the_others(graph):
-    quantize(graph)
+    quantize(graph, graph)
     louder = FRAMES.copy()
     louder[:, 1:] *= 1e4
     for one, other in zip(outputs_of(graph, FRAMES)[:2], outputs_of(graph, louder)[:2], strict=True):
@@ -68,6 +68,6 @@ def test_a_frame_does_not_depend_on_the_others(graph):
 
 
 def test_silence_is_silent(graph):
-    quantize(graph)
+    quantize(graph, graph)
     for values in outputs_of(graph, np.zeros_like(FRAMES)):
         assert np.abs(values).max() < 1e-9
