@@ -102,16 +102,17 @@ def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe, 
         raise UserError(f"{name} holds numbers: give the ends of their scale, as model.ranges.{name}=[lowest,highest]")
     # a test speaker's identity is not something that training can know
     if name in model.multilabel:
-        return {"kind": "multilabel", "labels": list(model.labels.get(name) or _several_labels(rows, name))}
+        return {"kind": "multilabel", "labels": list(model.labels.get(name) or _several_labels(rows, name, data))}
     found = known if name == "speaker" else learned_labels(rows, name, range(len(rows)), data)
     _refuse_what_is_no_label(rows, name, found & {*rows[name]})
     return {"kind": "classification", "labels": list(model.labels.get(name) or sorted(found))}
 
 
-def _several_labels(rows: Rows, name: str) -> list[str]:
+def _several_labels(rows: Rows, name: str, data: DataRecipe) -> list[str]:
     """The labels of a task of which a row may have several; `UserError` for votes, which say how many chose one."""
     voted = voted_labels(rows, name)
-    for label in voted:
+    mapped = any(name in source.label_map for source in data.sources)  # which adds labels that become one
+    for label in () if mapped else voted:
         for utterance, value in zip(rows["utterance_id"], rows[vote_column(name, label)], strict=True):
             if value not in (None, 0, 1):
                 raise UserError(

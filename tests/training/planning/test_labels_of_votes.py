@@ -65,3 +65,5 @@ def test_several_labels_at_once():
     voted = rows.with_columns({"emotion:sad": [1, 2, None, 0]})
     with pytest.raises(UserError, match=r"utterance 2.wav has 2 votes for the emotion sad, but model.multilabel"):
         find_tasks(voted, range(4), replace(MODEL, multilabel=["emotion"]), MAJORITY)
+    mapped = replace(MAJORITY, label_map={"emotion": {"gloomy": "sad"}})
+    find_tasks(voted, range(4), replace(MODEL, multilabel=["emotion"]), mapped)
