@@ -92,7 +92,7 @@ def test_a_graph_is_written_once_and_anew_for_other_weights(cache, onnx_pipeline
 
 
 def test_a_runtime_that_answers_wrongly_after_a_single_frame_is_refused(onnx_pipeline):
-    """As OpenVINO 2026.4 does: findings/openvino-single-frame-first.sh."""
+    """As it is told of OpenVINO 2026.4."""
     model, processor = tiny("wav2vec2")
     shortest = model.encoder.shortest_input
 
