@@ -232,10 +232,10 @@ def measured(
     for side in sides.values():
         side(paths[: max(BATCH_SIZES)])
     timed = {
-        place: partial(lambda side: len(paths) / seconds_of(partial(side, paths)), side)
-        for place, side in sides.items()
+        f"{model}, {form}": partial(lambda side: len(paths) / seconds_of(partial(side, paths)), side)
+        for (model, form), side in sides.items()
     }
-    return alternate(timed, rounds)
+    return dict(zip(sides, alternate(timed, rounds).values(), strict=True))
 
 
 def points_of(
