@@ -55,6 +55,8 @@ class VoteMeasures(TypedDict, total=False):
 class Measures(TypedDict, total=False):
     """What was measured of one task; which of these there are depends on its kind.
 
+    `familiar` has the median of how familiar the recordings are, and as `unfamiliar` the share that is not.
+
     Fractions are from 0 to 1. `not_applicable` stands alone: why nothing was measured.
     """
 
@@ -75,6 +77,8 @@ class Measures(TypedDict, total=False):
     votes: VoteMeasures
     interval: Interval
     calibration: Calibration
+    risk_and_coverage: "RiskAndCoverage"
+    familiar: dict[str, float]
     left_out: dict[str, int]
     undefined: dict[str, str]
     not_applicable: str
@@ -161,6 +165,32 @@ class Temperature:
     fitted_on: str | None
     n: int
     on_shares: bool = False
+
+
+class RiskAndCoverage(TypedDict):
+    """How often the model errs where it answers the part alone that it is surest of.
+
+    `aurc` is the area under the curve (Geifman and El-Yaniv, NeurIPS 2017): the mean error over all coverages; each of
+    the `points` has its `coverage`, the error there as `risk`, and the least `score` that is answered.
+    """
+
+    aurc: float
+    points: list[dict[str, float]]
+
+
+@dataclass(kw_only=True)
+class FamiliarityFacts:
+    """By what a model tells how familiar a recording is.
+
+    Attributes:
+        fitted_on: which recordings it is set against.
+        n: how many.
+        threshold: of how familiar a recording must be, the share of those that would not be.
+    """
+
+    fitted_on: str
+    n: int
+    threshold: float
 
 
 @dataclass(kw_only=True)
@@ -261,6 +291,7 @@ class Report(SideFindings):
         validation: the same of the validation side.
         judged_by: of a final model, which has no metrics.
         temperature: of the target's scores.
+        familiarity: by what the model tells it; None where it does not.
         sides: side -> utterances.
         data: how much speech.
         model: what was trained.
@@ -277,6 +308,7 @@ class Report(SideFindings):
     validation: SideFindings | None = None
     judged_by: JudgedBy | None = None
     temperature: Temperature | None = None
+    familiarity: FamiliarityFacts | None = None
     sides: dict[str, int] = field(default_factory=dict)
     data: DataFacts = field(default_factory=DataFacts)
     model: ModelFacts | None = None

@@ -297,6 +297,24 @@ def classes_words(part: Measures, whole: Measures) -> str:
     return f" ({present} of {of} classes)" if present < of and "support" in part else ""
 
 
+def abstaining_words(measures: Measures) -> list[str]:
+    """What is won where the model does not answer, a sentence each."""
+    if "risk_and_coverage" not in measures:
+        return []
+    found = measures["risk_and_coverage"]
+    half = min(found["points"], key=lambda point: abs(point["coverage"] - 0.5))
+    sentences = [
+        f"Of all recordings {percent(found['points'][-1]['risk'])} are answered wrongly, and of the surest half, "
+        f"those with a score of {half['score']:.2f} or more, {percent(half['risk'])}; the area under the curve of "
+        f"error by coverage is {found['aurc']:.3f}."
+    ]
+    if "familiar" in measures:
+        sentences.append(
+            f"{percent(measures['familiar']['unfamiliar'])} of the recordings are unfamiliar to the model."
+        )
+    return sentences
+
+
 def not_applicable(metrics: Mapping[str, Measures]) -> dict[str, str]:
     """Task -> why it has no result."""
     reasons = {task: measures.get("not_applicable") for task, measures in metrics.items()}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # never run: whatever class is loaded first, Transformers bri
     from .audio_ser_meta import read_audio  # noqa: F401
     from .backends_ser_meta import network_of  # noqa: F401
     from .encoder_ser_meta import build_encoder  # noqa: F401
+    from .familiarity_ser_meta import Familiarity  # noqa: F401
     from .families_ser_meta import MoonshineFrames  # noqa: F401
     from .features_ser_meta import features_of  # noqa: F401
     from .frames_ser_meta import EncoderOutput  # noqa: F401
@@ -146,6 +147,10 @@ class SerMetaConfig(PretrainedConfig):
             fitted on a run's validation side (ours). Transformers keeps the plain name for the generation of text.
         scores_are_shares: whether the target was learned from the shares of its raters' votes: its scores are then the
             shares that it expects (ours).
+        label_shares: how often the training has met each of the target's labels, in their order, with its class
+            weights (ours): what another use's shares are set against, see [`SpeechEmotionPipeline`].
+        familiarity: `{"rank", "fitted_on", "n", "held_out", "threshold"}` of the statistics that tell how far a
+            recording lies from those that were learned from, see [`Familiarity`]; None where there are none (ours).
         adapter: of the encoder's layers, trained in the place of their weights, through `peft` (ours):
             `{"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "targets": "attention", "layers": None}`, all of
             which may be left out. The kind is LoRA (arXiv 2106.09685) or `"dora"` (arXiv 2402.09353). The targets are
@@ -167,6 +172,7 @@ class SerMetaConfig(PretrainedConfig):
         "task_logits",
         "task_losses",
         "embeddings",
+        "familiar",
         "coattentions",
         "frame_mask",
         "hidden_states",
@@ -206,8 +212,12 @@ class SerMetaConfig(PretrainedConfig):
         scores_are_shares: bool = False,
         adapter: Mapping[str, Any] | None = None,
         base_encoder: Mapping[str, str] | None = None,
+        label_shares: Sequence[float] | None = None,
+        familiarity: Mapping[str, Any] | None = None,
         **kwargs,
     ):
+        self.label_shares = None if label_shares is None else [float(share) for share in label_shares]
+        self.familiarity = None if familiarity is None else dict(familiarity)
         self.encoder_frames = None if encoder_frames is None else [int(number) for number in encoder_frames]
         self.speech_config = _speech_config(speech_config, known=encoder_frames is None)
         self.encoder_layers = encoder_layers
@@ -406,6 +416,7 @@ def _with_labels(settings: dict[str, Any], labels: list[str] | int | None, chang
         if len(labels) != len(former):
             tasks[target].pop("thresholds", None)
             measured = {"class_weights": None, "calibration_temperature": 1.0, "scores_are_shares": False}
+            measured |= {"label_shares": None, "familiarity": None}
             settings |= {name: value for name, value in measured.items() if name not in changed}
     if "tasks" in changed and "task_order" not in changed:
         settings["task_order"] = [*tasks, *settings.get("hidden_tasks", ())]

@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 from .adapters_ser_meta import EncoderAdapters, adapt
 from .configuration_ser_meta import SerMetaConfig
 from .encoder_ser_meta import build_encoder
+from .familiarity_ser_meta import Familiarity
 from .frames_ser_meta import EncoderOutput, FrameRule
 from .general_ser_meta import load_unknown
 from .loading_ser_meta import (
@@ -66,6 +67,7 @@ class SerMetaOutput(ModelOutput):
         task_losses: by task, each the mean over the labelled rows (a regression's: see `concordance_loss`), when
             labels are given.
         embeddings: what the target's classifier sees, `(batch, width)`.
+        familiar: how familiar each recording is, `(batch,)` from 0 to 1, where the model can tell: [`Familiarity`].
         coattentions: weights of the frames, `(batch, heads, auxiliary tasks, frames)`.
         frame_mask: bool `(batch, frames)`, true where a frame belongs to the recording.
         hidden_states: of each Transformer layer `(batch, frames, width)`, when asked for.
@@ -77,6 +79,7 @@ class SerMetaOutput(ModelOutput):
     task_logits: dict[str, torch.Tensor] | None = None
     task_losses: dict[str, torch.Tensor] | None = None
     embeddings: torch.Tensor | None = None
+    familiar: torch.Tensor | None = None
     coattentions: torch.Tensor | None = None
     frame_mask: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
@@ -93,6 +96,7 @@ class SerMetaModel(EncoderAdapters, PreTrainedModel):
     base_model_prefix = "ser_meta"
     main_input_name = "input_values"
     supports_gradient_checkpointing = True
+    _keys_to_ignore_on_load_unexpected = [r"^familiarity\."]  # of a model that was given other labels
     _supports_sdpa = True
     _supports_flash_attn = True
     inherited: dict[str, bool] | None = None  # by part, of what a model started from that was trained already
@@ -114,6 +118,7 @@ class SerMetaModel(EncoderAdapters, PreTrainedModel):
         pooled = width * len(config.frame_pooling) if pools else 0
         features = pooled + (auxiliary * (width + config.head_hidden_size) if attends else 0)
         self.classifier = _classifier(config, features)
+        self.familiarity = None if config.familiarity is None else _familiarity(config, features)
         self.post_init()
         if config.adapter is not None:
             adapt(self.encoder, config.adapter)
@@ -235,6 +240,7 @@ class SerMetaModel(EncoderAdapters, PreTrainedModel):
             task_logits=task_logits,
             task_losses=task_losses,
             embeddings=embeddings,
+            familiar=None if self.familiarity is None else self.familiarity(embeddings),
             coattentions=coattentions,
             frame_mask=encoded.frame_mask,
             hidden_states=encoded.hidden_states if output_hidden_states else None,
@@ -410,7 +416,7 @@ class SerMetaModel(EncoderAdapters, PreTrainedModel):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, (AugmentedResidualIntegration, WeightedSum, StateStandardization)):
+        elif isinstance(module, (AugmentedResidualIntegration, WeightedSum, StateStandardization, Familiarity)):
             module.reset_parameters()
 
 
@@ -463,6 +469,10 @@ def _head(config: SerMetaConfig, width: int, name: str) -> TaskHead:
     task = config.tasks[name]
     outputs = 1 if task["kind"] == "regression" else task.get("vocab_size") or len(task["labels"])
     return TaskHead(width, config.head_hidden_size, outputs, config.dropout, task["kind"] == "ctc", task.get("range"))
+
+
+def _familiarity(config: SerMetaConfig, features: int) -> Familiarity:
+    return Familiarity(len(config.tasks[config.target_task]["labels"]), features, config.familiarity["rank"])
 
 
 def _classifier(config: SerMetaConfig, features: int) -> nn.Module:

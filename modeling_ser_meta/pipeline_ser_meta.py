@@ -1,6 +1,6 @@
 """`pipeline("speech-emotion-recognition", ...)`: a recording in, its emotion over time with its metadata out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -72,7 +72,9 @@ class SpeechEmotionPipeline(ChunkPipeline):
         hop_seconds: float | None = ...,
         gate_decibels: float | None = ...,
         labels: list[str] | None = ...,
+        priors: Mapping[str, float] | str | None = ...,
         threshold: float | None = ...,
+        least_familiar: float | None = ...,
         smoothing: float | None = ...,
         top_k: int | None = ...,
         function_to_apply: str | None = ...,
@@ -91,8 +93,13 @@ class SpeechEmotionPipeline(ChunkPipeline):
                 a pause is what is quiet beside the speech around it (ours; it tells sound from silence and steady
                 noise, not speech from other sounds).
             labels: only these of the target's labels; their scores sum to 1.
+            priors: how often each of the target's labels occurs in your recordings, or `uniform`, where that differs
+                from what the model has learned from: scores are weighed by the ratio, and sum to 1 again (Saerens et
+                al., Neural Computation 14, 2002).
             threshold: adds `abstained` to a result and to each segment: whether its best score is below, of the task
-                that segments are of.
+                that segments are of. `abstained_because` then says `uncertain`; of what is silent, `silent`.
+            least_familiar: the same for results that are less `familiar`, because of which they are `unfamiliar`: a
+                number from 0 to 1, the share of held-out recordings that would be abstained from too.
             smoothing: how reluctantly the label changes where there is no pause: the advantage in log score, times
                 seconds, that another one must have; 2 by default, 0 for none.
             top_k: how many labels of each task are told, best first; all by default.
@@ -113,7 +120,7 @@ class SpeechEmotionPipeline(ChunkPipeline):
 
     @property
     def _facts(self) -> dict[str, Any]:
-        names = ("tasks", "target_task", "calibration_temperature")
+        names = ("tasks", "target_task", "calibration_temperature", "label_shares", "familiarity")
         return {name: getattr(self.model.config, name) for name in names}
 
     def preprocess(
@@ -162,6 +169,8 @@ class SpeechEmotionPipeline(ChunkPipeline):
                 results[name] = logits.argmax(dim=-1).masked_fill(~output.frame_mask, PADDING)
             else:
                 results[name] = logits.float()
+        if self.model.familiarity is not None and output.embeddings is not None:
+            results["familiar"] = self.model.familiarity(output.embeddings)
         return {**results, "embeddings": output.embeddings.float()} if return_embeddings else results
 
     def postprocess(self, pieces: list[dict], **options: Any) -> dict[str, Any]:

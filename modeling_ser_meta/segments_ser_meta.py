@@ -28,11 +28,15 @@ class ResultMaker:
     """Makes results of pieces.
 
     Args:
-        facts: the model's `tasks`, `target_task` and `calibration_temperature`, as its config has them.
+        facts: the model's `tasks`, `target_task`, `calibration_temperature`, and perhaps `label_shares`, as its config
+            has them.
         decode: the text of a row of character ids, as a CTC head gives them.
         tasks: which to report; None for those that the model reports of itself.
         labels: only these of the target's labels; None for all.
+        priors: the shares of the target's labels where the recordings are from, or `uniform`; None for the model's
+            own.
         threshold: below it the best score of the leading task is no verdict; None for any verdict.
+        least_familiar: nor is the verdict on what is less familiar; None for any verdict.
         smoothing: see `best_path`; None for 2.
         top_k: how many labels of each task are told; None for all.
         function_to_apply: what makes scores of logits: `softmax`, `sigmoid` or `none`; None for softmax, and of a
@@ -49,6 +53,8 @@ class ResultMaker:
         smoothing: float | None = None,
         top_k: int | None = None,
         function_to_apply: str | None = None,
+        priors: Mapping[str, float] | str | None = None,
+        least_familiar: float | None = None,
     ):
         self.facts, self.decode, self.threshold, self.top_k = facts, decode, threshold, top_k
         self.smoothing = SMOOTHING if smoothing is None else smoothing
@@ -58,6 +64,8 @@ class ResultMaker:
         of_target = facts["tasks"][target]["labels"]
         self.labels = {name: task["labels"] for name, task in facts["tasks"].items() if task.get("labels")}
         self.labels[target] = [label for label in of_target if label in (labels or of_target)]
+        self.least_familiar = least_familiar
+        self.shift = None if priors is None else prior_shift(facts, self.labels[target], priors)
 
     def result(self, pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """One recording's result.
@@ -73,8 +81,8 @@ class ResultMaker:
         result = {name: self._told(name, pieces, spans) for name in self.shown}
         leading = self.leading or self.facts["target_task"]
         scores = self._scores(leading, pieces)
-        if self.threshold is not None or silent:
-            result["abstained"] = silent or bool((weights(scores, spans) @ scores).max() < self.threshold)
+        shares = weights(scores, spans)
+        result |= self._trust((shares @ scores).max(), pieces, shares, silent)
         if silent:
             result["silent"] = True
         if pieces[0]["windowed"] and self.leading:
@@ -92,10 +100,26 @@ class ResultMaker:
             segment |= {name: self._told(name, pieces[inside], spans[inside]) for name in self.shown}
             if self.function in (None, "softmax"):
                 segment[self.leading] = ranked(self.labels[self.leading], mean)[: self.top_k]
-            if self.threshold is not None:
-                segment["abstained"] = bool(mean.max() < self.threshold)
+            segment |= self._trust(mean.max(), pieces[inside], weights(scores[inside], spans[inside]))
             segments.append(segment)
         return segments
+
+    def _trust(
+        self, score: float, pieces: Sequence[Mapping[str, Any]], shares: np.ndarray, silent: bool = False
+    ) -> dict[str, Any]:
+        """How familiar these pieces are together, and whether there is no verdict on them, and why."""
+        told, reason = {}, None
+        if "familiar" in pieces[0]:
+            familiar = shares @ np.array([piece["familiar"] for piece in pieces], dtype=np.float64)
+            told["familiar"] = None if silent else float(familiar)
+        if self.threshold is not None and score < self.threshold:
+            reason = "uncertain"
+        if self.least_familiar is not None and not silent and told["familiar"] < self.least_familiar:
+            reason = "unfamiliar"
+        reason = "silent" if silent else reason
+        if silent or self.threshold is not None or self.least_familiar is not None:
+            told["abstained"] = reason is not None
+        return told | ({"abstained_because": reason} if reason else {})
 
     def _told(self, name: str, pieces: Sequence, spans: Sequence[tuple[float, float]]) -> Any:
         kind = self.facts["tasks"][name]["kind"]
@@ -122,7 +146,8 @@ class ResultMaker:
         labels = self.facts["tasks"][name]["labels"]
         chosen = [labels.index(label) for label in self.labels[name]]
         temperature = self.facts["calibration_temperature"] if name == self.facts["target_task"] else 1.0
-        return np.stack([piece[name] for piece in pieces]).astype(np.float64)[:, chosen] / temperature
+        logits = np.stack([piece[name] for piece in pieces]).astype(np.float64)[:, chosen] / temperature
+        return logits if self.shift is None or name != self.facts["target_task"] else logits + self.shift
 
     def _transcript(self, name: str, pieces: Sequence, spans: Sequence[tuple[float, float]]) -> str:
         """The text of each stretch between two pauses; no word goes across a pause."""
@@ -145,6 +170,24 @@ def told_tasks(facts: Mapping[str, Any], tasks: Sequence[str] | None) -> tuple[l
     return shown, leading if leading and facts["tasks"][leading]["kind"] == "classification" else None
 
 
+def prior_shift(facts: Mapping[str, Any], labels: Sequence[str], priors: Mapping[str, float] | str) -> np.ndarray:
+    """What other shares of the labels add to their logits, `(labels,)`: log of the new share over the learned one."""
+    learned = dict(zip(facts["tasks"][facts["target_task"]]["labels"], facts["label_shares"], strict=True))
+    wanted = np.array([1.0 if priors == "uniform" else priors[label] for label in labels])
+    return np.log(wanted / wanted.sum()) - np.log([max(learned[label], 1e-6) for label in labels])
+
+
+def _check_priors(facts: Mapping[str, Any], labels: Sequence[str], priors: Mapping[str, float] | str) -> None:
+    if facts.get("label_shares") is None:
+        raise ValueError("priors need the label shares of the model's training, which it does not tell: train it anew")
+    if priors == "uniform":
+        return
+    if not isinstance(priors, Mapping) or set(priors) != set(labels):
+        raise ValueError(f"priors={priors} must be uniform, or give each of {list(labels)} its share")
+    if not all(isinstance(share, (int, float)) and share > 0 for share in priors.values()):
+        raise ValueError(f"priors={dict(priors)} must be above 0")
+
+
 def check_options(facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Raises `ValueError` for an option of a call that has no such value; None is every option's default.
 
@@ -161,6 +204,14 @@ def check_options(facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={unknown} are not among {what} {choices}")
     if len(set(given.get("labels", of_target))) < 2:
         raise ValueError(f"labels={given['labels']} must name two labels or more of {of_target}")
+    if "priors" in given:
+        _check_priors(facts, given.get("labels") or of_target, given["priors"])
+    if "least_familiar" in given and not facts.get("familiarity"):
+        raise ValueError(
+            "least_familiar needs a model that tells what is familiar, and this one does not: train it anew"
+        )
+    if not 0 < given.get("least_familiar", 1) <= 1:
+        raise ValueError(f"least_familiar={given['least_familiar']} must be above 0 and at most 1")
     for name in ("window_seconds", "hop_seconds", "threshold"):
         if not given.get(name, 1) > 0:
             raise ValueError(f"{name}={given[name]} must be above 0")

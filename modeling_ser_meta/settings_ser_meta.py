@@ -44,7 +44,7 @@ ADAPTER = {"kind": "lora", "rank": 8, "alpha": None, "dropout": 0.0, "targets": 
 # What stands beside a task's results: in a result of the pipeline, a row of a file, a piece of a recording, a segment
 RESULTS = (
     *("file", "segments", "abstained", "embeddings", "start", "end", "audio", "utterance_id", "duration"),
-    *("samples", "span", "heard", "windowed", "stretch", "silent", "is_last"),
+    *("samples", "span", "heard", "windowed", "stretch", "silent", "is_last", "familiar", "abstained_because"),
 )
 # The heads are a torch.nn.ModuleDict and the logits a ModelOutput: neither takes the name of an attribute of its own
 ATTRIBUTES = """

@@ -14,7 +14,20 @@ import typer
 from ..configuration.errors import Interrupted, UserError
 from ..configuration.printable import one_line
 from ..configuration.records import to_json
-from .options import AsJson, Backend, Debug, FinishedRun, Model, ModelLicense, Overrides, RecipeName
+from .options import (
+    AsJson,
+    Backend,
+    Debug,
+    Embeddings,
+    FinishedRun,
+    Labels,
+    LeastFamiliar,
+    Model,
+    ModelLicense,
+    Overrides,
+    Priors,
+    RecipeName,
+)
 from .prediction.commands import listen, serve
 from .studies.commands import ablate, crossval, distill, probe, show_run
 
@@ -204,6 +217,10 @@ def predict(
     as_json: AsJson = False,
     csv: Annotated[Path | None, typer.Option(help="Write a table, one row a recording.")] = None,
     segments: Annotated[Path | None, typer.Option(help="Write a table, one row a segment.")] = None,
+    embeddings: Embeddings = None,
+    labels: Labels = None,
+    priors: Priors = None,
+    least_familiar: LeastFamiliar = None,
     speakers: Annotated[
         Path | None, typer.Option(help="With turns: write a table, rows of each speaker's shares over time.")
     ] = None,
@@ -245,6 +262,7 @@ def predict(
     as they are done, in the order of the recordings; the same command completes them after whatever stopped it.
     """
     from ..hub_cards.hub.names import find_model
+    from .prediction.choices import chosen
     from .prediction.inputs import find_inputs
 
     inputs = find_inputs(audio or [], table, raw_rate)
@@ -258,8 +276,11 @@ def predict(
         "gate_decibels": gate,
         "threshold": threshold,
         "tasks": tasks,
+        **chosen(labels, priors, least_familiar),
     }
-    outputs = Outputs(as_json, csv, segments, parquet, srt, plot, speakers, annotations)
+    outputs = Outputs(as_json, csv, segments, parquet, srt, plot, speakers, annotations, embeddings)
+    if (turns or diarization) and embeddings:
+        raise UserError(f"--embeddings {embeddings} are of recordings, not of turns: leave --turns out")
     if turns or diarization:
         from .prediction.conversations import Conversations, predict_conversations
 

@@ -22,6 +22,14 @@ FinishedRun = Annotated[Path, typer.Argument(help="The folder of a finished run.
 StudyFolder = Annotated[Path, typer.Option(help="The study's folder; a second call goes on there.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Of the runs (default: the recipe's).")]
 AtOnce = Annotated[int, typer.Option(help="Folds that train at the same time, each in its own process.")]
+Labels = Annotated[str | None, typer.Option(help="Choose among these of the target's labels: angry,sad.")]
+Priors = Annotated[
+    str | None, typer.Option(help="Your recordings' label shares, or uniform: angry=0.1,happy=0.3,neutral=0.6.")
+]
+LeastFamiliar = Annotated[
+    float | None, typer.Option(help="Mark what is less like the training's speech as unfamiliar: 0.05, say.")
+]
+Embeddings = Annotated[Path | None, typer.Option(help="Write what the classifier sees, as Parquet.")]
 ModelLicense = Annotated[
     str | None,
     typer.Option("--license", help="The model's, as the Hub names it (default: what the corpus's leaves, if one)."),

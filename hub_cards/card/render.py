@@ -37,6 +37,7 @@ TARGETS = {"attention": "the attention's projections", "all-linear": "the linear
 PICTURES = {
     "confusion": "Confusion matrix of the test side",
     "raters": "What raters of the test side said, by share, beside the model's label",
+    "risk": "Error among the recordings that are answered, the surest first",
     "training": "Losses over the epochs",
 }
 HARDWARE = ("device", "threads")  # among the versions that a run records

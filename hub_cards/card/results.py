@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from ...configuration.report import Measures, Report, Temperature
+from ...configuration.report import FamiliarityFacts, Measures, Report, Temperature
 from ..document import conditions_section
 from ..wording import (
     MEASURES,
     VALIDATION,
     VOTES_HEADER,
     VOTES_KEY,
+    abstaining_words,
     figure,
     no_interval,
     not_applicable,
@@ -53,6 +54,8 @@ def result_facts(report: Report) -> dict[str, Any]:
         "raters_rows": votes_rows(measures["votes"]) if "votes" in measures else [],
         "conditions": conditions_section(measures, report.degraded),
         "calibration": _calibration(measures),
+        "abstaining": abstaining_words(measures),
+        "familiarity": _familiarity(report.familiarity),
         "temperature": _temperature(report.temperature),
         "yardstick": "ua" in (report.yardstick or {}),
         "not_applicable": not_applicable(report.metrics),
@@ -110,6 +113,17 @@ def _temperature(temperature: Temperature | None) -> str:
     return (
         f"The scores are divided by a temperature of {words(temperature.value)}, fitted on {temperature.n} "
         f"utterances of the {temperature.fitted_on} side{shares}."
+    )
+
+
+def _familiarity(familiarity: FamiliarityFacts | None) -> str:
+    """By what the model tells how familiar a recording is; nothing where it does not."""
+    if familiarity is None:
+        return ""
+    return (
+        f"It tells of each recording how `familiar` it is: the share of {familiarity.n} recordings (side: "
+        f"{familiarity.fitted_on}) that are as far from what it has learned from, or further. Below "
+        f"{familiarity.threshold:g} take a recording for unfamiliar."
     )
 
 

@@ -135,6 +135,7 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
         "shortest_input": max(1, model.encoder.shortest_input),
         "target_task": config.target_task,
         "calibration_temperature": config.calibration_temperature,
+        "label_shares": config.label_shares,
         "tasks": config.tasks,
         "characters": {
             "vocabulary": vocabulary,

@@ -10,7 +10,10 @@ from rich.text import Text
 
 UNCERTAIN, SILENT = "uncertain", "silent"
 OF_A_ROW = ("utterance_id", "file", "speaker", "channel", "turn", "start", "end")  # what a result is of
-BESIDE_TASKS = ("segments", "speakers", "abstained", "silent", "confidence")  # what else is no answer of the model's
+# what else is no answer of the model's
+BESIDE_TASKS = (
+    *("segments", "speakers", "abstained", "abstained_because", "silent", "confidence", "familiar", "embeddings"),
+)
 TIMES = 19  # characters of a segment's times within an hour
 
 

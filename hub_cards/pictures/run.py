@@ -9,6 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
+from ...configuration.report import RiskAndCoverage
 from ..page.plots_style import INK, TASK_COLOURS, bare, plain, save
 
 Curves = dict[str, list[tuple[float, float]]]
@@ -50,6 +51,40 @@ def plot_confusion(
     bar = figure.colorbar(picture, ax=axes, fraction=0.045, pad=0.03, format=PercentFormatter(1, decimals=0))
     bar.set_label("share of the reference class", color=INK)
     bar.outline.set_visible(False)
+    return save(figure, path)
+
+
+def plot_risk(found: RiskAndCoverage, path: str | Path, title: str) -> Path:
+    """Draws the error against the share of recordings that are answered, the surest first.
+
+    Args:
+        found: see there.
+        path: of the PNG; its folder is made.
+        title: above the picture.
+
+    Returns:
+        The path.
+    """
+    coverage, risk, score = ([each[key] for each in found["points"]] for key in ("coverage", "risk", "score"))
+    figure = Figure(figsize=(5.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(coverage, risk, "-o", color=TASK_COLOURS[1], markersize=3.5)
+    for place in sorted({len(score) // 4, len(score) // 2, 3 * len(score) // 4} & set(range(len(score)))):
+        axes.annotate(
+            f"score {score[place]:.2f}",
+            (coverage[place], risk[place]),
+            (4, -11),
+            textcoords="offset points",
+            color=INK,
+            fontsize=8,
+        )
+    axes.set(xlim=(0, 1.02), ylim=(0, max(risk) * 1.15 + 0.01))
+    axes.set_xlabel("share of the recordings that is answered, the surest first", color=INK)
+    axes.set_ylabel("error among them", color=INK)
+    axes.set_title(f"{plain(title)}: area under the curve {found['aurc']:.3f}", color=INK, fontsize=11)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    bare(axes)
     return save(figure, path)
 
 

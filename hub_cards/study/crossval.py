@@ -22,13 +22,14 @@ from ..document import (
     protocol_section,
     task_columns,
 )
-from ..pictures.run import plot_confusion
+from ..pictures.run import plot_confusion, plot_risk
 from ..pictures.study import plot_curves_of_runs, plot_folds, plot_layer_shares, plot_reliability
 from ..wording import (
     MEASURES,
     NAMES,
     VOTES_HEADER,
     VOTES_KEY,
+    abstaining_words,
     classes_words,
     figure,
     interval_words,
@@ -58,6 +59,7 @@ def crossval_page(report: CrossvalReport, curves: Curves | None = None) -> Page:
         _raters(measures, target),
         _slices(report),
         _calibration(measures, target),
+        _abstaining(measures, target),
         _confusion(measures, target),
         _layers(report),
         _learning(curves or {}),
@@ -200,6 +202,16 @@ def _calibration(measures: Measures, target: str) -> Section:
     shows = "Share of right answers at each confidence, and how many utterances have it"
     picture = Picture("reliability", shows, partial(plot_reliability, found, title=target))
     return Section("Calibration", texts, pictures=[picture])
+
+
+def _abstaining(measures: Measures, target: str) -> Section:
+    """What is won where the model does not answer."""
+    if "risk_and_coverage" not in measures:
+        return Section("Not answering")
+    found = measures["risk_and_coverage"]
+    draw = partial(plot_risk, found, title=target)
+    picture = Picture("risk", "Error among the recordings that are answered, the surest first", draw)
+    return Section("Not answering", list(abstaining_words(measures)), pictures=[picture])
 
 
 def _confusion(measures: Measures, target: str) -> Section:

@@ -52,7 +52,7 @@ def predict_long(
         with centred_by(model, collator.state_means(dataset[row])):
             heard.append((row, pipeline(collator.recording(dataset[row]), tasks=list(tasks), batch_size=AT_ONCE)))
     results = [result for _, result in sorted(gather_object(heard), key=lambda pair: pair[0])]
-    columns = {}
+    columns = {"familiar": [result["familiar"] for result in results]} if model.familiarity is not None else {}
     for name, task in tasks.items():
         columns[f"{name}_predicted"] = [result[name] for result in results]
         if "labels" in task:

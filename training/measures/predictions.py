@@ -31,6 +31,8 @@ def reduce_outputs(outputs: SerMetaOutput, tasks: Mapping[str, Mapping]) -> dict
             reduced[name] = logits.float().sigmoid()
         else:
             reduced[name] = logits.float().softmax(dim=-1)
+    if outputs.familiar is not None:
+        reduced["familiar"] = outputs.familiar
     return reduced
 
 
@@ -55,6 +57,8 @@ def predicted(
         else:
             columns[f"{name}_predicted"] = labels_of(reduced[name], task)
             columns[f"{name}_scores"] = list(reduced[name].astype(np.float64))
+    if "familiar" in reduced:
+        columns["familiar"] = reduced["familiar"].astype("float64").tolist()
     return columns
 
 
@@ -92,7 +96,7 @@ def with_predictions(
         for column in (f"{name}_predicted", f"{name}_scores"):
             if column in columns:
                 table[column] = columns[column]
-    return table
+    return table.assign(familiar=columns["familiar"]) if "familiar" in columns else table
 
 
 def _reference(text: Any, processor: SerMetaProcessor) -> str | None:

@@ -232,7 +232,8 @@ def together(segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     heard = [segment for segment in segments if not segment.get("silent")]
     seconds = [segment["end"] - segment["start"] for segment in heard]
-    others = ("turn", "start", "end", "speaker", "channel", "confidence", "abstained", "silent", "embeddings")
+    others = ("turn", "start", "end", "speaker", "channel", "confidence", "abstained", "abstained_because", "silent")
+    others = (*others, "embeddings")
     for task in [name for name in (heard[0] if heard else {}) if name not in others]:
         values = [segment[task] for segment in heard]
         if is_ranking(values[0]):

@@ -41,6 +41,7 @@ class Outputs:
         plot: folder of pictures, or a file that ends in `.png` for a single recording.
         speakers: a table's file, a row a speaker of a conversation, and one for each part of it.
         annotations: see `annotation_files.AnnotationFiles`.
+        embeddings: a Parquet file, a row a recording.
     """
 
     as_json: bool = False
@@ -51,17 +52,22 @@ class Outputs:
     plot: Path | None = None
     speakers: Path | None = None
     annotations: Path | None = None
+    embeddings: Path | None = None
 
     def needed_options(self, options: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
-        """What shows segments needs a short recording cut into windows too, and marks a table's parts as they are."""
+        """What shows segments needs a short recording cut into windows too, and marks a table's parts as they are.
+
+        Embeddings are asked for.
+        """
         asked = options.get("window_seconds") or options.get("hop_seconds")
         shown = self.of_segments.keys() - ({"--annotations"} if inputs.of_parts else set())
-        return {"window_seconds": WINDOW_SECONDS} if shown and not asked else {}
+        windows = {"window_seconds": WINDOW_SECONDS} if shown and not asked else {}
+        return windows | ({"return_embeddings": True} if self.embeddings else {})
 
     @property
     def of_one_process(self) -> bool:
         """Whether one of them is written by one process alone."""
-        return bool(self.as_json or self.csv or self.segments or self.annotations)
+        return bool(self.as_json or self.csv or self.segments or self.annotations or self.embeddings)
 
     @property
     def of_segments(self) -> dict[str, Path]:
@@ -152,9 +158,12 @@ def open_outputs(
         if outputs.speakers:
             table = stack.enter_context(_create(outputs.speakers))
             opened.append(SpeakerTable(table, config.tasks[leading]["labels"]))
+        if outputs.embeddings:
+            opened.append(stack.enter_context(EmbeddingsTable(outputs.embeddings)))
+        tables = (outputs.parquet, outputs.csv, outputs.segments, outputs.speakers, outputs.annotations)
         if outputs.as_json:
             opened.append(JsonLines())
-        elif not (outputs.parquet or outputs.csv or outputs.segments or outputs.speakers or outputs.annotations):
+        elif not any((*tables, outputs.embeddings)):
             opened.append(stack.enter_context(ScreenTable()))
         yield Writers(opened, done, parts)
 
@@ -225,6 +234,34 @@ class ScreenTable:
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Keeps one result for the table."""
         self.results.append(result)
+
+
+class EmbeddingsTable:
+    """What the target's classifier sees of each recording, as Parquet: its name and `embeddings`, a list of floats."""
+
+    def __init__(self, path: Path):
+        self.path, self.writer = path, None
+
+    def __enter__(self) -> "EmbeddingsTable":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def write(self, result: dict[str, Any], recording: Any) -> None:
+        """Writes one row."""
+        import pyarrow
+        from pyarrow import parquet
+
+        row = {**of_a_row(result), "embeddings": result["embeddings"]}
+        types = {"embeddings": pyarrow.list_(pyarrow.float32()), "start": pyarrow.float64(), "end": pyarrow.float64()}
+        types |= {"channel": pyarrow.int64(), "turn": pyarrow.int64()}
+        schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in row])
+        if self.writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.writer = parquet.ParquetWriter(self.path, schema)
+        self.writer.write_table(pyarrow.Table.from_pylist([row], schema))
 
 
 class Subtitles:

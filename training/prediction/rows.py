@@ -29,12 +29,13 @@ def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
         else:
             told = {name: value}
         row |= dict.fromkeys(told) if silent else told
-    return {**row, "abstained": result.get("abstained")}
+    row |= {"familiar": result["familiar"]} if "familiar" in result else {}
+    return {**row, **{name: result.get(name) for name in ("abstained", "abstained_because")}}
 
 
 def column_types(result: dict[str, Any]) -> dict[str, type]:
     """The type of each column of a recording's `flat_row`, also of those that are empty in this row."""
-    types = {"utterance_id": str, "file": str, "channel": int, "abstained": bool}
+    types = {"utterance_id": str, "file": str, "channel": int, "abstained": bool, "abstained_because": str}
     texts = [name for name, value in _tasks(result).items() if isinstance(value, (list, str))]
     return {name: str if name in texts else types.get(name, float) for name in flat_row(result, duration=None)}
 

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from ...configuration.report import (
 )
 from ...configuration.run_folder import RunFolder, moved_into_place
 from ...hub_cards.card.render import write_card
-from ...hub_cards.pictures.run import plot_confusion, plot_training_curves
+from ...hub_cards.pictures.run import plot_confusion, plot_risk, plot_training_curves
 from ...modeling_ser_meta.configuration_ser_meta import SerMetaConfig
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
@@ -42,6 +43,7 @@ from ..machine.processes import say
 from ..measures.conditions import found_in_conditions, together
 from ..measures.layer_shares import layer_shares
 from ..measures.metrics import evaluate_predictions, slices
+from ..measures.selective import familiarity_of, risk_and_coverage
 from ..measures.statistics import calibration, interval
 from ..measures.temperature import fit_on, fit_thresholds
 from ..measures.vote_intervals import vote_calibration, vote_interval
@@ -56,6 +58,7 @@ from ..planning.sides import describe_styles
 from ..planning.speakers import speaker_facts
 from ..planning.starting import describe_start, encoder_path
 from ..planning.teachers import UNLABELLED
+from .familiarity import fit_familiarity
 from .hub import corpus_facts
 from .preparation import Preparation
 
@@ -108,6 +111,9 @@ def report_on(
     if "confusion" in metrics[target]:
         metrics[target]["calibration"] = calibration(predictions, target)
         metrics[target]["interval"] = interval(predictions, tasks, target)
+        metrics[target]["risk_and_coverage"] = risk_and_coverage(predictions, target)
+        if "familiar" in predictions and predictions["familiar"].notna().any():
+            metrics[target]["familiar"] = familiarity_of(predictions)
     if "votes" in metrics[target]:
         labels = tasks[target]["labels"]
         metrics[target]["votes"]["ece"] = vote_calibration(predictions, target, labels)
@@ -123,6 +129,9 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
     recipe = prepared.recipe
     *_, last_stage = recipe.stages.values()
     collator = prepared.build_collator(model, last_stage)
+    _tell_shares(prepared, model)
+    validation = prepared.side("validation") if prepared.sides["validation"] else None
+    familiarity = fit_familiarity(model, collator, prepared.side("train"), validation)
     temperature, predictions = set_temperature(prepared, model, collator)
     degraded = None
     if prepared.test_fold is not None:
@@ -138,6 +147,7 @@ def judge(prepared: Preparation, model: SerMetaModel, state: dict[str, Any]) -> 
         protocol=protocol_of(prepared),
         validation=found.get("validation"),
         temperature=temperature,
+        familiarity=familiarity,
         sides={side: len(rows) for side, rows in prepared.sides.items()},
         data=_data_facts(prepared),
         model=ModelFacts(
@@ -175,6 +185,16 @@ def predict_in_conditions(
         heard = collator_in(Condition(name), collator, model, dataset)
         tables[name] = predict_dataset(model, processor, dataset, heard)
     return together(tables)
+
+
+def _tell_shares(prepared: Preparation, model: SerMetaModel) -> None:
+    """Stores how often the training has met each of the target's labels, as its loss has weighed them."""
+    target = model.config.target_task
+    met = Counter(prepared.side("train")[target])
+    labels = model.config.tasks[target]["labels"]
+    counts = np.array([max(met[label], 0.5) for label in labels])
+    weighed = counts * (prepared.class_weights or np.ones(len(labels)))
+    model.config.label_shares = (weighed / weighed.sum()).round(6).tolist()
 
 
 def set_temperature(
@@ -235,6 +255,7 @@ def write_results(
     if "confusion" in measured:
         labels, title = model.config.tasks[target]["labels"], f"{target}, test side"
         plot_confusion(measured["confusion"], labels, run.plots / "confusion.png", title)
+        plot_risk(measured["risk_and_coverage"], run.plots / "risk.png", title)
     if "votes" in measured:
         labels, title = model.config.tasks[target]["labels"], f"{target}: what raters said, and the model's label"
         plot_confusion(measured["votes"]["confusion"], labels, run.plots / "raters.png", title, "raters' shares")
