@@ -98,8 +98,9 @@ class SpeechEmotionPipeline(ChunkPipeline):
                 al., Neural Computation 14, 2002).
             threshold: adds `abstained` to a result and to each segment: whether its best score is below, of the task
                 that segments are of. `abstained_because` then says `uncertain`; of what is silent, `silent`.
-            least_familiar: the same for results that are less `familiar`, because of which they are `unfamiliar`: a
-                number from 0 to 1, the share of held-out recordings that would be abstained from too.
+            least_familiar: the same for results that are less familiar, and then `unfamiliar`; and adds `familiar` to
+                a result and to each segment: from 0, unlike all that the model has learned from, to 1, see
+                [`Familiarity`]. With 0 this is told, and nothing is abstained from.
             smoothing: how reluctantly the label changes where there is no pause: the advantage in log score, times
                 seconds, that another one must have; 2 by default, 0 for none.
             top_k: how many labels of each task are told, best first; all by default.

@@ -36,7 +36,8 @@ class ResultMaker:
         priors: the shares of the target's labels where the recordings are from, or `uniform`; None for the model's
             own.
         threshold: below it the best score of the leading task is no verdict; None for any verdict.
-        least_familiar: nor is the verdict on what is less familiar; None for any verdict.
+        least_familiar: nor is the verdict on what is less familiar, and `familiar` is told; with 0 it is told alone,
+            and with None not.
         smoothing: see `best_path`; None for 2.
         top_k: how many labels of each task are told; None for all.
         function_to_apply: what makes scores of logits: `softmax`, `sigmoid` or `none`; None for softmax, and of a
@@ -109,7 +110,7 @@ class ResultMaker:
     ) -> dict[str, Any]:
         """How familiar these pieces are together, and whether there is no verdict on them, and why."""
         told, reason = {}, None
-        if "familiar" in pieces[0]:
+        if self.least_familiar is not None:
             familiar = shares @ np.array([piece["familiar"] for piece in pieces], dtype=np.float64)
             told["familiar"] = None if silent else float(familiar)
         if self.threshold is not None and score < self.threshold:
@@ -117,7 +118,7 @@ class ResultMaker:
         if self.least_familiar is not None and not silent and told["familiar"] < self.least_familiar:
             reason = "unfamiliar"
         reason = "silent" if silent else reason
-        if silent or self.threshold is not None or self.least_familiar is not None:
+        if silent or self.threshold is not None or self.least_familiar:
             told["abstained"] = reason is not None
         return told | ({"abstained_because": reason} if reason else {})
 
@@ -210,8 +211,8 @@ def check_options(facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         raise ValueError(
             "least_familiar needs a model that tells what is familiar, and this one does not: train it anew"
         )
-    if not 0 < given.get("least_familiar", 1) <= 1:
-        raise ValueError(f"least_familiar={given['least_familiar']} must be above 0 and at most 1")
+    if not 0 <= given.get("least_familiar", 1) <= 1:
+        raise ValueError(f"least_familiar={given['least_familiar']} must be from 0 to 1")
     for name in ("window_seconds", "hop_seconds", "threshold"):
         if not given.get(name, 1) > 0:
             raise ValueError(f"{name}={given[name]} must be above 0")

@@ -27,7 +27,7 @@ Priors = Annotated[
     str | None, typer.Option(help="Your recordings' label shares, or uniform: angry=0.1,happy=0.3,neutral=0.6.")
 ]
 LeastFamiliar = Annotated[
-    float | None, typer.Option(help="Mark what is less like the training's speech as unfamiliar: 0.05, say.")
+    float | None, typer.Option(help="Tell how familiar a recording is, and mark what is less so: 0.05, or 0.")
 ]
 Embeddings = Annotated[Path | None, typer.Option(help="Write what the classifier sees, as Parquet.")]
 ModelLicense = Annotated[

@@ -121,8 +121,8 @@ def _familiarity(familiarity: FamiliarityFacts | None) -> str:
     if familiarity is None:
         return ""
     return (
-        f"It tells of each recording how `familiar` it is: the share of {familiarity.n} recordings (side: "
-        f"{familiarity.fitted_on}) that are as far from what it has learned from, or further. Below "
+        f"With `least_familiar` it tells of each recording how familiar it is: the share of {familiarity.n} "
+        f"recordings (side: {familiarity.fitted_on}) that are as far from what it has learned from, or further. Below "
         f"{familiarity.threshold:g} take a recording for unfamiliar."
     )
 

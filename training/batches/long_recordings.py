@@ -46,11 +46,19 @@ def predict_long(
     """
     pipeline = SpeechEmotionPipeline(model=model.eval(), processor=processor, device=model.device)
     tasks, state = model.config.tasks, processes()
+    told = None if model.familiarity is None else 0.0
     heard = []
     for row in range(state.process_index, len(dataset), state.num_processes):
         pipeline.call_count = 0  # from the eleventh call on it advises batches, which these are
         with centred_by(model, collator.state_means(dataset[row])):
-            heard.append((row, pipeline(collator.recording(dataset[row]), tasks=list(tasks), batch_size=AT_ONCE)))
+            heard.append(
+                (
+                    row,
+                    pipeline(
+                        collator.recording(dataset[row]), tasks=list(tasks), batch_size=AT_ONCE, least_familiar=told
+                    ),
+                )
+            )
     results = [result for _, result in sorted(gather_object(heard), key=lambda pair: pair[0])]
     columns = {"familiar": [result["familiar"] for result in results]} if model.familiarity is not None else {}
     for name, task in tasks.items():

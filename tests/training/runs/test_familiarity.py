@@ -56,7 +56,7 @@ def test_a_run_tells_what_is_familiar_and_keeps_it(finished_run, recognise, reco
     table = pandas.read_parquet(finished_run / "predictions.parquet").set_index("utterance_id")
     assert table["familiar"].between(0, 1).all()
     for path in recordings[:3] + recordings[-3:]:
-        told = recognise(str(path))["familiar"]
+        told = recognise(str(path), least_familiar=0)["familiar"]
         if path.stem in table.index:
             assert told == pytest.approx(table["familiar"][path.stem], abs=1e-3)
     card = (finished_run / "model" / "README.md").read_text()
@@ -65,13 +65,15 @@ def test_a_run_tells_what_is_familiar_and_keeps_it(finished_run, recognise, reco
 
 def test_what_is_unlike_the_corpus_is_less_familiar(recognise, recordings):
     noise = {"array": np.random.default_rng(0).normal(size=8_000).astype("f4"), "sampling_rate": 16_000}
-    assert recognise(noise)["familiar"] < np.median([recognise(str(path))["familiar"] for path in recordings])
+    own = [recognise(str(path), least_familiar=0)["familiar"] for path in recordings]
+    assert recognise(noise, least_familiar=0)["familiar"] < np.median(own)
 
 
 def test_why_there_is_no_verdict_is_told(recognise, recordings):
     source = str(recordings[0])
     told = recognise(source)
-    assert "abstained" not in told and "abstained_because" not in told
+    assert not {"familiar", "abstained", "abstained_because"} & set(told)
+    assert set(recognise(source, least_familiar=0)) == {*told, "familiar"}
     told = recognise(source, threshold=1e-6, least_familiar=1e-6)
     assert told["abstained"] is False and "abstained_because" not in told
     assert recognise(source, threshold=1.0)["abstained_because"] == "uncertain"
@@ -110,7 +112,7 @@ def test_a_model_without_the_statistics_is_as_before(finished_run, tmp_path, rec
         part.save_pretrained(tmp_path)
     old = SpeechEmotionPipeline(model=SerMetaModel.from_pretrained(tmp_path), processor=processor)
     told, now = old(str(recordings[0])), recognise(str(recordings[0]))
-    assert set(told) == set(now) - {"familiar"} and told["transcript"] == now["transcript"]
+    assert set(told) == set(now) and told["transcript"] == now["transcript"]
     for entry, same in zip(told["emotion"], now["emotion"], strict=True):
         assert entry == {"label": same["label"], "score": pytest.approx(same["score"], abs=1e-5)}
     with pytest.raises(ValueError, match="least_familiar needs a model"):
@@ -140,7 +142,9 @@ def test_the_command_line_has_labels_priors_and_embeddings(command_line, refused
     assert code == 0 and {entry["label"] for entry in told[0]["emotion"]} == {"angry", "sad"}
     assert sum(entry["score"] for entry in told[0]["emotion"]) == pytest.approx(1)
     assert {"abstained", "familiar"} <= set(told[0])
-    code, printed, _ = command_line(*predict, "--embeddings", tmp_path / "e.parquet", "--csv", tmp_path / "t.csv")
+    code, printed, _ = command_line(
+        *predict, "--embeddings", tmp_path / "e.parquet", "--csv", tmp_path / "t.csv", "--least-familiar", "0"
+    )
     table = pandas.read_parquet(tmp_path / "e.parquet")
     assert code == 0 and list(table["file"]) == [str(path) for path in recordings[:2]]
     assert len(table["embeddings"][0]) == len(table["embeddings"][1]) > 16
@@ -152,7 +156,8 @@ def test_the_command_line_has_labels_priors_and_embeddings(command_line, refused
 def test_a_silent_first_recording_leaves_room_for_the_others(command_line, finished_run, recordings, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8_000), 16_000)
     code, _, _ = command_line(
-        "predict", finished_run / "model", tmp_path / "a.wav", recordings[0], "--csv", tmp_path / "t.csv"
+        *("predict", finished_run / "model", tmp_path / "a.wav", recordings[0]),
+        *("--csv", tmp_path / "t.csv", "--least-familiar", "0"),
     )
     table = pandas.read_csv(tmp_path / "t.csv")
     assert code == 0 and table["abstained_because"][0] == "silent"
