@@ -69,6 +69,10 @@ def demo(
     print(f"{run / 'model'}, read back with trust_remote_code=True where ser_meta cannot be imported:")
     print(f"  {recording}: {sentence(read_back(run / 'model', recording))}")
     print(f"Confusion matrix: {run / 'plots' / 'confusion.png'}   Report: {run / 'report.json'}")
+    print("What to do next:")
+    print(f"  ser-meta predict {run / 'model'} {recording.parent}   recognise recordings, these or your own")
+    print(f"  ser-meta serve {run / 'model'}   open a page to try the model with a microphone")
+    print('  ser-meta check my.yaml   begin with your own recordings; README, "Train on your own recordings"')
 
 
 @app.command()

@@ -23,9 +23,12 @@ print(json.dumps(recognise(recording)))
 
 
 def run_demo(output: Path, seed: int = 1, resume: bool = False) -> Report:
-    """Speaks the corpus into `output/recordings`, trains into `output/run`, and returns the report."""
-    recipe = load_recipe("demo", [f"data.root={output / 'recordings'}", f"seed={seed}"])
-    return run_stages(recipe, output / "run", resume)
+    """Speaks the corpus into `output/recordings`, trains into `output/run`, and returns the report.
+
+    What the frozen convolutions make of the recordings is computed once, and kept in `output/states`.
+    """
+    folders = [f"data.root={output / 'recordings'}", f"cache={output / 'states'}"]
+    return run_stages(load_recipe("demo", [*folders, f"seed={seed}"]), output / "run", resume)
 
 
 def unseen_recording(output: Path) -> Path:
