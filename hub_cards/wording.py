@@ -305,8 +305,8 @@ def abstaining_words(measures: Measures) -> list[str]:
     half = min(found["points"], key=lambda point: abs(point["coverage"] - 0.5))
     sentences = [
         f"Of all recordings {percent(found['points'][-1]['risk'])} are answered wrongly, and of the surest half, "
-        f"those with a score of {half['score']:.2f} or more, {percent(half['risk'])}; the area under the curve of "
-        f"error by coverage is {found['aurc']:.3f}."
+        f"those with a score of {words(half['score'])} or more, {percent(half['risk'])}; the area under the curve of "
+        f"error by coverage is {words(found['aurc'])}."
     ]
     if "familiar" in measures:
         sentences.append(

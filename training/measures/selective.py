@@ -30,11 +30,11 @@ def risk_and_coverage(predictions: pandas.DataFrame, target: str) -> RiskAndCove
         {
             "coverage": float(answered[place] / len(order)),
             "risk": float(risk[place]),
-            "score": float(score.to_numpy()[order][place]),
+            "score": round(float(score.to_numpy()[order][place]), 3),
         }
         for place in places
     ]
-    return {"aurc": float(risk.mean()), "points": points}
+    return {"aurc": round(float(risk.mean()), 4), "points": points}
 
 
 def familiarity_of(predictions: pandas.DataFrame) -> dict[str, float]:
