@@ -347,7 +347,8 @@ def test_a_call_takes_back_what_the_pipeline_was_given(raw_recognizer, tone):
     given = {"return_embeddings": True, "threshold": 1.0, "tasks": ["gender"], "window_seconds": 0.2, "top_k": 1}
     own = SpeechEmotionPipeline(model=raw_recognizer.model, processor=raw_recognizer.processor, **given)
     recording = {"array": tone(), "sampling_rate": 16_000}
-    assert list(own(recording)) == ["gender", "abstained", "segments", "embeddings"]
+    told = ["gender", "abstained", "abstained_because", "segments", "embeddings"]
+    assert list(own(recording)) == told
     taken_back = {"return_embeddings": False, "threshold": None, "tasks": None, "window_seconds": None, "top_k": None}
     assert_same(own(recording, **taken_back), raw_recognizer(recording))
 
