@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,26 @@ from .backends_ser_meta import network_of
 from .segments_ser_meta import ResultMaker, check_options
 from .stream_ser_meta import SpeechEmotionStream
 from .windows_ser_meta import GATE_DECIBELS, Piece, cut_recording, place
+
+if TYPE_CHECKING:  # never run: Transformers 4 brings, with a pipeline, the files that this one names
+    from .adapters_ser_meta import adapt  # noqa: F401
+    from .configuration_ser_meta import SerMetaConfig  # noqa: F401
+    from .encoder_ser_meta import build_encoder  # noqa: F401
+    from .familiarity_ser_meta import Familiarity  # noqa: F401
+    from .families_ser_meta import MoonshineFrames  # noqa: F401
+    from .features_ser_meta import features_of  # noqa: F401
+    from .frames_ser_meta import EncoderOutput  # noqa: F401
+    from .general_ser_meta import GeneralFrames  # noqa: F401
+    from .graph_ser_meta import write_graph  # noqa: F401
+    from .loading_ser_meta import load_backbone  # noqa: F401
+    from .losses_ser_meta import classification_loss  # noqa: F401
+    from .modeling_ser_meta import SerMetaModel  # noqa: F401
+    from .modules_ser_meta import TaskHead  # noqa: F401
+    from .padding_ser_meta import mask_of  # noqa: F401
+    from .processing_ser_meta import SerMetaProcessor  # noqa: F401
+    from .settings_ser_meta import choice_faults  # noqa: F401
+    from .sound_files_ser_meta import open_sound  # noqa: F401
+    from .turns_ser_meta import turn_cutter  # noqa: F401
 
 PADDING = -1  # behind a recording's last character
 

@@ -36,6 +36,7 @@ from .settings_ser_meta import WAVEFORM_ENCODERS
 
 if TYPE_CHECKING:  # never run: Transformers saves, with a processor, the files that this one names
     from .frames_ser_meta import FrameRule  # noqa: F401
+    from .sound_files_ser_meta import open_sound  # noqa: F401
 
 logger = logging.getLogger(__name__)
 

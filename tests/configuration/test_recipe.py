@@ -306,7 +306,7 @@ def test_settings_that_a_recipe_and_a_model_share_have_the_same_defaults():
     of_recipe = {name: value for name, value in vars(ModelRecipe()).items() if name not in own}
     assert {name: getattr(SerMetaConfig(), name) for name in of_recipe} == of_recipe
     written = {"speech_config", "base_encoder", "tasks", "task_order", "class_weights", "calibration_temperature"}
-    written |= {"encoder_frames", "hidden_tasks", "scores_are_shares"}
+    written |= {"encoder_frames", "hidden_tasks", "scores_are_shares", "label_shares", "familiarity"}
     assert set(taken) - written - {"kwargs"} == set(of_recipe)
 
 

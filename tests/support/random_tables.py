@@ -16,7 +16,7 @@ SIDES = {
     "test2": ["Test2", "test 2", "test-2"],
 }
 NO_SIDES = ["holdout", "fold1", "3", "trains"]
-NO_COLUMNS = ["offset", "Channel", "clip_duration", "begin_time", "t0"]
+NO_COLUMNS = ["offset", "chan", "clip_duration", "begin_time", "t0"]
 SEPARATORS = {"csv": [",", ";", "\t"], "tsv": ["\t"]}
 DEGENERATE = ["nothing to tell apart", "side has no utterance of", "no utterance of the", "nothing is left", "drops"]
 Fault = tuple[str, list[str]]

@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from ser_meta.modeling_ser_meta.audio_ser_meta import AudioError, read_audio, stream_audio
+from ser_meta.modeling_ser_meta.sound_files_ser_meta import FILLED_UP, open_sound
 
 RATE = 16_000
 LOUDEST = 1_000.0  # of a result, where full scale is 1
@@ -38,10 +39,19 @@ def _or_error(read: Any) -> Any:
         return error
 
 
-def _decoded(content: bytes) -> tuple[int, int]:
-    """Frames that the file holds, counted without a look at what its header claims, and their rate."""
-    with soundfile.SoundFile(io.BytesIO(content)) as file:
-        frames = 0
-        while len(block := file.read(100_000)):
-            frames += len(block)
-        return frames, file.samplerate
+def _decoded(content: bytes) -> tuple[int, float]:
+    """Frames that the file holds, counted without a look at what its header claims, and their rate.
+
+    Where libsndfile gives what fills up a last block, or cannot open it or go on, it is our own count.
+    """
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            frames = 0
+            while len(block := file.read(100_000)):
+                frames += len(block)
+            if file.subtype not in FILLED_UP:
+                return frames, file.samplerate
+    except soundfile.LibsndfileError:
+        pass
+    opened = open_sound(io.BytesIO(content), "it")
+    return sum(map(len, opened.blocks())), opened.samplerate

@@ -297,7 +297,7 @@ def origin_of(
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     # saving a processor notes where its code is in the feature extractor, which changes nothing
     of_features = {**processor.feature_extractor.to_dict(), "processor_class": None, "auto_map": None}
     of_features.pop("_processor_class", None)  # what transformers 4 calls it meanwhile

@@ -87,7 +87,7 @@ def test_ctrl_c_tells_the_turn_that_goes_on(model):
     first = json.loads(program.stdout.readline())  # the first turn has ended, the second goes on
     program.send_signal(signal.SIGINT)
     rest, errors = program.stdout.read(), program.stderr.read()
-    assert program.wait(timeout=60) == 0 and errors == b""
+    assert program.wait(timeout=60) == 0 and b"Traceback" not in errors, errors
     (second,) = map(json.loads, rest.splitlines())
     assert (first["turn"], second["turn"]) == (0, 1) and second["end"] <= 3.9
 

@@ -31,6 +31,7 @@ from ser_meta.training.runs.stages import run_stages
 pytest.importorskip("peft")
 ADAPTER = "model.adapter={rank: 4, targets: all-linear}"
 BRIEF = ["stages.metadata=null", "stages.emotion.epochs=1"]
+FITTED = "familiarity."  # statistics of the judged model, whose directions may be turned by rounding
 STAGES = ("stage-1-metadata", "stage-2-emotion")
 TWO_PROCESSES = Path(__file__).resolve().parents[3] / "examples" / "accelerate" / "two_processes.yaml"
 
@@ -54,7 +55,8 @@ def adapter_alone(tmp_path_factory, recipe_file):
 def assert_alike(one: Path, other: Path) -> None:
     """Two runs have come to the same weights, but for a key's bias, whose gradient is rounding."""
     expected, found = (load_file(run / "model" / "model.safetensors") for run in (one, other))
-    for name in (name for name in expected if not name.endswith(("key.bias", "k_proj.bias"))):
+    learned = [name for name in expected if not name.startswith(FITTED)]
+    for name in (name for name in learned if not name.endswith(("key.bias", "k_proj.bias"))):
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=2e-4, msg=name)
 
 
@@ -74,7 +76,8 @@ def test_the_adapter_alone_is_trained_and_is_merged_at_the_end(adapted_run, enco
     assert model.config.adapter is None and not [name for name in model.state_dict() if ".lora_" in name]
     last = SerMetaModel.from_pretrained(adapted_run / STAGES[1])
     last.merge_adapter()
-    assert all(torch.equal(weight, last.state_dict()[name]) for name, weight in model.state_dict().items())
+    learned = {name: weight for name, weight in model.state_dict().items() if not name.startswith(FITTED)}
+    assert all(torch.equal(weight, last.state_dict()[name]) for name, weight in learned.items())
 
 
 def test_adapter_and_heads_have_their_own_learning_rates(adapted_run):
@@ -118,7 +121,7 @@ def test_an_adapter_alone_is_small_and_gives_what_the_merged_model_gives(adapter
     assert model.config.adapter is None and model.config.base_encoder is None
     last = SerMetaModel.from_pretrained(adapter_alone / "stage-1-emotion")
     last.merge_adapter()
-    assert list(last.state_dict()) == list(model.state_dict())
+    assert list(last.state_dict()) == [name for name in model.state_dict() if not name.startswith(FITTED)]
     for name, weight in last.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], weight, rtol=0, atol=1e-6, msg=name)
     settings = json.loads((adapter_alone / "model" / "adapter" / "adapter_config.json").read_text())
