@@ -153,7 +153,9 @@ def load_pipeline(
     except ValueError as error:
         raise UserError(str(error)) from error
     if recognise.network is not None:
-        recognise.model.to("meta")
+        for name, part in recognise.model.named_children():
+            if name != "familiarity":  # which no graph has
+                part.to("meta")
     return recognise
 
 
