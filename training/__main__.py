@@ -16,19 +16,14 @@ from ..configuration.printable import one_line
 from ..configuration.records import to_json
 from .options import (
     AsJson,
-    Backend,
     Debug,
-    Embeddings,
     FinishedRun,
-    Labels,
-    LeastFamiliar,
     Model,
     ModelLicense,
     Overrides,
-    Priors,
     RecipeName,
 )
-from .prediction.commands import listen, serve
+from .prediction.commands import listen, predict, serve
 from .studies.commands import ablate, crossval, distill, probe, show_run
 
 app = typer.Typer(
@@ -183,120 +178,7 @@ def check(
     raise typer.Exit(int(spoils(report)))
 
 
-@app.command()
-def predict(
-    model: Model,
-    audio: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Sound files, folders, .tar shards, patterns, or - for standard input; behind --table its settings.",
-            metavar="[AUDIO]... | [KEY=VALUE]...",
-        ),
-    ] = None,
-    table: Annotated[
-        str | None, typer.Option(help="A table whose rows are recordings, or segments of them by start and end.")
-    ] = None,
-    window: Annotated[float | None, typer.Option(help="Seconds of a window (default: 4, from 15 s on).")] = None,
-    hop: Annotated[float | None, typer.Option(help="Seconds between windows (default: half a window).")] = None,
-    gate: Annotated[
-        float | None, typer.Option(help="What is quieter is silence, in dB of full scale (default: -70).")
-    ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Mark results of a lower score as uncertain.")] = None,
-    tasks: Annotated[list[str] | None, typer.Option("--task", help="Report this task; may be given again.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Recordings or windows at a time.")] = 8,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster where the device has it.")] = "fp32",
-    backend: Backend = "torch",
-    channels: Annotated[
-        str, typer.Option("--channels", "--channel", help="mix, separate, left, right, or a number from 0.")
-    ] = "mix",
-    turns: Annotated[
-        str | None, typer.Option(help="Who speaks when: an RTTM file, a table, or found, from pause to pause.")
-    ] = None,
-    diarization: Annotated[
-        str | None, typer.Option(help="Ask this pipeline of pyannote.audio who speaks when: a name, or a folder.")
-    ] = None,
-    raw_rate: Annotated[
-        int | None, typer.Option(help="Standard input is 16-bit PCM, one channel, of this rate.")
-    ] = None,
-    as_json: AsJson = False,
-    csv: Annotated[Path | None, typer.Option(help="Write a table, one row a recording.")] = None,
-    segments: Annotated[Path | None, typer.Option(help="Write a table, one row a segment.")] = None,
-    embeddings: Embeddings = None,
-    labels: Labels = None,
-    priors: Priors = None,
-    least_familiar: LeastFamiliar = None,
-    speakers: Annotated[
-        Path | None, typer.Option(help="With turns: write a table, rows of each speaker's shares over time.")
-    ] = None,
-    parquet: Annotated[
-        Path | None, typer.Option(help="Folder for Parquet parts; a second call goes on there.")
-    ] = None,
-    srt: Annotated[Path | None, typer.Option(help="Write segments as subtitles: a folder, or a .srt file.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw waveform and emotions over time: a folder, or a .png file.")
-    ] = None,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(help="Write segments as {}.TextGrid or {}.eaf ({}: the recording), .rttm, or FOLDER/db.yaml."),
-    ] = None,
-) -> None:
-    """Recognise the emotion of recordings, with the metadata the model knows of.
-
-    Example: ser-meta predict runs/ravdess/model recording.wav --json
-
-    With --segments, --srt, --plot or --window a short recording is cut too: its result is then of all its segments.
-
-    A table is read as the corpus of that name is, with its settings. Results keep the rows' utterance ids, and their
-    segments have the times of the whole recording.
-
-    Example: ser-meta predict runs/ravdess/model --table calls.tsv "columns={audio: path, start: begin, end: stop}"
-    time_unit=ms audio_root=/data/calls --csv emotions.csv
-
-    Recordings that cannot be used are listed at the end; the exit code is then 1, or 2 if none could be used.
-
-    A table may be a data set by its name on the Hub, Parquet with the recordings' bytes, or annotations: TextGrid,
-    ELAN, a folder of such, RTTM, a database of audformat. --annotations writes these formats.
-
-    Example: ser-meta predict runs/ravdess/model --table talk.TextGrid --annotations heard.TextGrid
-
-    Conversations: ser-meta predict MODEL call.wav --turns call.rttm --segments turns.csv --speakers speakers.csv. A
-    model that is centred by speaker is centred by each speaker's turns of the same recording.
-
-    Very many: accelerate launch -m ser_meta.training predict MODEL "shards-*.tar" --parquet OUTPUT. Parts are written
-    as they are done, in the order of the recordings; the same command completes them after whatever stopped it.
-    """
-    from ..hub_cards.hub.names import find_model
-    from .prediction.choices import chosen
-    from .prediction.inputs import find_inputs
-
-    inputs = find_inputs(audio or [], table, raw_rate)
-    found = find_model(model)
-    from .prediction.outputs import Outputs
-    from .prediction.recognition import predict as predict_recordings
-
-    options = {
-        "window_seconds": window,
-        "hop_seconds": hop,
-        "gate_decibels": gate,
-        "threshold": threshold,
-        "tasks": tasks,
-        **chosen(labels, priors, least_familiar),
-    }
-    outputs = Outputs(as_json, csv, segments, parquet, srt, plot, speakers, annotations, embeddings)
-    if (turns or diarization) and embeddings:
-        raise UserError(f"--embeddings {embeddings} are of recordings, not of turns: leave --turns out")
-    if turns or diarization:
-        from .prediction.conversations import Conversations, predict_conversations
-
-        if backend != "torch":
-            raise UserError(
-                f"--backend {backend}: turns are heard by torch alone, which centres by speaker: leave it out"
-            )
-        asked = Conversations(turns, diarization, channels)
-        raise typer.Exit(predict_conversations(found, inputs, options, outputs, batch_size, precision, asked))
-    if speakers:
-        raise UserError(f"--speakers {speakers} needs --turns: who speaks when")
-    raise typer.Exit(predict_recordings(found, inputs, options, outputs, batch_size, precision, channels, backend))
+app.command()(predict)
 
 
 @app.command()
