@@ -17,6 +17,8 @@ class Interval(TypedDict, total=False):
     wa: list[float]
     ua: list[float]
     macro_f1: list[float]
+    average_precision: list[float]
+    exact_match: list[float]
 
 
 class Calibration(TypedDict):
@@ -97,13 +99,16 @@ class InCondition:
 
     Attributes:
         metrics: of the recordings in the condition.
-        ua, wa: how much better they are than those of the recordings as they are, on the same utterances.
+        ua, wa: how much better they are than those of the recordings as they are, on the same utterances; empty where
+            there may be several labels at once, of which it is `average_precision` and `macro_f1`.
         speakers: over how many the intervals are; None where they are not all known.
     """
 
     metrics: Measures
-    ua: Change
-    wa: Change
+    ua: Change = field(default_factory=Change)
+    wa: Change = field(default_factory=Change)
+    average_precision: Change = field(default_factory=Change)
+    macro_f1: Change = field(default_factory=Change)
     speakers: int | None = None
 
 

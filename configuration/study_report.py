@@ -134,20 +134,23 @@ class Difference:
         encoder: name of the recipe of both.
         name: of the full method's row.
         against: the other row's name.
-        ua, wa: how much better the full method is.
-        mcnemar: whose right answers are more.
+        ua, wa: how much better the full method is; empty where there may be several labels at once.
+        average_precision, macro_f1: the same where there may be several; empty elsewhere.
+        mcnemar: whose right answers are more; of several labels at once all must be right.
         speakers: over how many the intervals are; None where they are not all known.
-        slices: column -> value -> `ua` and `wa` on those utterances alone.
+        slices: column -> value -> the same two on those utterances alone.
         votes: measure of `VoteMeasures` -> how much more of it the full method has, where there are raters' votes.
-        degraded: condition -> `ua` and `wa` with both in it.
+        degraded: condition -> the same two with both in it.
     """
 
     encoder: str
     name: str
     against: str
-    ua: Change
-    wa: Change
     mcnemar: McNemar
+    ua: Change = field(default_factory=Change)
+    wa: Change = field(default_factory=Change)
+    average_precision: Change = field(default_factory=Change)
+    macro_f1: Change = field(default_factory=Change)
     speakers: int | None = None
     slices: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     votes: dict[str, Change] = field(default_factory=dict)

@@ -4,17 +4,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from ..configuration.protocol import Protocol
 from ..configuration.report import Change, InCondition, Interval, Measures
 from ..configuration.study_report import LeaderboardRow, Spread
-from .wording import NOTHING, VALIDATION, figure, no_interval, percent, signed_points, span, speakers_basis, words
+from .wording import (
+    NAMES,
+    NOTHING,
+    VALIDATION,
+    compared_by,
+    figure,
+    no_interval,
+    percent,
+    signed_points,
+    span,
+    speakers_basis,
+    words,
+)
 
 BACKGROUND = {
     "WA": "the overall accuracy",
     "UA": "the mean recall over the classes",
     "interval": "95 %, from 10,000 draws of the speakers with replacement, whole speakers at a time; none where they "
     "are fewer than 5",
+}
+SEVERAL = {
+    "AP": "the average precision, the mean over the labels",
+    "macro F1": "the mean over the labels, each told from its threshold on",
+    "all right": "the share of utterances of which all labels are right",
 }
 
 
@@ -92,7 +110,8 @@ def protocol_section(protocol: Protocol) -> Section:
     facts = {name: words(value) for name, value in protocol.all_facts().items()}
     if facts.get("validation") in VALIDATION:
         facts["validation"] += f": {VALIDATION[facts['validation']]}"
-    return Section("Protocol", tables=[Table(["", ""], list({**facts, **BACKGROUND}.items()), names=2)])
+    several = SEVERAL if protocol.votes == "several labels at once" else {}
+    return Section("Protocol", tables=[Table(["", ""], list({**facts, **several, **BACKGROUND}.items()), names=2)])
 
 
 def with_interval(measures: Measures, measure: str) -> str:
@@ -116,12 +135,13 @@ def conditions_section(clean: Measures, degraded: Mapping[str, InCondition]) -> 
     """What it costs that the judged recordings were made worse on purpose."""
     if not degraded:
         return Section("Conditions")
-    rows = [["as recorded", *(with_interval(clean, measure) for measure in ("ua", "wa")), *[""] * 4]]
+    compared = compared_by(clean)
+    rows = [["as recorded", *(with_interval(clean, measure) for measure in compared), *[""] * 4]]
     for name, found in degraded.items():
-        figures = [with_interval(found.metrics, measure) for measure in ("ua", "wa")]
-        rows.append([name, *figures, *change_cells(found.ua), *change_cells(found.wa)])
-    header = ["condition", "UA", "WA", *["difference", "95 % interval"] * 2]
-    groups = ["", "", "", "UA", "UA", "WA", "WA"]
+        figures = [with_interval(found.metrics, measure) for measure in compared]
+        rows.append([name, *figures, *compared_cells(vars(found))])
+    header = ["condition", *(NAMES[measure] for measure in compared), *["difference", "95 % interval"] * 2]
+    groups = ["", "", "", *compared_headings(clean)]
     texts = [
         "The same test utterances, made worse on purpose. Differences are percentage points against the recordings as "
         "they are, in pairs; their intervals come from drawing whole speakers for both at once."
@@ -136,9 +156,19 @@ def change_cells(found: Change) -> list[str]:
     return [signed_points(found["difference"]), between]
 
 
+def compared_cells(found: Mapping[str, Any]) -> list[str]:
+    """The differences in the two figures that are compared, each with its interval."""
+    return [cell for measure in compared_by(found) for cell in change_cells(found[measure])]
+
+
+def compared_headings(found: Mapping[str, Any]) -> list[str]:
+    """What stands above `compared_cells`."""
+    return [NAMES[measure] for measure in compared_by(found) for _ in range(2)]
+
+
 def over_speakers(interval: Interval) -> str:
     """What the intervals of a table stand on, or why it has none; `interval` is that of one of its rows."""
-    if "ua" in interval:
+    if len(interval) > 1:
         return f"in brackets the 95 % interval over {speakers_basis(interval.get('speakers'))}"
     return no_interval(interval["speakers"])
 
@@ -155,7 +185,8 @@ def task_columns(metrics: Mapping[str, Measures], target: str) -> dict[str, tupl
     columns = {names[key]: (target, key) for key in names if key in metrics[target]}
     for task, measures in metrics.items():
         if task != target:
-            columns |= {f"{task} {key.upper()}": (task, key) for key in ("wa", "cer", "wer", "ccc") if key in measures}
+            shown = (key for key in ("wa", "average_precision", "cer", "wer", "ccc") if key in measures)
+            columns |= {f"{task} {NAMES[key]}": (task, key) for key in shown}
     return columns
 
 

@@ -59,6 +59,11 @@ VALIDATION = {
 FEW_SPEAKERS = 10  # with fewer an interval over speakers is too narrow
 
 
+def compared_by(measures: Mapping[str, Any]) -> tuple[str, str]:
+    """By which two figures models are compared, the main one first: UA and WA; of several labels at once AP and F1."""
+    return ("average_precision", "macro_f1") if measures.get("average_precision", {}) != {} else ("ua", "wa")
+
+
 def percent(fraction: float | None) -> str:
     """A fraction as percent with one decimal; a dash for a missing one."""
     return NOTHING if fraction is None else f"{fraction:.1%}"
@@ -86,7 +91,7 @@ def bounds(measure: str, interval: Sequence[float] | None) -> str:
     return f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def votes_words(measures: Measures, target: str) -> list[str]:
+def votes_words(measures: Measures, target: str, model: str = "the model") -> list[str]:
     """What users should know of a task about which people disagree, one sentence each; nothing without votes."""
     votes = measures.get("votes")
     if votes is None:
@@ -95,7 +100,7 @@ def votes_words(measures: Measures, target: str) -> list[str]:
     if votes.get("raters_agreement") is not None:
         sentences.append(
             f"People who heard the same utterance disagree about its {target}: two of them say the same in "
-            f"{percent(votes['raters_agreement'])} of cases, and the model says what one of them says in "
+            f"{percent(votes['raters_agreement'])} of cases, and {model} says what one of them says in "
             f"{percent(votes['rater_agreement'])}; no answer could do so in more than "
             f"{percent(votes['most_agreement'])}."
         )
@@ -207,9 +212,12 @@ def not_judged_itself(judged_by: JudgedBy | None) -> list[str]:
     if judged_by.study is None:
         return [*sentences, "No cross-validation of its recipe was named, so nothing is known of how good it is."]
     measures, seeds = judged_by.metrics, words(judged_by.seeds)
-    bounds = {"ua": f" ({interval_words(measures['interval'], 'ua')})"} if "interval" in measures else {}
+    main, _ = compared_by(measures)
+    basis = f" ({interval_words(measures['interval'], main)})" if "interval" in measures else ""
     figures = ", ".join(
-        f"{name} {percent(measures[key])}{bounds.get(key, '')}" for name, key in MEASURES.items() if key in measures
+        f"{name} {figure(key, measures[key])}{basis if key == main else ''}"
+        for name, key in MEASURES.items()
+        if key in measures
     )
     line, untrained = speakers_line(judged_by.speakers), judged_by.folds_left_out
     left_out = f" (without {words(untrained)}, which could not be trained)" if untrained else ""

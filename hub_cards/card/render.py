@@ -286,7 +286,9 @@ def _limits(report: Report, config: Mapping[str, Any], corpora: Sequence[CorpusF
 
 def _eval_results(report: Report, data: str) -> list[EvalResult]:
     measures = report.metrics.get(report.target, {})
-    if "ua" not in measures:
+    kinds = {"wa": "accuracy", "ua": "recall", "macro_f1": "f1", "average_precision": "average_precision"}
+    shown = {name: key for name, key in MEASURES.items() if key in kinds and measures.get(key) is not None}
+    if not shown:
         return []
     where = {
         "task_type": "audio-classification",
@@ -299,7 +301,6 @@ def _eval_results(report: Report, data: str) -> list[EvalResult]:
             **({"speakers": line} if (line := speakers_line(report.speakers)) else {}),
         },
     }
-    kinds = {"wa": "accuracy", "ua": "recall", "macro_f1": "f1"}
     return [
         EvalResult(
             **where,
@@ -308,8 +309,7 @@ def _eval_results(report: Report, data: str) -> list[EvalResult]:
             metric_value=round(measures[key], 4),
             metric_args=_interval_args(measures.get("interval", {}), key),
         )
-        for name, key in MEASURES.items()
-        if key in kinds
+        for name, key in shown.items()
     ]
 
 

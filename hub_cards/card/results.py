@@ -59,9 +59,10 @@ def result_facts(report: Report) -> dict[str, Any]:
         "temperature": _temperature(report.temperature),
         "yardstick": "ua" in (report.yardstick or {}),
         "not_applicable": not_applicable(report.metrics),
+        "class_columns": [*(classes := [name for name in ("recall", "precision") if name in measures]), "utterances"],
         "recalls": {
-            label: (percent(recall), str(measures["support"][label]))
-            for label, recall in measures.get("recall", {}).items()
+            label: [*(percent(measures[name][label]) for name in classes), str(measures["support"][label])]
+            for label in measures.get("recall", {})
         },
     }
 
@@ -85,7 +86,7 @@ def _interval_note(measures: Measures) -> str:
     interval = measures.get("interval")
     if not interval:
         return ""
-    if "ua" not in interval:
+    if len(interval) == 1:
         return _sentence(no_interval(interval["speakers"]))
     stands_on = speakers_basis(interval.get("speakers"))
     return f"How far another draw of speakers could move it (bootstrap over {stands_on}):"

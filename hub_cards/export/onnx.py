@@ -14,6 +14,7 @@ from ...modeling_ser_meta.features_ser_meta import export_facts
 from ...modeling_ser_meta.graph_ser_meta import TOLERANCE, check_exportable, graph_difference, noise, write_graph
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from ...modeling_ser_meta.processing_ser_meta import SerMetaProcessor
+from ..page.predictions_table import SHARES
 from .int8 import quantize
 
 REQUIREMENTS = "numpy>=1.26\nonnxruntime>=1.20\nsoundfile>=0.13\nsoxr>=0.5\n"
@@ -165,7 +166,7 @@ def _scores_words(config: Any) -> str:
     if config.tasks[config.target_task]["kind"] == "multilabel":
         return f" A recording may have several labels of {config.target_task} at once: those that are `present`."
     if config.scores_are_shares:
-        return "\nPeople disagree about voices: a score is the share of listeners that the model expects to say so."
+        return f"\n{SHARES}"
     return ""
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 UNCERTAIN, SILENT = "uncertain", "silent"
+SHARES = "People disagree about voices: a score is the share of listeners that the model expects to say so."
 OF_A_ROW = ("utterance_id", "file", "speaker", "channel", "turn", "start", "end")  # what a result is of
 # what else is no answer of the model's
 BESIDE_TASKS = (
@@ -17,12 +18,15 @@ BESIDE_TASKS = (
 TIMES = 19  # characters of a segment's times within an hour
 
 
-def print_predictions(results: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+def print_predictions(
+    results: Sequence[Mapping[str, Any]], console: Console | None = None, are_shares: bool = False
+) -> None:
     """Prints one row a recording: each task's best label with its score; segments stand below their recording.
 
     Args:
         results: the pipeline's, with `file` and perhaps `channel` in front, or with what a table says of the row.
         console: where to print (default: standard output).
+        are_shares: whether the scores are the shares of people who say so, which is told below.
     """
     tasks = list(dict.fromkeys(name for result in results for name in result))
     of = {name for result in results for name in of_a_row(result)}
@@ -35,7 +39,10 @@ def print_predictions(results: Sequence[Mapping[str, Any]], console: Console | N
         for segment in result.get("segments", ()):
             time = f"  {clock(segment['start'])} - {clock(segment['end'])}"
             table.add_row(Text(time + speaker_words(segment)), *_cells(segment, shown), style="dim")
-    (console or Console()).print(table)
+    console = console or Console()
+    console.print(table)
+    if are_shares:
+        console.print(SHARES)
 
 
 def of_a_row(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.middleware import Middleware
 
 from ...modeling_ser_meta.sound_files_ser_meta import AudioError, open_sound, read_header
-from .predictions_table import SILENT, UNCERTAIN, is_ranking, segment_rows
+from .predictions_table import SHARES, SILENT, UNCERTAIN, is_ranking, segment_rows
 from .space_gate import Gate
 from .space_live import add_live_section
 from .timeline import plot_timeline
@@ -32,8 +32,6 @@ speech: expect worse results on everyday speech, in other languages and in noise
 A recording may last {minutes:g} minutes and take {megabytes:g} MB at most. It is sent to this server only, and deleted
 there after about {kept} minutes.
 """
-
-SHARES = "People disagree about voices: a score is the share of listeners that the model expects to say so."
 
 Recogniser = Callable[[str], Mapping[str, Any]]
 """The model's pipeline: from a path to its result."""
@@ -142,7 +140,7 @@ def launch_page(page: gr.Blocks, **options: Any) -> Any:
 def result_component(name: str, task: Mapping[str, Any], is_target: bool) -> gr.Component:
     """What shows one task's result: bars, a number, or a text."""
     if "labels" in task:
-        several = ", several at once" if task["kind"] == "multilabel" else ""
+        several = ", several at once: those with ✓" if task["kind"] == "multilabel" else ""
         title = f"{name}, as perceived{several}" if is_target else f"{name}{several}"
         return gr.Label(label=title, num_top_classes=len(task["labels"]))
     if task["kind"] == "regression":
@@ -165,8 +163,13 @@ def shown_values(result: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     """What the components of the tasks show: bars, a number, a text; no label of what is abstained from."""
     if result.get("silent"):
         return [SILENT, *[None] * (len(names) - 1)]
-    values = [{e["label"]: e["score"] for e in v} if is_ranking(v) else v for v in (result[name] for name in names)]
+    values = [{_told(e): e["score"] for e in v} if is_ranking(v) else v for v in (result[name] for name in names)]
     return [UNCERTAIN, *values[1:]] if result.get("abstained") else values
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    """A label, of several at once marked where it is there."""
+    return f"{entry['label']} ✓" if entry.get("present") else entry["label"]
 
 
 def check_recording(path: str | None, limits: Limits) -> None:

@@ -14,6 +14,7 @@ from ..page.plots_style import INK, TASK_COLOURS, bare, plain, save
 
 Curves = dict[str, list[tuple[float, float]]]
 
+AP = "average_precision"  # as the Trainer's logs have it, after the task
 MARKED_POINTS = 20  # a curve of no more points shows each of them
 LEAST_LOSS = 0.01  # of a task as good as solved: what is less is drawn there, and the axis says so
 
@@ -49,7 +50,7 @@ def plot_confusion(
         _write_cell(axes, row, column, share, counts[row, column])
     _label_confusion(axes, [plain(label) for label in labels], rows[:, 0], plain(title), reference)
     bar = figure.colorbar(picture, ax=axes, fraction=0.045, pad=0.03, format=PercentFormatter(1, decimals=0))
-    bar.set_label("share of the reference class", color=INK)
+    bar.set_label("share of the row", color=INK)
     bar.outline.set_visible(False)
     return save(figure, path)
 
@@ -89,14 +90,14 @@ def plot_risk(found: RiskAndCoverage, path: str | Path, title: str) -> Path:
 
 
 def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> Path:
-    """Draws each stage's losses over the epochs and, where it was validated, its tasks' UA beneath.
+    """Draws each stage's losses over the epochs and, where it was validated, its tasks' UA or AP beneath.
 
     A loss below 0.01, a task as good as solved, is drawn at 0.01, which the axis then calls "0.01 or less".
 
     Args:
-        log_history_by_stage: stage -> a Trainer's `log_history`. Read are `loss` (the weighted sum), `loss_<task>`
-            and `eval_<task>_ua`, each against `epoch`. A task without a loss in a stage is not trained there, and its
-            UA is left out.
+        log_history_by_stage: stage -> a Trainer's `log_history`. Read are `loss` (the weighted sum), `loss_<task>`,
+            `eval_<task>_ua` and `eval_<task>_average_precision`, each against `epoch`. A task without a loss in a
+            stage is not trained there, and is left out of the latter.
         path: of the PNG; its folder is made.
 
     Returns:
@@ -118,7 +119,7 @@ def plot_training_curves(log_history_by_stage: Mapping[str, Sequence[Mapping[str
     grid[0, 0].set_ylabel("training loss", color=INK)
     _label_losses(grid[0, 0].yaxis, [losses for losses, _ in stages.values()])
     if validated:
-        grid[1, 0].set_ylabel("validation UA", color=INK)
+        grid[1, 0].set_ylabel(f"validation {judged_by(log_history_by_stage.values())}", color=INK)
         grid[1, 0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.legend(*_legend(grid), loc="outside right upper", frameon=False, labelcolor=INK, fontsize=9)
     return save(figure, path)
@@ -167,13 +168,19 @@ def _label_confusion(axes: Axes, labels: Sequence[str], support: np.ndarray, tit
 
 
 def curves_of(log: Sequence[Mapping[str, float]]) -> tuple[Curves, Curves]:
-    """A stage's losses and, for the tasks that have one, the UA."""
+    """A stage's losses and, for the tasks that have one, the UA or the average precision."""
     keys = {key: None for entry in log for key in entry if key == "loss" or key.startswith("loss_")}
     if len(keys) == 2:
         keys.pop("loss", None)  # the sum of one task's loss is that loss
     losses = {"weighted sum" if key == "loss" else key.removeprefix("loss_"): _points(log, key) for key in keys}
-    ua = {task: _points(log, f"eval_{task}_ua") for task in losses}
-    return losses, {task: points for task, points in ua.items() if points}
+    judged = {task: _points(log, f"eval_{task}_ua") or _points(log, f"eval_{task}_{AP}") for task in losses}
+    return losses, {task: points for task, points in judged.items() if points}
+
+
+def judged_by(logs: Iterable[Sequence[Mapping[str, float]]]) -> str:
+    """What the second part of `curves_of` shows of such logs."""
+    several = any(key.endswith(AP) for log in logs for entry in log for key in entry)
+    return "UA or AP" if several else "UA"
 
 
 def _points(log: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:

@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from ...configuration.report import Calibration, Measures
 from ...configuration.study_report import Difference
 from ..page.plots_style import FAINT, INK, TASK_COLOURS, bare, plain, save
-from .run import curves_of
+from ..wording import NAMES
+from .run import curves_of, judged_by
 
 OURS, LIGHT = TASK_COLOURS[1], "#dbe7f4"
 BIN_WIDTH = 1 / 15  # of the calibration's bins
@@ -156,7 +157,7 @@ def plot_probe(alone: Sequence[Measures], together: Sequence[Measures], suggeste
 
 
 def plot_curves_of_runs(curves: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], path: str | Path) -> Path:
-    """Draws small multiples: a panel for each stage's loss or validated UA, in it a faint line a run and their mean.
+    """Draws small multiples: a panel for each stage's loss or validated UA or AP, a faint line a run and their mean.
 
     Args:
         curves: run -> stage -> a Trainer's `log_history`, as of `plot_training_curves`.
@@ -185,7 +186,7 @@ def plot_differences(differences: Sequence[Difference], path: str | Path, measur
     Args:
         differences: drawn from top to bottom.
         path: of the PNG; its folder is made.
-        measure: `ua` or `wa`.
+        measure: a field of `Difference`, such as `ua`.
 
     Returns:
         The path.
@@ -201,7 +202,7 @@ def plot_differences(differences: Sequence[Difference], path: str | Path, measur
     encoders = {each.encoder for each in differences}
     axes.set_yticks(range(len(differences)), [_comparison(each, len(encoders) > 1) for each in differences], color=INK)
     axes.set_ylim(len(differences) - 0.4, -0.6)
-    axes.set_xlabel(f"difference of {measure.upper()} in percentage points{_over(differences, measure)}", color=INK)
+    axes.set_xlabel(f"difference of {NAMES[measure]} in percentage points{_over(differences, measure)}", color=INK)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.3g}" if value else "0"))
     bare(axes)
     axes.grid(axis="y", visible=False)
@@ -216,11 +217,11 @@ def _over(differences: Sequence[Difference], measure: str) -> str:
 
 
 def _panels(curves: Mapping[str, Mapping[str, Sequence]]) -> dict[str, dict[str, list]]:
-    """Row (a stage's losses, its UA) -> panel -> the runs' lines, each a list of `(epoch, value)`."""
+    """Row (a stage's losses, what it was judged by) -> panel -> the runs' lines, each a list of `(epoch, value)`."""
     rows: dict[str, dict[str, list]] = {}
     for stages in curves.values():
         for stage, log in stages.items():
-            for what, found in zip(("training loss", "validation UA"), curves_of(log), strict=True):
+            for what, found in zip(("training loss", f"validation {judged_by([log])}"), curves_of(log), strict=True):
                 for name, points in found.items():
                     rows.setdefault(f"{stage}\n{what}", {}).setdefault(name, []).append(points)
     return rows

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ...configuration.study_report import AblationReport, AblationRow, Change, Difference
+from ...configuration.study_report import AblationReport, Change, Difference
 from ..document import (
     Page,
     Picture,
     Section,
     Table,
     change_cells,
+    compared_cells,
+    compared_headings,
     filled,
     leaderboard_section,
     mean_and_spread,
@@ -22,10 +24,12 @@ from ..document import (
 )
 from ..pictures.study import plot_differences
 from ..wording import (
+    NAMES,
     NO_FRACTIONS,
     NOTHING,
     VOTE_MEASURES,
     VOTES_KEY,
+    compared_by,
     figure,
     no_interval,
     speakers_basis,
@@ -79,7 +83,9 @@ def _table(report: AblationReport) -> Section:
 
 
 def _by_encoder(report: AblationReport) -> Table:
-    """A row of the paper's table a line, UA and WA of each encoder beside each other."""
+    """A row of the paper's table a line, the two figures of each encoder beside each other."""
+    compared = compared_by(report.rows[0].measures)
+    own = [NAMES[measure] for measure in compared]
     rows = {(row.encoder, row.name): row for row in report.rows}
     encoders, names = (list(dict.fromkeys(key[place] for key in rows)) for place in (0, 1))
     paper = {(each["encoder"], each["name"]): each for each in report.paper}
@@ -88,7 +94,7 @@ def _by_encoder(report: AblationReport) -> Table:
     names_columns = tasks or ["row"]
     columns = [*names_columns], [""] * len(names_columns)
     for encoder in encoders:
-        measures = ["UA", "WA", *(["paper's UA", "paper's WA"] if encoder in with_paper else [])]
+        measures = [*own, *(["paper's UA", "paper's WA"] if encoder in with_paper else [])]
         columns[0].extend(measures)
         columns[1].extend([encoder] * len(measures))
     lines = []
@@ -96,7 +102,8 @@ def _by_encoder(report: AblationReport) -> Table:
         kept = set(next(row for key, row in rows.items() if key[1] == name).pooled.metrics)
         line = ["✓" if task in kept else "" for task in tasks] if tasks else [name]
         for encoder in encoders:
-            line += _ua_and_wa(rows.get((encoder, name)))
+            row = rows.get((encoder, name))
+            line += [with_interval(row.measures, measure) for measure in compared] if row else [NOTHING] * 2
             line += _figures(paper.get((encoder, name), {}), ["ua", "wa"]) if encoder in with_paper else []
         lines.append(line)
     header, groups = columns
@@ -107,12 +114,6 @@ def _auxiliary(report: AblationReport) -> list[str]:
     """Every auxiliary task of any row, in the order of the full method's."""
     tasks = max((list(row.pooled.metrics) for row in report.rows), key=len)
     return [task for task in tasks if task != report.rows[0].target]
-
-
-def _ua_and_wa(row: AblationRow | None) -> list[str]:
-    if row is None:
-        return [NOTHING] * 2
-    return [with_interval(row.measures, measure) for measure in ("ua", "wa")]
 
 
 def _every_task(report: AblationReport) -> Table:
@@ -147,7 +148,7 @@ def _paper_only(report: AblationReport) -> Section:
 
 
 def _differences(report: AblationReport) -> Section:
-    found = report.differences
+    found, compared = report.differences, compared_by(report.rows[0].measures)
     if not found:
         return Section("Differences")
     several = len({each.encoder for each in found}) > 1
@@ -157,22 +158,24 @@ def _differences(report: AblationReport) -> Section:
     ]
     names = [*(["encoder"] if several else []), "comparison"]
     header = [*names, *["difference", "95 % interval"] * 2, "only the first right", "only the second right", "p"]
-    groups = [*[""] * len(names), "UA", "UA", "WA", "WA", *["McNemar's test"] * 3]
+    groups = [*[""] * len(names), *compared_headings(report.rows[0].measures), *["McNemar's test"] * 3]
     texts = [
         f"Percentage points, on the same utterances; {_drawn(found[0])}.",
         "McNemar's exact test takes the utterances as independent, which those of one speaker are not: where the two "
         "disagree, trust the interval. With several seeds an utterance counts once, for the side that recognises it "
         "with more of them.",
     ]
+    if "exact_match" in report.rows[0].measures:
+        texts.append("Right is there an utterance of which all labels are right.")
     if len(found) > 1:
         texts.append(f"There are {len(found)} comparisons, and neither intervals nor p are corrected for that.")
     pictures = [
         Picture(
             f"differences-{measure}",
-            f"Differences of {measure.upper()} with their 95 % intervals",
+            f"Differences of {NAMES[measure]} with their 95 % intervals",
             partial(plot_differences, found, measure=measure),
         )
-        for measure in ("ua", "wa")
+        for measure in compared
     ]
     return Section("Differences", texts, [Table(header, rows, names=len(names), groups=groups)], pictures, brief=True)
 
@@ -182,25 +185,19 @@ def _conditions(report: AblationReport) -> Section:
     names = list(dict.fromkeys(name for row in report.rows for name in row.degraded))
     if not names:
         return Section("Conditions")
-    rows = []
+    rows, (main, _) = [], compared_by(report.rows[0].measures)
     for row in report.rows:
-        found = {name: with_interval(each.metrics, "ua") for name, each in row.degraded.items()}
+        found = {name: with_interval(each.metrics, main) for name, each in row.degraded.items()}
         cells = [found.get(name, NOTHING) for name in names]
-        rows.append([row.encoder, row.name, with_interval(row.measures, "ua"), *cells])
-    texts = ["UA of the same test utterances, as recorded and made worse on purpose."]
+        rows.append([row.encoder, row.name, with_interval(row.measures, main), *cells])
+    texts = [f"{NAMES[main]} of the same test utterances, as recorded and made worse on purpose."]
     return Section("Conditions", texts, [Table(["encoder", "row", "as recorded", *names], rows, names=2)], brief=True)
 
 
 def _differences_in_conditions(report: AblationReport) -> Section:
     """The rows compared in each condition."""
     rows = [
-        [
-            each.encoder,
-            f"{each.name} against {each.against}",
-            name,
-            *change_cells(found["ua"]),
-            *change_cells(found["wa"]),
-        ]
+        [each.encoder, f"{each.name} against {each.against}", name, *compared_cells(found)]
         for each in report.differences
         if each.degraded
         for name, found in {"as recorded": vars(each), **each.degraded}.items()
@@ -208,13 +205,15 @@ def _differences_in_conditions(report: AblationReport) -> Section:
     if not rows:
         return Section("Differences in the conditions")
     header = ["encoder", "comparison", "condition", *["difference", "95 % interval"] * 2]
-    table = Table(header, rows, names=3, groups=["", "", "", "UA", "UA", "WA", "WA"])
+    groups = ["", "", "", *compared_headings(report.rows[0].measures)]
+    table = Table(header, rows, names=3, groups=groups)
     texts = ["Percentage points, in pairs: the same utterances in the same condition."]
     return Section("Differences in the conditions", texts, [table], brief=True)
 
 
 def _drawn(compared: Difference) -> str:
-    if "interval" not in compared.ua:
+    main, _ = compared_by(vars(compared))
+    if "interval" not in getattr(compared, main):
         return no_interval(compared.speakers)
     over = f" (over {speakers_basis(compared.speakers)})" if compared.speakers else ""
     return f"the intervals{over} come from drawing whole speakers for both sides of a comparison at once"
@@ -223,7 +222,7 @@ def _drawn(compared: Difference) -> str:
 def _comparison(each: Difference) -> list[str]:
     test = each.mcnemar
     counts = [str(test["only_this"]), str(test["only_other"])]
-    return [*change_cells(each.ua), *change_cells(each.wa), *counts, _p(test["p"])]
+    return [*compared_cells(vars(each)), *counts, _p(test["p"])]
 
 
 def _p(p: float) -> str:
@@ -242,7 +241,7 @@ def _raters(report: AblationReport) -> Section:
     if not rows:
         return Section("Raters")
     header = ["encoder", "row", *(VOTE_MEASURES[key] for key in keys), "utterances"]
-    texts = [*votes_words(rows[0].measures, rows[0].target), VOTES_KEY]
+    texts = [*votes_words(rows[0].measures, rows[0].target, f"the row {rows[0].name}"), VOTES_KEY]
     return Section("Raters", texts, [Table(header, cells, names=2)], brief=True)
 
 

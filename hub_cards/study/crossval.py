@@ -31,6 +31,7 @@ from ..wording import (
     VOTES_KEY,
     abstaining_words,
     classes_words,
+    compared_by,
     figure,
     interval_words,
     not_applicable,
@@ -79,9 +80,10 @@ def crossval_page(report: CrossvalReport, curves: Curves | None = None) -> Page:
 
 def _headline(measures: Measures) -> dict[str, tuple[str, str]]:
     shown = {name: key for name, key in MEASURES.items() if measures.get(key) is not None}
+    main, _ = compared_by(measures)  # what this field compares comes first
     return {
         name: (figure(key, measures[key]), interval_words(measures["interval"], key) if "interval" in measures else "")
-        for name, key in sorted(shown.items(), key=lambda item: item[0] != "UA")  # UA is what this field compares
+        for name, key in sorted(shown.items(), key=lambda item: item[1] != main)
     }
 
 
@@ -95,14 +97,14 @@ def _by_fold(report: CrossvalReport) -> dict[str, list[TrainingFacts]]:
 
 def _folds(report: CrossvalReport) -> Section:
     folds, target, pooled = _by_fold(report), report.target, report.pooled.metrics
-    columns = task_columns(pooled, target)
-    seeds = len(report.protocol.seeds) > 1 and "ua" in pooled[target]
+    columns, (main, _) = task_columns(pooled, target), compared_by(pooled[target])
+    seeds = len(report.protocol.seeds) > 1 and main in pooled[target]
     rows = [
         [
             fold,
             str(runs[0].metrics[target].get("n", "-")),
             *(_mean(runs, *place) for place in columns.values()),
-            *([" / ".join(percent(run.metrics[target].get("ua")) for run in runs)] if seeds else []),
+            *([" / ".join(percent(run.metrics[target].get(main)) for run in runs)] if seeds else []),
         ]
         for fold, runs in folds.items()
     ]
@@ -112,7 +114,7 @@ def _folds(report: CrossvalReport) -> Section:
         rows.append([name, "", *cells, *blank])
     total = [figure(measure, pooled[task].get(measure)) for task, measure in columns.values()]
     rows.append(["all utterances together", str(pooled[target].get("n", "-")), *total, *blank])
-    header = ["fold", "n", *columns, *(["UA of each seed"] if seeds else [])]
+    header = ["fold", "n", *columns, *([f"{NAMES[main]} of each seed"] if seeds else [])]
     several = ", the mean of its seeds" if len(report.protocol.seeds) > 1 else ""
     texts = [
         f"Each fold's test side{several}; n counts its utterances. All utterances together count each one once a seed."
@@ -126,17 +128,18 @@ def _mean(runs: Sequence[TrainingFacts], task: str, measure: str) -> str:
 
 
 def _fold_picture(folds: Mapping[str, Sequence[TrainingFacts]], pooled: Measures, target: str) -> list[Picture]:
-    found = {fold: [run.metrics[target].get("ua") for run in runs] for fold, runs in folds.items()}
+    main, _ = compared_by(pooled)
+    found = {fold: [run.metrics[target].get(main) for run in runs] for fold, runs in folds.items()}
     found = {fold: [value for value in values if value is not None] for fold, values in found.items()}
-    if "ua" not in pooled or not all(found.values()):
+    if pooled.get(main) is None or not all(found.values()):
         return []
-    draw = partial(_draw_folds, found, pooled)
-    return [Picture("folds", "UA of each fold and seed, and of all test utterances together with its interval", draw)]
+    shows = f"{NAMES[main]} of each fold and seed, and of all test utterances together with its interval"
+    return [Picture("folds", shows, partial(_draw_folds, found, pooled, main))]
 
 
-def _draw_folds(found: Mapping[str, Sequence[float]], pooled: Measures, path: Any) -> Any:
+def _draw_folds(found: Mapping[str, Sequence[float]], pooled: Measures, main: str, path: Any) -> Any:
     interval = pooled.get("interval", {})
-    return plot_folds(found, pooled["ua"], path, interval.get("ua"), interval.get("speakers"))
+    return plot_folds(found, pooled[main], path, interval.get(main), interval.get("speakers"), NAMES[main])
 
 
 def _tasks(metrics: Mapping[str, Measures]) -> Section:
@@ -154,8 +157,12 @@ def _tasks(metrics: Mapping[str, Measures]) -> Section:
 def _classes(measures: Measures, target: str) -> Section:
     if "recall" not in measures:
         return Section("Classes")
-    rows = [[label, percent(value), str(measures["support"][label])] for label, value in measures["recall"].items()]
-    return Section("Classes", tables=[Table([target, "recall", "n"], rows)], brief=True)
+    shown = [name for name in ("recall", "precision") if name in measures]
+    rows = [
+        [label, *(percent(measures[name][label]) for name in shown), str(n)]
+        for label, n in measures["support"].items()
+    ]
+    return Section("Classes", tables=[Table([target, *shown, "n"], rows)], brief=True)
 
 
 def _raters(measures: Measures, target: str) -> Section:
@@ -171,24 +178,26 @@ def _raters(measures: Measures, target: str) -> Section:
 
 def _slices(report: CrossvalReport) -> Section:
     whole = report.measures
+    shown = {name: key for name, key in MEASURES.items() if key in whole}
     rows = [
         [
             column,
             f"{value}{classes_words(found, whole)}",
-            *(figure(key, found.get(key)) for key in ("wa", "ua", "macro_f1")),
+            *(figure(key, found.get(key)) for key in shown.values()),
             str(found["n"]),
         ]
         for column, values in report.pooled.slices.items()
         for value, found in values.items()
         if "n" in found
     ]
-    if not rows or "ua" not in whole:
+    main, _ = compared_by(whole)
+    if not rows or main not in whole:
         return Section("Slices")
     texts = [
-        "The target on parts of the test utterances; UA is over the classes that a part has, and one with few "
-        "utterances has their number alone."
+        f"The target on parts of the test utterances; {NAMES[main]} is over the classes that a part has, and one with "
+        "few utterances has their number alone."
     ]
-    return Section("Slices", texts, [Table(["by", "value", "WA", "UA", "macro F1", "n"], rows, names=2)])
+    return Section("Slices", texts, [Table(["by", "value", *shown, "n"], rows, names=2)])
 
 
 def _calibration(measures: Measures, target: str) -> Section:
@@ -246,7 +255,7 @@ def _learning(curves: Curves) -> Section:
 
 
 def _runs(report: CrossvalReport) -> Section:
-    key = next((name for name in ("ua", "average_precision", "ccc") if name in report.measures), "ua")
+    key = "ccc" if "ccc" in report.measures else compared_by(report.measures)[0]
     rows = [
         [
             run.folder,

@@ -10,8 +10,10 @@ from ..document import Table as Rows
 from ..document import conditions_section
 from ..wording import (
     MEASURES,
+    NAMES,
     NOTHING,
     VOTES_HEADER,
+    compared_by,
     figure,
     interval_words,
     not_applicable,
@@ -58,7 +60,8 @@ def _print_results(report: Report, console: Console) -> None:
         console.print(Text(line, style="bold"))
     console.print(_task_table(report))
     if "interval" in metrics[target]:
-        console.print(Text(f"{target} UA: {interval_words(metrics[target]['interval'], 'ua')}"))
+        main, _ = compared_by(metrics[target])
+        console.print(Text(f"{target} {NAMES[main]}: {interval_words(metrics[target]['interval'], main)}"))
     if "recall" in metrics[target]:
         console.print(_recall_table(metrics[target], target))
     if "votes" in metrics[target]:
@@ -89,9 +92,11 @@ def _recall_table(measures: Measures, target: str) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column(Text(target))
     table.add_column("")
-    table.add_column("recall", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
+    shown = [name for name in ("recall", "precision") if name in measures]
+    for name in (*shown, "n"):
+        table.add_column(name, justify="right", no_wrap=True)
     for label, recall in measures["recall"].items():
         bar = "█" * round(BAR * (recall or 0))
-        table.add_row(Text(label), bar, percent(recall), str(measures["support"][label]))
+        cells = [percent(measures[name][label]) for name in shown]
+        table.add_row(Text(label), bar, *cells, str(measures["support"][label]))
     return table

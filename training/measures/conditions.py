@@ -7,7 +7,7 @@ import pandas
 
 from ...configuration.report import InCondition
 from .metrics import evaluate_predictions
-from .statistics import interval, paired_difference
+from .statistics import interval, paired_difference, several_of
 
 
 def found_in_conditions(
@@ -21,15 +21,16 @@ def found_in_conditions(
     Args:
         clean: one row an utterance (and seed).
         degraded: the same for each condition, with the column `condition`.
-        tasks: name -> `{"labels": [...], ...}`.
-        target: a classification.
+        tasks: name -> `{"kind": ..., "labels": [...], ...}`.
+        target: a classification, or a multilabel task.
     """
     found = {}
     for condition, table in degraded.groupby("condition", sort=False):
         measures = evaluate_predictions(table, {target: tasks[target]})[target]
-        if "ua" in measures:
+        if "not_applicable" not in measures:
             measures["interval"] = interval(table, tasks, target)
-            found[condition] = InCondition(metrics=measures, **paired_difference(table, clean, target))
+            changes = paired_difference(table, clean, target, several_of(tasks[target]))
+            found[condition] = InCondition(metrics=measures, **changes)
     return found
 
 

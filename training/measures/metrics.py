@@ -10,12 +10,12 @@ from typing import Any
 import jiwer
 import numpy as np
 import pandas
-from sklearn.metrics import average_precision_score, confusion_matrix
+from sklearn.metrics import confusion_matrix
 
 from ...configuration.errors import UserError
 from ...configuration.report import Measures, VoteMeasures
-from .predictions import SEPARATOR
-from .votes import has_votes, labels_at_once, vote_measures
+from .several import several_measures
+from .votes import has_votes, vote_measures
 
 LOGGED_MEASURES = ("wa", "ua", "macro_f1", "cer", "wer", "ccc", "rmse", "average_precision", "exact_match")
 LOGGED_OF_VOTES = ("jensen_shannon", "rater_agreement")
@@ -48,8 +48,9 @@ def evaluate_predictions(
         not_judged: tasks that are not measured here -> the reason.
 
     Returns:
-        Task -> what `classification_metrics`, `transcript_metrics` or `regression_metrics` returns, or
-        `{"not_applicable": reason}`. `left_out` among them is reason -> how many utterances were not counted for it;
+        Task -> what `classification_metrics`, `transcript_metrics`, `regression_metrics` or `several_measures` has
+        returned, or `{"not_applicable": reason}`. `left_out` among them is reason -> how many utterances were not
+        counted for it;
         `votes` is `vote_measures`, where raters' votes on a classification are among the columns.
 
     Raises:
@@ -154,45 +155,6 @@ def concordance_correlation(reference: np.ndarray, predicted: np.ndarray) -> flo
     return float(2 * covariance / (reference.var() + predicted.var() + apart))
 
 
-def multilabel_metrics(
-    reference: np.ndarray, predicted: np.ndarray, scores: np.ndarray, labels: Sequence[str]
-) -> Measures:
-    """How well several labels at once are recognised.
-
-    `average_precision` is the mean over the labels that the reference has of the area under precision over recall, by
-    the scores alone (scikit-learn's, without interpolation). Macro F1 is the mean over the labels that the reference
-    or the predictions have; `exact_match` the share of utterances of which all labels are right.
-
-    Args:
-        reference: bool `(utterances, labels)`, whether an utterance has a label.
-        predicted: bool, the same as predicted.
-        scores: `(utterances, labels)`.
-        labels: in their order.
-
-    Returns:
-        `{"average_precision", "macro_f1", "exact_match", "recall", "precision", "support", "n"}`, the three in the
-        middle by label; a recall or precision that divides by nothing is None.
-    """
-    right, has, said = (reference & predicted).sum(axis=0), reference.sum(axis=0), predicted.sum(axis=0)
-    either = has + said > 0
-    areas = [average_precision_score(reference[:, place], scores[:, place]) for place in np.flatnonzero(has)]
-    f1 = 2 * right[either] / (has + said)[either]
-    return {
-        "average_precision": float(np.mean(areas)) if areas else None,
-        "macro_f1": float(f1.mean()) if len(f1) else None,
-        "exact_match": float((reference == predicted).all(axis=1).mean()),
-        "recall": _fractions(labels, right, has),
-        "precision": _fractions(labels, right, said),
-        "support": {label: int(count) for label, count in zip(labels, has, strict=True)},
-        "n": len(reference),
-    }
-
-
-def _fractions(labels: Sequence[str], parts: np.ndarray, wholes: np.ndarray) -> dict[str, float | None]:
-    found = zip(labels, parts, wholes, strict=True)
-    return {label: float(part / whole) if whole else None for label, part, whole in found}
-
-
 def slices(
     predictions: pandas.DataFrame,
     tasks: Mapping[str, Mapping[str, Any]],
@@ -227,7 +189,7 @@ def flatten(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, Any]) -> Measures:
     if task["kind"] == "multilabel":
-        return _of_several_labels(predictions, name, task["labels"])
+        return several_measures(predictions, name, task["labels"])
     if name not in predictions or not predictions[name].notna().any():
         return {"not_applicable": f"no utterance here has a reference for {name}"}
     rows = predictions[predictions[name].notna()]
@@ -240,16 +202,6 @@ def _task_metrics(predictions: pandas.DataFrame, name: str, task: Mapping[str, A
         return regression_metrics(reference, predicted)
     _refuse_foreign_labels(name, reference, task["labels"])
     return classification_metrics(reference, predicted, task["labels"])
-
-
-def _of_several_labels(predictions: pandas.DataFrame, name: str, labels: Sequence[str]) -> Measures:
-    reference, known = labels_at_once(predictions, name, labels)
-    if not known.any():
-        return {"not_applicable": f"no utterance here has a reference for {name}"}
-    rows = predictions[known]
-    said = [set(text.split(SEPARATOR)) for text in rows[f"{name}_predicted"]]
-    predicted = np.array([[label in each for label in labels] for each in said])
-    return multilabel_metrics(reference[known], predicted, np.stack(rows[f"{name}_scores"].tolist()), labels)
 
 
 def _of_votes(predictions: pandas.DataFrame, name: str, task: Mapping[str, Any]) -> dict[str, VoteMeasures]:

@@ -35,8 +35,11 @@ def vote_measures(predictions: pandas.DataFrame, task: str, labels: Sequence[str
     the divergence in bits, from 0 to 1 (Lin, 1991); `kl`, `sum p log(p / q)`, in nats; `cosine`, of the angle between
     them; `total_variation`, half of `sum |p - q|`; `brier`, `sum (p - q)^2` (Brier, 1950). Then
 
-    - `accepted`: the model's label has a share above 1 / labels; `accepted_macro_f1`: all labels above that, of the
-      raters and of the model, compared label by label (as EMO-SUPERB, arXiv 2402.13018, takes them; our reading).
+    - `accepted_macro_f1`: the labels whose share is above 1 / labels, of the raters and of the model, compared label
+      by label: so EMO-SUPERB (arXiv 2402.13018) counts, as `k_thresold` in the `emo-superb/expert.py` of
+      github.com/EMOsuperb/EMO-SUPERB-submission, which means over its batches; here all utterances are counted
+      together, and a label that neither side ever has is left out. `accepted`: the model's best label is one that the
+      raters accept so (ours).
     - `rater_agreement`: how often a rater, drawn by the votes, says what the model says; `raters_agreement`: how often
       one of them says what another says of the same utterance: what one more person would reach; `most_agreement`:
       how often one says what most of them say, which no answer exceeds. Where the votes are counts, the three are over
@@ -139,8 +142,8 @@ def are_counts(votes: np.ndarray) -> np.ndarray:
     return (votes == np.floor(votes)).all(axis=1)
 
 
-def measures_of_sums(sums: np.ndarray, labels: int) -> list[np.ndarray]:
-    """`MEASURES` of sums `(..., columns)`; NaN where nothing tells how many raters there were."""
+def measures_of_sums(sums: np.ndarray, labels: int) -> np.ndarray:
+    """`MEASURES` `(measures, ...)` of sums `(..., columns)`; NaN where nothing tells how many raters there were."""
     by_name = {name: sums[..., place] for place, name in enumerate(SUMMED)}
     means = [by_name[name] / by_name["n"] for name in MEANS]
     right, wrong, missed = (sums[..., len(SUMMED) + part * labels :][..., :labels] for part in range(3))
@@ -148,7 +151,7 @@ def measures_of_sums(sums: np.ndarray, labels: int) -> list[np.ndarray]:
     f1 = np.divide(2 * right, either, out=np.zeros(right.shape), where=either > 0)
     macro_f1 = f1.sum(axis=-1) / np.maximum((either > 0).sum(axis=-1), 1)
     several = np.where(by_name["n_several"] > 0, by_name["n_several"], np.nan)
-    return [*means, macro_f1, *(by_name[name] / several for name in OF_SEVERAL)]
+    return np.stack([*means, macro_f1, *(by_name[name] / several for name in OF_SEVERAL)])
 
 
 def _alphas(votes: np.ndarray, predicted: np.ndarray, undefined: dict[str, str]) -> dict[str, Any]:

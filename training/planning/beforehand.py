@@ -16,7 +16,7 @@ from ..corpora import load_rows
 from ..corpora.rows import Rows
 from .plan import Plan, plan_run
 from .study_folds import StudyFolds, plan_study
-from .tables import find_table
+from .tables import BEST_LAYER, find_table
 from .teachers import is_study, taught
 
 
@@ -64,8 +64,15 @@ def plan_probe(name: str, overrides: Sequence[str], side: str, heard: int | None
         raise UserError(f"--heard {heard} needs recordings that are centred: set model.center_by=[speaker]")
     if side == "validation" and recipe.data.validation == "none":
         recipe = replace(recipe, data=replace(recipe.data, validation="speaker"))
+    _require_one_label(recipe, "probe makes", "take it out of model.multilabel")
     plan_study(recipe)
     return recipe
+
+
+def _require_one_label(recipe: Recipe, what: str, mend: str) -> None:
+    target = recipe.model.target_task
+    if target in recipe.model.multilabel:
+        raise UserError(f"{what} a linear probe of one label an utterance, and {target} may have several: {mend}")
 
 
 def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequence[int]) -> dict[str, Recipe]:
@@ -73,11 +80,8 @@ def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequen
     recipes, found = load_recipes(list(words)), find_table(table)
     StudyFolder(output).check(recipes)
     for recipe in recipes.values():
-        if recipe.model.target_task in recipe.model.multilabel:
-            raise UserError(
-                f"rows are compared by UA, which {recipe.model.target_task} with several labels at once has not: "
-                "compare ser-meta crossval of each, or take it out of model.multilabel"
-            )
+        if BEST_LAYER in found.others(recipe):
+            _require_one_label(recipe, f"the row {BEST_LAYER!r} needs", "give a YAML file with rows of your own")
         folds = plan_study(recipe, seeds)
         for changed in found.rows(recipe).values():
             require_trained_target(changed)

@@ -191,6 +191,7 @@ def _read_table(path: Path) -> AblationTable:
 
 def _changed(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
     row = change_recipe(recipe, change, where)
+    target = recipe.model.target_task
     unchanged = {name: getattr(recipe.data, name) for name in CHANGEABLE_DATA}
     if replace(row.data, **unchanged) != recipe.data:
         raise UserError(
@@ -198,8 +199,12 @@ def _changed(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
         )
     if row.seed != recipe.seed:
         raise UserError(f"{where}: rows are compared on the same seeds: give them to ser-meta ablate with --seed")
-    if row.model.target_task != recipe.model.target_task:
+    if row.model.target_task != target:
         raise UserError(f"{where}: rows are compared on the same target: leave model.target_task as it is")
+    if (target in row.model.multilabel) != (target in recipe.model.multilabel):
+        raise UserError(
+            f"{where}: rows are compared by the same figures: leave {target} in model.multilabel, or out of it, in all"
+        )
     changed_stages = change.get("stages") or {}
     for name, stage in recipe.stages.items():
         weights = (changed_stages.get(name) or {}).get("loss_weights") or {}

@@ -164,7 +164,7 @@ def open_outputs(
         if outputs.as_json:
             opened.append(JsonLines())
         elif not any((*tables, outputs.embeddings)):
-            opened.append(stack.enter_context(ScreenTable()))
+            opened.append(stack.enter_context(ScreenTable(getattr(config, "scores_are_shares", False))))
         yield Writers(opened, done, parts)
 
 
@@ -221,7 +221,8 @@ class SpeakerTable(CsvTable):
 class ScreenTable:
     """A table of the recordings, printed when all are there; segments stand below their recording."""
 
-    def __init__(self) -> None:
+    def __init__(self, are_shares: bool = False) -> None:
+        self.are_shares = are_shares
         self.results: list[dict[str, Any]] = []
 
     def __enter__(self) -> "ScreenTable":
@@ -229,7 +230,7 @@ class ScreenTable:
 
     def __exit__(self, *_: Any) -> None:
         if self.results:
-            print_predictions(self.results)
+            print_predictions(self.results, are_shares=self.are_shares)
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Keeps one result for the table."""

@@ -114,6 +114,8 @@ def report_on(
         metrics[target]["risk_and_coverage"] = risk_and_coverage(predictions, target)
         if "familiar" in predictions and predictions["familiar"].notna().any():
             metrics[target]["familiar"] = familiarity_of(predictions)
+    if "average_precision" in metrics[target]:
+        metrics[target]["interval"] = interval(predictions, tasks, target)
     if "votes" in metrics[target]:
         labels = tasks[target]["labels"]
         metrics[target]["votes"]["ece"] = vote_calibration(predictions, target, labels)

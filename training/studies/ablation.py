@@ -16,7 +16,7 @@ from ...configuration.study_report import AblationReport, AblationRow, Change, D
 from ...hub_cards.study.write import write_study
 from ..machine.environment import environment
 from ..machine.processes import is_main_process, wait_for_all_processes
-from ..measures.statistics import mcnemar, paired_difference
+from ..measures.statistics import judged_rows, mcnemar, paired_difference
 from ..measures.vote_intervals import paired_votes
 from ..measures.votes import has_votes
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study
@@ -160,17 +160,19 @@ def _difference(
 ) -> Difference:
     """The full method against one row, on the same utterances: how much better it is, and on each style apart."""
     ours, other = rows[encoder, OURS], rows[encoder, row]
-    target = ours[0].recipe.model.target_task
+    model = ours[0].recipe.model
+    target = model.target_task
+    several = labels if target in model.multilabel else []
     tables = read_predictions(ours, side), read_predictions(other, side)
     return Difference(
         encoder=encoder,
         name=OURS,
         against=row,
-        **paired_difference(*tables, target),
-        votes=_differences_of_votes(*tables, target, labels),
-        slices=_differences_by_style(*tables, target),
-        degraded=_differences_in_conditions(ours, other, target) if side == "test" else {},
-        mcnemar=mcnemar(*tables, target),
+        **paired_difference(*tables, target, several),
+        votes={} if several else _differences_of_votes(*tables, target, labels),
+        slices=_differences_by_style(*tables, target, several),
+        degraded=_differences_in_conditions(ours, other, target, several) if side == "test" else {},
+        mcnemar=mcnemar(*tables, target, several),
     )
 
 
@@ -180,18 +182,23 @@ def _differences_of_votes(ours: DataFrame, other: DataFrame, target: str, labels
     return paired_votes(ours, other, target, labels) if rated else {}
 
 
-def _differences_in_conditions(ours: list[FoldRun], other: list[FoldRun], target: str) -> dict[str, dict]:
+def _differences_in_conditions(
+    ours: list[FoldRun], other: list[FoldRun], target: str, several: list[str]
+) -> dict[str, dict]:
     """The paired differences in each condition that both were judged in."""
     shared = [name for name in ours[0].recipe.degraded if name in other[0].recipe.degraded]
     tables = [read_in_conditions(runs) for runs in (ours, other)] if shared else []
     return {
-        name: paired_difference(*(table[table["condition"] == name] for table in tables), target) for name in shared
+        name: paired_difference(*(table[table["condition"] == name] for table in tables), target, several)
+        for name in shared
     }
 
 
-def _differences_by_style(ours: DataFrame, other: DataFrame, target: str) -> dict[str, dict[str, dict]]:
+def _differences_by_style(
+    ours: DataFrame, other: DataFrame, target: str, several: list[str]
+) -> dict[str, dict[str, dict]]:
     """The paired differences on each speaking style, such as speech and song, where there are several."""
-    styles = sorted(ours["style"].dropna().unique()) if "style" in ours else []
+    styles = sorted(judged_rows(ours, target, several)["style"].dropna().unique()) if "style" in ours else []
     parts = {style: [table[table["style"] == style] for table in (ours, other)] for style in styles}
-    found = {style: paired_difference(*tables, target) for style, tables in parts.items()}
+    found = {style: paired_difference(*tables, target, several) for style, tables in parts.items()}
     return {"style": found} if len(found) > 1 else {}

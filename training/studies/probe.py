@@ -25,7 +25,8 @@ from ...configuration.study_report import ProbeReport, ProbeRow, SuggestedLayers
 from ..batches.group_means import describe_centering
 from ..corpora.mixture import corpora_words, label_maps
 from ..machine.environment import environment
-from ..measures.statistics import CONFIDENCE, paired_difference
+from ..measures.resampling import CONFIDENCE
+from ..measures.statistics import paired_difference
 from ..planning.plan import find_folds
 from ..planning.sides import describe_styles
 from ..runs.judging import describe_longest, report_on

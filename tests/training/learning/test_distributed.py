@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
@@ -26,19 +27,35 @@ def settings(size: int) -> list[str]:
     return ["data.validation=speaker", *(f"stages.{stage}.batch_size={size}" for stage in ("metadata", "emotion"))]
 
 
+@pytest.fixture(scope="module", params=["one label", "shares of votes"])
+def corpus(request, speech_table, steady_settings, tmp_path_factory):
+    """What is learned: the labels of the table, or the shares of four raters, of whom one may err; two have none."""
+    if request.param == "one label":
+        return steady_settings
+    rows = pandas.read_csv(speech_table, keep_default_na=False)
+    fourth = ["sad" if row % 2 else label for row, label in enumerate(rows["emotion"])]
+    votes = zip(*[rows["emotion"]] * 3, fourth, strict=True)
+    rows["emotion"] = [";".join(each) for each in votes]
+    rows.loc[4:5, "emotion"] = ""
+    table = tmp_path_factory.mktemp("votes") / "voted.csv"
+    rows.to_csv(table, index=False)
+    learned = ["data.votes=shares", "model.class_weights=balanced"]
+    return [*steady_settings, f"data.root={table}", f"data.options.audio_root={speech_table.parent}", *learned]
+
+
 @pytest.fixture(scope="module")
-def one_process(recipe_file, steady_settings, tmp_path_factory):
+def one_process(recipe_file, corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "run"
-    run_stages(load_recipe(str(recipe_file), [*steady_settings, *settings(4)]), folder)
+    run_stages(load_recipe(str(recipe_file), [*corpus, *settings(4)]), folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def two_processes(recipe_file, steady_settings, tmp_path_factory):
+def two_processes(recipe_file, corpus, tmp_path_factory):
     """The same with half the batch in each of two processes, started by the command of the documentation."""
     folder = tmp_path_factory.mktemp("two") / "run"
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", TWO_PROCESSES]
-    program = ["-m", "ser_meta.training", "train", recipe_file, *steady_settings, *settings(2), "--output", folder]
+    program = ["-m", "ser_meta.training", "train", recipe_file, *corpus, *settings(2), "--output", folder]
     command = [*launch, "--main_process_port", free_port(), *program, "--json"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder.parent, timeout=600)
     assert done.returncode == 0, done.stderr[max(0, done.stderr.find("Traceback")) :][:6_000]  # the first to fail
@@ -83,6 +100,9 @@ def test_two_processes_end_with_the_weights_and_predictions_of_one(one_process, 
     reports = [json.loads((run / "report.json").read_text()) for run in (one_process, two_processes)]
     errors = [report["metrics"]["emotion"].pop("calibration")["ece"] for report in reports]
     assert errors[0] == pytest.approx(errors[1], abs=1e-3)
+    votes = [report["metrics"]["emotion"].pop("votes", {}) for report in reports]
+    for name in ("jensen_shannon", "brier", "rater_agreement", "n") if votes[0] else ():
+        assert votes[0][name] == pytest.approx(votes[1][name], abs=1e-3), name
     for report in reports:  # of scores, which differ in their last digits
         del report["metrics"]["emotion"]["familiar"], report["metrics"]["emotion"]["risk_and_coverage"]
     assert reports[0]["metrics"] == reports[1]["metrics"] and reports[0]["slices"] == reports[1]["slices"]

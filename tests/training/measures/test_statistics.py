@@ -7,7 +7,8 @@ from scipy.stats import binom
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from ser_meta.configuration.errors import UserError
-from ser_meta.training.measures.statistics import SEED, calibration, interval, mcnemar, paired_difference
+from ser_meta.training.measures.resampling import SEED
+from ser_meta.training.measures.statistics import calibration, interval, mcnemar, paired_difference
 
 LABELS = ["angry", "happy", "sad"]
 TASKS = {"emotion": {"kind": "classification", "labels": LABELS}}

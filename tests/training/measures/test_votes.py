@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.measures.metrics import evaluate_predictions, flatten
-from ser_meta.training.measures.statistics import SEED
+from ser_meta.training.measures.resampling import SEED
 from ser_meta.training.measures.vote_intervals import paired_votes, vote_calibration, vote_interval
 from ser_meta.training.measures.votes import MEASURES, vote_measures
 

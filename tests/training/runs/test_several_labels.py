@@ -19,7 +19,7 @@ from ser_meta.configuration.run_folder import RunFolder
 from ser_meta.modeling_ser_meta import SerMetaConfig
 from ser_meta.training.measures.metrics import evaluate_predictions
 from ser_meta.training.measures.temperature import fit_thresholds
-from ser_meta.training.planning.beforehand import check_ablation
+from ser_meta.training.planning.beforehand import check_ablation, plan_probe
 from ser_meta.training.planning.plan import load_rows, plan_run
 from ser_meta.training.runs.judging import predict_dataset
 from ser_meta.training.runs.loading import load_model
@@ -177,7 +177,9 @@ def test_a_label_alone_is_one_of_several():
 def test_what_does_not_go_with_it_is_refused(recipe, recipe_file, tmp_path):
     kl = replace(recipe, model=replace(recipe.model, target_loss="kl"))
     assert any("choose cross_entropy or focal" in fault for fault in recipe_faults(kl))
-    with pytest.raises(UserError, match="rows are compared by UA"):
-        check_ablation("2", [str(recipe_file), "model.multilabel=[emotion]"], tmp_path / "study", [])
+    with pytest.raises(UserError, match=r"baseline, best layer. needs a linear probe of one label an utterance"):
+        check_ablation("1", [str(recipe_file), "model.multilabel=[emotion]"], tmp_path / "study", [])
+    with pytest.raises(UserError, match="probe makes a linear probe of one label an utterance"):
+        plan_probe(str(recipe_file), ["model.multilabel=[emotion]", f"cache={tmp_path}"], "test", None)
     with pytest.raises(ValueError, match="needs a threshold between 0 and 1 for each of"):
         SerMetaConfig(tasks={"emotion": {"kind": "multilabel", "labels": LABELS, "thresholds": [0.5]}})
