@@ -91,7 +91,7 @@ def test_two_processes_validate_as_one(one_process, two_processes):
     assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
-def test_two_processes_end_with_the_weights_and_predictions_of_one(one_process, two_processes):
+def test_two_processes_end_with_the_weights_and_predictions_of_one(corpus, one_process, two_processes):
     expected, trained = (load_file(run / "model" / "model.safetensors") for run in (one_process, two_processes))
     # a key's bias adds the same to every score of the attention: its gradient is rounding, which Adam makes a step of
     left_out = ("key.bias", "k_proj.bias", "familiarity.components")  # whose directions rounding may turn
@@ -101,6 +101,7 @@ def test_two_processes_end_with_the_weights_and_predictions_of_one(one_process, 
     errors = [report["metrics"]["emotion"].pop("calibration")["ece"] for report in reports]
     assert errors[0] == pytest.approx(errors[1], abs=1e-3)
     votes = [report["metrics"]["emotion"].pop("votes", {}) for report in reports]
+    assert bool(votes[0]) == ("data.votes=shares" in corpus)
     for name in ("jensen_shannon", "brier", "rater_agreement", "n") if votes[0] else ():
         assert votes[0][name] == pytest.approx(votes[1][name], abs=1e-3), name
     for report in reports:  # of scores, which differ in their last digits
