@@ -58,6 +58,11 @@ class OnnxNetwork:
         """The graph, opened."""
         return open_session(self.graph, self.threads)
 
+    @cached_property
+    def outputs(self) -> list[str]:
+        """Names of what the graph gives."""
+        return [output.name for output in self.session.get_outputs()]
+
     def __call__(self, **features: torch.Tensor) -> SerMetaOutput:
         """What the model gives, but for losses, attentions and hidden states.
 
@@ -68,11 +73,9 @@ class OnnxNetwork:
             found = self.session.run(None, {name: tensor.numpy() for name, tensor in features.items()})
         except Exception as error:  # onnxruntime has no class of its own above its errors
             raise ValueError(f"onnxruntime cannot take it ({str(error).splitlines()[0][:200]})") from error
-        frame_mask, *logits, embeddings = map(torch.from_numpy, found)
-        answers = ModelOutput(zip(self.tasks, logits, strict=True))
-        return SerMetaOutput(
-            logits=answers[self.target], task_logits=answers, embeddings=embeddings, frame_mask=frame_mask
-        )
+        named = dict(zip(self.outputs, map(torch.from_numpy, found), strict=True))
+        answers = ModelOutput({task: named.pop(f"{task}_logits") for task in self.tasks})
+        return SerMetaOutput(logits=answers[self.target], task_logits=answers, **named)
 
 
 def network_of(

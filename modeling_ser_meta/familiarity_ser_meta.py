@@ -41,7 +41,7 @@ class Familiarity(nn.Module):
         """Of embeddings `(batch, width)` to the nearest label's mean, `(batch,)`."""
         apart = embeddings.float()[:, None] - self.means.float()
         along = apart @ self.components.float().T
-        beside = (apart.square().sum(dim=-1) - along.square().sum(dim=-1)).clamp(min=0)
+        beside = (apart - along @ self.components.float()).square().sum(dim=-1)
         squares = (along.square() / self.variances.float()).sum(dim=-1) + beside / self.rest.float()
         return squares.amin(dim=1).sqrt()
 

@@ -56,7 +56,7 @@ class ExportedGraph(nn.Module):
         self.model, self.embeddings = model, embeddings
 
     def forward(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """From the encoder's input and its mask to `frame_mask` and each task's logits, in the config's order."""
+        """From the encoder's input and its mask to what `flat` gives."""
         encoded = _encode(self.model.encoder, inputs, attention_mask)
         states = torch.stack(encoded.hidden_states, dim=1)
         output = self.model(layer_states=states, attention_mask=encoded.frame_mask)
@@ -64,8 +64,9 @@ class ExportedGraph(nn.Module):
 
 
 def flat(output: "SerMetaOutput") -> tuple[torch.Tensor, ...]:
-    """The frame mask and each task's logits."""
-    return output.frame_mask, *output.task_logits.values()
+    """The frame mask, each task's logits in the config's order, and how familiar, where the model tells that."""
+    familiar = () if output.familiar is None else (output.familiar,)
+    return output.frame_mask, *output.task_logits.values(), *familiar
 
 
 def _encode(encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tensor) -> EncoderOutput:
@@ -96,6 +97,7 @@ def write_graph(model: "SerMetaModel", batch: Batch, path: Path, embeddings: boo
     name, any_size = model.encoder.input_name, torch.export.Dim.DYNAMIC
     time = 1 if isinstance(model.encoder, Wav2Vec2BertFrames) else batch[name].dim() - 1
     outputs = ["frame_mask", *(f"{task}_logits" for task in model.config.tasks)]
+    outputs += [] if model.familiarity is None else ["familiar"]
     with _quiet():
         torch.onnx.export(
             ExportedGraph(model, embeddings),
@@ -133,7 +135,7 @@ def open_session(graph: Path, threads: int = 0, exact: bool = True) -> Any:
 
 @torch.no_grad()
 def graph_difference(model: "SerMetaModel", batch: Batch, graph: Path) -> float:
-    """The largest difference of a graph's logits from the model's, over all tasks and the true frames."""
+    """The largest difference of what a graph tells from what the model does, over all tasks and the true frames."""
     return difference(open_session(graph), batch, flat(model(**batch)))
 
 

@@ -190,8 +190,8 @@ class SpeechEmotionPipeline(ChunkPipeline):
                 results[name] = logits.argmax(dim=-1).masked_fill(~output.frame_mask, PADDING)
             else:
                 results[name] = logits.float()
-        if self.model.familiarity is not None and output.embeddings is not None:
-            results["familiar"] = self.model.familiarity(output.embeddings)
+        if output.familiar is not None:
+            results["familiar"] = output.familiar
         return {**results, "embeddings": output.embeddings.float()} if return_embeddings else results
 
     def postprocess(self, pieces: list[dict], **options: Any) -> dict[str, Any]:

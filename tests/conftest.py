@@ -129,6 +129,12 @@ def recipe_file(tmp_path_factory, speech_table, encoder_folder) -> Path:
     return path
 
 
+@pytest.fixture
+def network_cache(tmp_path_factory, monkeypatch) -> None:
+    """Networks for other backends are kept where all tests find them, so that one that many need is written once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory, recipe_file) -> Path:
     """The folder of a run of `recipe_file`, whose model answers otherwise to other sounds. To be read only."""

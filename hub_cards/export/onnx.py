@@ -45,7 +45,7 @@ seconds. Any sampling rate and number of channels will do; the model itself hear
 
 | file | what it is |
 |---|---|
-| `model.onnx` | the graph: `{input}` and `attention_mask` of any size in, each task's logits out |
+| `model.onnx` | the graph: `{input}`, `attention_mask` of any size in, each task's logits and perhaps `familiar` out |
 {quantized}| `preprocessing.json` | tasks, labels, sampling rate, and what the features are made with |
 | `features.npz` | the tables of the features, where the encoder has them |
 | `runner.py`, `*_ser_meta.py` | the program; it needs numpy, onnxruntime, soundfile, soxr, and `av` for M4A or WebM |
@@ -79,7 +79,7 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
             runner takes it where the processor gains by it.
 
     Returns:
-        `difference`, the largest of the logits of the last graph written from the model's on a padded batch of noise,
+        `difference`, the largest of the outputs of the last graph written from the model's on a padded batch of noise,
         and `bytes` of that graph with its weights.
 
     Raises:
@@ -137,6 +137,7 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
         "target_task": config.target_task,
         "calibration_temperature": config.calibration_temperature,
         "label_shares": config.label_shares,
+        "familiarity": config.familiarity,
         "tasks": config.tasks,
         "characters": {
             "vocabulary": vocabulary,
@@ -162,12 +163,19 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
 
 
 def _scores_words(config: Any) -> str:
-    """What is to be known of scores that are no chances of a single right answer."""
+    """What is to be known of scores that are no chances of a single right answer, and of when not to trust them."""
+    told = ""
     if config.tasks[config.target_task]["kind"] == "multilabel":
-        return f" A recording may have several labels of {config.target_task} at once: those that are `present`."
-    if config.scores_are_shares:
-        return f"\n{SHARES}"
-    return ""
+        told = f" A recording may have several labels of {config.target_task} at once: those that are `present`."
+    elif config.scores_are_shares:
+        told = f"\n{SHARES}"
+    if config.familiarity is not None:
+        least = f"{config.familiarity['threshold']:g}"
+        told += (
+            "\n\n`--least-familiar 0` tells how `familiar` a recording is, from 0, unlike all that the model has "
+            f"learned from, to 1. With `--least-familiar {least}` it abstains from what is less familiar."
+        )
+    return told
 
 
 def _write_runner(folder: Path) -> None:

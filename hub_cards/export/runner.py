@@ -91,9 +91,9 @@ class Recognizer:
                 4 s, and only if it is longer than 15 s.
             hop_seconds: from the start of one window to the next; by default half a window.
             gate_decibels: what is quieter than this is silence, in decibels of full scale; -70 by default.
-            options: `tasks` to report, `labels` to choose among, a `threshold` below which a result is `abstained`
-                from, `smoothing` (how reluctantly the label changes where there is no pause), `top_k` labels,
-                `function_to_apply`: as `ResultMaker` has them in segments_ser_meta.py.
+            options: `tasks` to report, `labels` to choose among, a `threshold` of score, or a `least_familiar`, below
+                which a result is `abstained` from, `smoothing` (how reluctantly the label changes where there is no
+                pause), `top_k` labels, `function_to_apply`: as `ResultMaker` has them in segments_ser_meta.py.
 
         Returns:
             every reported classification task's `[{"label", "score"}, ...]`, best first; a regression's number; the
@@ -142,7 +142,7 @@ class Recognizer:
 
         Returns:
             `frame_mask` `(batch, frames)`, and by task `(batch, labels)`, for CTC `(batch, frames, characters)`, for a
-            regression its numbers `(batch,)`.
+            regression its numbers `(batch,)`; and `familiar` `(batch,)`, where the model tells it.
         """
         features = [self._features(self._trimmed(np.asarray(samples, np.float32))) for samples in recordings]
         time = 1 if self.facts["features"]["kind"] == "log_mel" else 0
@@ -154,7 +154,8 @@ class Recognizer:
             row[tuple(map(slice, feature.shape))] = feature
         mask = (np.arange(shape[time]) < lengths[:, None]).astype(np.int64)
         outputs = self.session.run(None, {self.facts["input"]: batch, "attention_mask": mask})
-        return dict(zip(["frame_mask", *self.facts["tasks"]], outputs, strict=True))
+        names = [output.name.removesuffix("_logits") for output in self.session.get_outputs()]
+        return dict(zip(names, outputs, strict=True))
 
     def _hear(self, piece: Piece, name: str) -> dict[str, Any]:
         """The outputs for one piece of a recording, and where it lies, in seconds."""
@@ -238,9 +239,11 @@ def main() -> int:
     parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="sound files, or folders of them")
     parser.add_argument("--window-seconds", type=float, help="cut every recording into windows of this length")
     parser.add_argument("--threshold", type=float, help="mark results of a lower score as abstained")
+    parser.add_argument("--least-familiar", type=float, help="and those that are less familiar; 0 only tells how much")
     parser.add_argument("--channel", default="mix", help="mix (default), left, right, or a number from 0")
     arguments = parser.parse_args()
-    settings = {"window_seconds": arguments.window_seconds, "threshold": arguments.threshold}
+    names = ("window_seconds", "threshold", "least_familiar")
+    settings = {name: getattr(arguments, name) for name in names}
     recognise, failed = Recognizer(), False
     try:
         paths = expanded(arguments.recordings)

@@ -156,16 +156,18 @@ def test_what_the_graph_cannot_take_is_an_error_of_the_recording():
         network(**too_long)
 
 
-def test_the_command_gives_the_same_and_keeps_no_weights_of_torch(finished_run, speech_table, command_line):
+def test_the_command_gives_the_same_and_keeps_no_weights_of_torch(
+    finished_run, speech_table, command_line, network_cache
+):
     recordings = sorted(map(str, Path(speech_table).parent.glob("*.wav")))[:5]
     told = {}
     for backend in ("torch", "onnx"):
         code, printed, errors = command_line(
-            "predict", finished_run / "model", *recordings, "--json", "--backend", backend
+            "predict", finished_run / "model", *recordings, "--json", "--least-familiar", "0.5", "--backend", backend
         )
         assert code == 0, errors
         told[backend] = [json.loads(line) for line in printed.splitlines()]
-    assert_same_result(told["onnx"][0], told["torch"][0], tolerance=1e-3)
+    assert all({"familiar", "abstained"} <= set(result) for result in told["torch"])
     for one, other in zip(told["onnx"], told["torch"], strict=True):
         assert_same_result(one, other, tolerance=1e-3)
     code, _, errors = command_line("predict", finished_run / "model", recordings[0], "--backend", "jax")

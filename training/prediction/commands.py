@@ -113,12 +113,8 @@ def predict(
     if turns or diarization:
         from .conversations import Conversations, predict_conversations
 
-        if backend != "torch":
-            raise UserError(
-                f"--backend {backend}: turns are heard by torch alone, which centres by speaker: leave it out"
-            )
         asked = Conversations(turns, diarization, channels)
-        raise typer.Exit(predict_conversations(found, inputs, options, outputs, batch_size, precision, asked))
+        raise typer.Exit(predict_conversations(found, inputs, options, outputs, batch_size, precision, asked, backend))
     if speakers:
         raise UserError(f"--speakers {speakers} needs --turns: who speaks when")
     raise typer.Exit(predict_recordings(found, inputs, options, outputs, batch_size, precision, channels, backend))
@@ -145,6 +141,7 @@ def listen(
         float | None, typer.Option(help="What is quieter is silence, in dB of full scale (default: -70).")
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Mark turns of a lower score as uncertain.")] = None,
+    least_familiar: LeastFamiliar = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", help="Report this task; may be given again.")] = None,
     buffer: Annotated[float, typer.Option(help="Seconds of sound that may wait to be heard.")] = 10.0,
     port: Annotated[int | None, typer.Option(help="Open a WebSocket here instead of standard input.")] = None,
@@ -153,6 +150,7 @@ def listen(
         list[str] | None, typer.Option(help="A web page that may connect, as https://example.org; may be given again.")
     ] = None,
     connections: Annotated[int, typer.Option(min=1, help="Of the WebSocket at the same time.")] = 4,
+    backend: Backend = "torch",
 ) -> None:
     """Hear sound while it is made, and print a line of JSON when a turn ends.
 
@@ -179,8 +177,15 @@ def listen(
     from .live_sound import SoundFormat
     from .recognition import load_pipeline, tell_centring
 
-    options = {"window_seconds": window, "hop_seconds": hop, "gate_decibels": gate, "threshold": threshold}
-    recognise = load_pipeline(found.folder, {**options, "tasks": tasks}, 1, None)
+    options = {
+        "window_seconds": window,
+        "hop_seconds": hop,
+        "gate_decibels": gate,
+        "threshold": threshold,
+        "tasks": tasks,
+        "least_familiar": least_familiar,
+    }
+    recognise = load_pipeline(found.folder, options, 1, None, backend=backend)
     tell_centring(found, recognise)
     listening = Listening(recognise, channels, provisional, buffer)
     if port is None:

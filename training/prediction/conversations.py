@@ -10,7 +10,7 @@ import numpy as np
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
-from ...hub_cards.hub.names import FoundModel
+from ...hub_cards.hub.names import FoundModel, read_model_config
 from ...hub_cards.page.conversation import speaker_summaries
 from ...hub_cards.page.predictions_table import is_ranking
 from ...modeling_ser_meta import SpeechEmotionPipeline
@@ -72,6 +72,7 @@ def predict_conversations(
     batch_size: int,
     precision: str,
     asked: Conversations,
+    backend: str = "torch",
 ) -> int:
     """Recognises conversations turn by turn, and writes the results; the arguments are those of `predict`.
 
@@ -86,7 +87,8 @@ def predict_conversations(
     """
     state = PartialState(cpu=without_gpu())
     _check(inputs, outputs, options, state, asked)
-    recognise = load_pipeline(model.folder, options, batch_size, state.device, precision)
+    backend = _that_centres(model, backend)
+    recognise = load_pipeline(model.folder, options, batch_size, state.device, precision, backend)
     hearer = Hearer(asked, recognise, asked.diarization and diarized(asked.diarization, recognise.device))
     if not hearer.centres:
         tell_centring(model, recognise)
@@ -117,6 +119,15 @@ def _check(inputs: Inputs, outputs: Outputs, options: dict, state: PartialState,
     if state.num_processes > 1:
         raise UserError("turns are recognised by one process: start it without accelerate launch")
     asked.check(inputs.names, options.get("tasks"))
+
+
+def _that_centres(model: FoundModel, backend: str) -> str:
+    """What runs the network: torch, where the model is centred anew for each speaker, which no graph can be."""
+    if "speaker" not in read_model_config(model.folder).get("center_by", ()):
+        return backend
+    if backend == "onnx":
+        raise UserError(f"--backend onnx: {model.name} is centred by each speaker of a conversation: leave it out")
+    return "torch"
 
 
 @dataclass

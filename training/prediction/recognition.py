@@ -153,9 +153,7 @@ def load_pipeline(
     except ValueError as error:
         raise UserError(str(error)) from error
     if recognise.network is not None:
-        for name, part in recognise.model.named_children():
-            if name != "familiarity":  # which no graph has
-                part.to("meta")
+        recognise.model.to("meta")
     return recognise
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,27 @@ def test_the_lowest_layers_of_an_encoder(tmp_path):
         assert export_onnx(model, processor, tmp_path / family)["difference"] < 1e-4
 
 
+@pytest.mark.parametrize("family", ["wav2vec2", "whisper"])
+def test_a_cut_and_narrow_student_in_32_and_in_8_bits(family, tmp_path, monkeypatch):
+    widths = ("d_model", "encoder_ffn_dim") if family == "whisper" else ("hidden_size", "intermediate_size")
+    model = make_model(CONFIGS[family](), narrow=dict(zip(widths, (8, 24), strict=True)), encoder_layers=1)
+    model.save_pretrained(tmp_path / "student")
+    model = SerMetaModel.from_pretrained(tmp_path / "student").eval()
+    assert (len(model.encoder.layers), model.config.width) == (1, 8)
+    processor = SerMetaProcessor(EXTRACTORS[family](), character_tokenizer())
+    export_onnx(model, processor, tmp_path / "onnx", int8=True)
+    runner = load_runner(tmp_path / "onnx", monkeypatch)
+    recognise = SpeechEmotionPipeline(model=model, processor=processor)
+    recordings = [{"array": speech(seconds, seed), "sampling_rate": 16_000} for seed, seconds in enumerate((0.8, 2.5))]
+    for flags, tolerance in (("avx2", 1e-4), ("avx512_vnni", 0.05)):
+        pretend_processor(runner, tmp_path / "cpuinfo", flags, monkeypatch)
+        assert (runner.graph.name == "model.onnx") == (flags == "avx2")
+        for recording in recordings:
+            told = (listener(recording, tasks=["emotion", "valence"]) for listener in (runner, recognise))
+            assert_same_result(*told, tolerance)
+        del runner.session
+
+
 def test_results_are_the_pipelines_short_and_long(exported, monkeypatch):
     model, processor, folder = exported
     runner, recognise = load_runner(folder, monkeypatch), SpeechEmotionPipeline(model=model, processor=processor)
@@ -103,7 +125,7 @@ def test_what_is_asked_of_a_recording_is_the_pipelines(exported, monkeypatch, tm
         {"top_k": 1, "function_to_apply": "sigmoid"},
     ):
         assert_same_result(runner(sources[1], **options), recognise(sources[1], **options), tolerance=1e-3)
-    for wrong in ({"top_k": 0}, {"tasks": ["mood"]}, {"window_seconds": 0}):
+    for wrong in ({"top_k": 0}, {"tasks": ["mood"]}, {"window_seconds": 0}, {"least_familiar": 0.1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             runner(sources[1], **wrong)
 
@@ -146,20 +168,50 @@ def test_the_command_and_the_runner_without_torch(command_line, speech_table, tm
         assert_same_result(json.loads(line), {"file": path, **recognise(path)})
 
 
-def test_8_bits_keep_the_labels_where_the_processor_gains_by_them(
-    finished_run, speech_table, tmp_path, monkeypatch, capfd
-):
+@pytest.fixture(scope="module")
+def of_run(finished_run, tmp_path_factory):
+    """A trained model in its pipeline, and the folder of its export in 32 and in 8 bits."""
     model = SerMetaModel.from_pretrained(finished_run / "model").eval()
     processor = SerMetaProcessor.from_pretrained(finished_run / "model")
-    export_onnx(model, processor, tmp_path / "int8", int8=True)
+    folder = tmp_path_factory.mktemp("onnx") / "int8"
+    export_onnx(model, processor, folder, int8=True)
+    return SpeechEmotionPipeline(model=model, processor=processor), folder
+
+
+def test_what_is_familiar_is_the_pipelines(of_run, speech_table, tmp_path, monkeypatch):
+    recognise, folder = of_run
+    runner = load_runner(folder, monkeypatch)
+    pretend_processor(runner, tmp_path / "cpuinfo", "fpu avx2", monkeypatch)
+    noise = {"array": np.random.default_rng(0).normal(size=8_000).astype(np.float32), "sampling_rate": 16_000}
+    recordings = [*sorted(map(str, speech_table.parent.glob("*.wav"))), noise]
+    told = [recognise(recording, least_familiar=0.3) for recording in recordings]
+    assert len({result["abstained"] for result in told}) == 2
+    for recording, result in zip(recordings, told, strict=True):
+        assert_same_result(runner(recording, least_familiar=0.3), result)
+    cut = {"window_seconds": 0.2, "least_familiar": 0}
+    assert_same_result(runner(recordings[0], **cut), recognise(recordings[0], **cut))
+    silence = {"array": np.zeros(16_000, np.float32), "sampling_rate": 16_000}
+    assert runner(silence, least_familiar=0)["familiar"] is None
+    pretend_processor(runner, tmp_path / "cpuinfo", "fpu avx512_vnni", monkeypatch)
+    del runner.session
+    in_8_bits = [runner(recording, least_familiar=0)["familiar"] for recording in recordings]
+    apart = np.abs(np.subtract(in_8_bits, [result["familiar"] for result in told]))
+    assert runner.graph.name == "model_quantized.onnx" and 0 < apart.mean() < 0.05
+    assert "`--least-familiar 0.05` it abstains" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_8_bits_keep_the_labels_where_the_processor_gains_by_them(of_run, speech_table, tmp_path, monkeypatch, capfd):
+    recognise, folder = of_run
+    shutil.copytree(folder, tmp_path / "int8")
     graph = onnx.load(tmp_path / "int8" / "model_quantized.onnx")
     # six products a layer
-    assert sum(node.op_type == "ProductIn8Bits" for node in graph.graph.node) == 6 * len(model.encoder.layers)
+    assert sum(node.op_type == "ProductIn8Bits" for node in graph.graph.node) == 6 * len(
+        recognise.model.encoder.layers
+    )
     assert "`model_quantized.onnx`" in (tmp_path / "int8" / "README.md").read_text(encoding="utf-8")
     runner = load_runner(tmp_path / "int8", monkeypatch)
     pretend_processor(runner, tmp_path / "cpuinfo", "fpu avx2 avx512_vnni", monkeypatch)
     assert runner.graph.name == "model_quantized.onnx"
-    recognise = SpeechEmotionPipeline(model=model, processor=processor)
     recordings = sorted(map(str, speech_table.parent.glob("*.wav")))
     found, expected = ([told(path)["emotion"][0]["label"] for path in recordings] for told in (runner, recognise))
     assert len(expected) == 36 and len(set(expected)) > 1

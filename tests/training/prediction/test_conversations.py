@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from exportable import assert_same_result
 from PIL import Image
 
 from ser_meta.configuration.errors import UserError
@@ -100,6 +101,16 @@ def test_turns_that_are_found_are_those_of_a_stream(command_line, model, call):
         assert len(turns) == 2
 
 
+def test_another_backend_hears_the_same_turns(command_line, model, call, network_cache):
+    pytest.importorskip("onnxruntime")
+    turns, told = ("--turns", "found", "--channels", "separate", "--json", "--backend"), {}
+    for backend in ("torch", "onnx"):
+        code, printed, errors = command_line("predict", model, call, *turns, backend)
+        assert code == 0, errors
+        told[backend] = json.loads(printed)
+    assert_same_result(told["onnx"], told["torch"], tolerance=1e-3)
+
+
 def test_a_speaker_is_centred_by_their_own_turns(command_line, model, call, tmp_path):
     centred = shutil.copytree(model, tmp_path / "centred")
     config = SerMetaConfig.from_pretrained(model, standardize_states=True, center_by=["speaker"])
@@ -124,6 +135,9 @@ def test_a_speaker_is_centred_by_their_own_turns(command_line, model, call, tmp_
     for mine, wanted in zip(found, expected, strict=True):
         scores = [{entry["label"]: entry["score"] for entry in each} for each in (mine, wanted)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    code, _, errors = command_line("predict", centred, call, *turns, "--backend", "onnx")
+    assert code == 2 and errors[0].endswith("centred by each speaker of a conversation: leave it out")
+    assert command_line("predict", centred, call, *turns, "--backend", "auto")[0] == 0
 
 
 def test_tables_of_turns(tmp_path):

@@ -79,6 +79,17 @@ def test_raw_samples_on_standard_input(model, expected):
     assert [line["turn"] for line in lines if not line["final"]] == [0, 1, 1]
 
 
+def test_another_backend_and_what_is_familiar(model, expected, network_cache):
+    pytest.importorskip("onnxruntime")
+    load_pipeline(model, {}, 1, None, backend="onnx")  # writes the network, which takes longer than to listen
+    program = listen(model, "--raw-rate", str(RATE), "--backend", "onnx", "--least-familiar", "0")
+    printed, errors = program.communicate(pcm(talk()), timeout=120)
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert program.returncode == 0, errors
+    assert_told(lines, expected)
+    assert all(0 <= line["familiar"] <= 1 for line in lines)
+
+
 def test_ctrl_c_tells_the_turn_that_goes_on(model):
     program = listen(model, "--raw-rate", str(RATE))
     spoken = talk()[: round(3.9 * RATE)]
