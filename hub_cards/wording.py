@@ -34,6 +34,9 @@ VOTES_KEY = (
     "with the others, and most can agree on the label that most of them name. Krippendorff's alpha is 1 where raters "
     "always agree and 0 by chance; with the model as one more rater it is no less where that answers as people do."
 )
+NEARER = (
+    "Of the divergences, the total variation, the Brier score and the calibration error less is nearer to the raters."
+)
 OF_SEVERAL = (
     *("rater_agreement", "raters_agreement", "most_agreement"),
     *("alpha", "alpha_with_model"),
@@ -113,6 +116,16 @@ def votes_words(measures: Measures, target: str, model: str = "the model") -> li
     elif sentences:
         sentences.append(f"What follows is on the {votes['n']:,} utterances that somebody rated.")
     return sentences
+
+
+def calibration_words(measures: Measures) -> list[str]:
+    """What a calibration error is of where raters' votes have one of their own; nothing elsewhere."""
+    if measures.get("votes", {}).get("ece") is None:
+        return []
+    return [
+        "That is beside the label that most raters chose. Beside the shares of all their votes it is "
+        f"{percent(measures['votes']['ece'])}."
+    ]
 
 
 def votes_rows(votes: VoteMeasures) -> list[list[str]]:

@@ -25,6 +25,7 @@ from ..document import (
 from ..pictures.study import plot_differences
 from ..wording import (
     NAMES,
+    NEARER,
     NO_FRACTIONS,
     NOTHING,
     VOTE_MEASURES,
@@ -256,8 +257,8 @@ def _differences_of_votes(report: AblationReport) -> Section:
     if not rows:
         return Section("Differences beside the raters' votes")
     texts = [
-        f"The first less the second, on the same utterances; {_drawn(found[0])}. Of the divergences, the total "
-        "variation and the Brier score, less is nearer to the raters.",
+        f"The first less the second, on the same utterances; {_drawn(found[0])}.",
+        NEARER,
     ]
     header = ["encoder", "comparison", "measure", "difference", "95 % interval"]
     return Section("Differences beside the raters' votes", texts, [Table(header, rows, names=3)], brief=True)

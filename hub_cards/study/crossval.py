@@ -30,6 +30,7 @@ from ..wording import (
     VOTES_HEADER,
     VOTES_KEY,
     abstaining_words,
+    calibration_words,
     classes_words,
     compared_by,
     figure,
@@ -206,7 +207,8 @@ def _calibration(measures: Measures, target: str) -> Section:
     found = measures["calibration"]
     texts = [
         f"Expected calibration error {found['ece']:.3f}, over 15 bins of equal width: by so much the best score "
-        "misses, on average, the share of answers that are right."
+        "misses, on average, the share of answers that are right.",
+        *calibration_words(measures),
     ]
     shows = "Share of right answers at each confidence, and how many utterances have it"
     picture = Picture("reliability", shows, partial(plot_reliability, found, title=target))

@@ -11,6 +11,7 @@ from ..document import conditions_section
 from ..wording import (
     MEASURES,
     NAMES,
+    NEARER,
     NOTHING,
     VOTES_HEADER,
     compared_by,
@@ -68,6 +69,7 @@ def _print_results(report: Report, console: Console) -> None:
         for sentence in votes_words(metrics[target], target):
             console.print(Text(sentence))
         print_table(Rows(VOTES_HEADER, votes_rows(metrics[target]["votes"])), console)
+        console.print(Text(NEARER))
     for table in conditions_section(metrics[target], report.degraded).tables:
         print_table(table, console)
     for task, reason in not_applicable(metrics).items():
