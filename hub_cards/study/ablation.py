@@ -167,12 +167,12 @@ def _differences(report: AblationReport) -> Section:
         "with more of them.",
     ]
     if "exact_match" in report.rows[0].measures:
-        texts.append("Right is there an utterance of which all labels are right.")
+        texts.append("Here an utterance is right where all of its labels are.")
     if len(found) > 1:
         texts.append(f"There are {len(found)} comparisons, and neither intervals nor p are corrected for that.")
     pictures = [
         Picture(
-            f"differences-{measure}",
+            f"differences-{measure.replace('_', '-')}",
             f"Differences of {NAMES[measure]} with their 95 % intervals",
             partial(plot_differences, found, measure=measure),
         )

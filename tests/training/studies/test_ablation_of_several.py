@@ -81,8 +81,8 @@ def test_the_page_shows_them(study):
     value = report.rows[0].measures["average_precision"]
     assert f"{value:.1%} ({100 * low:.1f}-{100 * high:.1f}%)" in page
     assert "AP difference" in page and "macro F1 difference" in page and "UA difference" not in page
-    assert "of which all labels are right" in page
-    assert (folder / "table-heads" / "plots" / "differences-average_precision.png").is_file()
+    assert "an utterance is right where all of its labels are" in page
+    assert (folder / "table-heads" / "plots" / "differences-average-precision.png").is_file()
 
 
 def test_a_row_that_has_one_label_alone_is_not_compared(recipe, tmp_path):
