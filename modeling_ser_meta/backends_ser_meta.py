@@ -1,7 +1,8 @@
 """A library other than torch for a model's forward pass: its graph is written once, checked, and kept in a cache.
 
-~/.cache/ser-meta/backends/<what the weights and all versions hash to>/model.onnx     safe to delete
-                                                                      /seconds.json   what `auto` has measured
+~/.cache/ser-meta/backends/<what the weights and all versions hash to>/model.onnx        safe to delete
+                                                                      /model.onnx.data   its weights
+                                                                      /seconds.json      what `auto` has measured
 """
 
 import hashlib
@@ -165,10 +166,11 @@ def _write_checked(model: "SerMetaModel", processor: "SerMetaProcessor", folder:
     """Writes beside its place, so that what breaks off, or is wrong, is never found there."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         graph = Path(scratch) / GRAPH
-        write_graph(model, noise(processor), graph, embeddings=True)
+        write_graph(model, noise(processor), graph, embeddings=True, weights_beside=True)
         check_outputs(lambda: open_session(graph), model, processor)
         folder.mkdir(exist_ok=True)
-        os.replace(graph, folder / GRAPH)
+        for part in sorted(Path(scratch).iterdir(), reverse=True):  # the graph, which tells that all is there, last
+            os.replace(part, folder / part.name)
 
 
 def _identity(model: "SerMetaModel") -> str:

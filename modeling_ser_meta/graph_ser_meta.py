@@ -92,8 +92,19 @@ def noise(processor: "SerMetaProcessor", seconds: Sequence[float] = (1.0, 0.7)) 
 
 
 @torch.no_grad()
-def write_graph(model: "SerMetaModel", batch: Batch, path: Path, embeddings: bool = False) -> None:
-    """Writes a model's graph, traced with a batch, with its weights in the one file."""
+def write_graph(
+    model: "SerMetaModel", batch: Batch, path: Path, embeddings: bool = False, weights_beside: bool = False
+) -> None:
+    """Writes a model's graph, traced with a batch.
+
+    Args:
+        model: in evaluation mode.
+        batch: a padded one.
+        path: of the file.
+        embeddings: give these too, as the last output.
+        weights_beside: write the weights into a second file, `path` and `.data`, from which onnxruntime maps them; a
+            graph that holds them is in memory twice while it is opened.
+    """
     name, any_size = model.encoder.input_name, torch.export.Dim.DYNAMIC
     time = 1 if isinstance(model.encoder, Wav2Vec2BertFrames) else batch[name].dim() - 1
     outputs = ["frame_mask", *(f"{task}_logits" for task in model.config.tasks)]
@@ -108,7 +119,7 @@ def write_graph(model: "SerMetaModel", batch: Batch, path: Path, embeddings: boo
             dynamic_shapes=({0: any_size, time: any_size}, {0: any_size, 1: any_size}),
             opset_version=OPSET,
             dynamo=True,
-            external_data=False,
+            external_data=weights_beside,
             verbose=False,
         )
 
@@ -127,6 +138,7 @@ def open_session(graph: Path, threads: int = 0, exact: bool = True) -> Any:
         raise ValueError('an exported network needs onnxruntime: pip install "ser-meta[onnx]"') from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.enable_mem_pattern = False  # which is a plan, with memory of its own, for each length of recordings
     options.add_session_config_entry("session.x64quantprecision", "1" if exact else "0")
     # threads that wait leave the core to others: several recordings may be heard at once
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -77,6 +77,7 @@ def test_a_graph_is_written_once_and_anew_for_other_weights(cache, onnx_pipeline
     model, processor = tiny("wav2vec2")
     graph = backends.exported(model, processor)
     assert graph == onnx_pipeline.network.graph and graph.parent.parent == cache
+    assert {path.name for path in graph.parent.iterdir()} == {"model.onnx", "model.onnx.data"}  # which is mapped
     assert not caplog.messages
     written = graph.stat().st_mtime_ns
     assert backends.exported(model, processor).stat().st_mtime_ns == written
