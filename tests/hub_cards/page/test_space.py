@@ -19,7 +19,8 @@ from sound_formats import write_format
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.hub_cards.hub.space import write_space
-from ser_meta.hub_cards.page.space_app import DEFAULT_LIMITS, Limits, build_page, check_recording
+from ser_meta.hub_cards.page.predictions_table import SHARES, print_predictions
+from ser_meta.hub_cards.page.space_app import DEFAULT_LIMITS, Limits, build_page, check_recording, shown_values
 
 
 def ask(url, path):
@@ -40,6 +41,17 @@ def test_the_answer_is_the_pipelines(url, recognise, write_noise):
     assert (transcript, valence) == (expected["transcript"], pytest.approx(expected["valence"], abs=0.0051))
     assert timeline["visible"] is False and "segments" not in everything
     assert list(everything) == ["emotion", "gender", "transcript", "valence"]  # no speaker
+
+
+def test_of_several_labels_at_once_those_that_are_there_are_marked():
+    found = [{"label": "sad", "score": 0.7, "present": True}, {"label": "angry", "score": 0.4, "present": False}]
+    assert shown_values({"emotion": found}, ["emotion"]) == [{"sad ✓": 0.7, "angry": 0.4}]
+
+
+def test_the_terminal_says_what_shares_are(capsys):
+    result = {"file": "a.wav", "emotion": [{"label": "sad", "score": 0.7}, {"label": "angry", "score": 0.3}]}
+    print_predictions([result], are_shares=True)
+    assert SHARES in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["m4a-aac", "webm-opus"])

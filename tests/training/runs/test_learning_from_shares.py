@@ -105,8 +105,10 @@ def test_a_run_that_learns_from_shares_reports_on_them(recipe_file, tmp_path, se
     )
     assert "People who heard the same utterance disagree about its emotion: two of them say the same in" in card
     assert f"| {votes['jensen_shannon']:.3f} |" in card and "plots/raters.png" in card
+    assert "Beside the shares of all their votes it is" in card  # which of two calibration errors is which
     print_report(report)
-    assert "Jensen-Shannon" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Jensen-Shannon" in shown and "less is nearer to" in shown
 
 
 def test_what_another_process_repeats_counts_for_nobody():
