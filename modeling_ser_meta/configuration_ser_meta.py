@@ -149,8 +149,8 @@ class SerMetaConfig(PretrainedConfig):
             shares that it expects (ours).
         label_shares: how often the training has met each of the target's labels, in their order, with its class
             weights (ours): what another use's shares are set against, see [`SpeechEmotionPipeline`].
-        familiarity: `{"rank", "fitted_on", "n", "held_out", "threshold"}` of the statistics that tell how far a
-            recording lies from those that were learned from, see [`Familiarity`]; None where there are none (ours).
+        familiarity: `{"means", "rank", "fitted_on", "n", "threshold"}` of the statistics that tell how far a recording
+            lies from those that were learned from, see [`Familiarity`]; None where there are none (ours).
         adapter: of the encoder's layers, trained in the place of their weights, through `peft` (ours):
             `{"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "targets": "attention", "layers": None}`, all of
             which may be left out. The kind is LoRA (arXiv 2106.09685) or `"dora"` (arXiv 2402.09353). The targets are

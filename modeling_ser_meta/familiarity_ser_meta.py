@@ -16,7 +16,7 @@ class Familiarity(nn.Module):
     2010).
 
     Args:
-        labels: of the target.
+        labels: of the target, those that the training side has.
         width: of the embeddings.
         rank: how many components are kept.
     """

@@ -472,7 +472,8 @@ def _head(config: SerMetaConfig, width: int, name: str) -> TaskHead:
 
 
 def _familiarity(config: SerMetaConfig, features: int) -> Familiarity:
-    return Familiarity(len(config.tasks[config.target_task]["labels"]), features, config.familiarity["rank"])
+    known, labels = config.familiarity, config.tasks[config.target_task]["labels"]
+    return Familiarity(known.get("means", len(labels)), features, known["rank"])
 
 
 def _classifier(config: SerMetaConfig, features: int) -> nn.Module:

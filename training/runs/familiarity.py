@@ -47,7 +47,7 @@ def fit_familiarity(
         distances, side = _held_out(learned, labels, rows), "training, each part of its speakers held out in turn"
     found.held_out.copy_(torch.from_numpy(np.quantile(distances, np.linspace(0, 1, QUANTILES))))
     facts = FamiliarityFacts(fitted_on=side, n=len(distances), threshold=THRESHOLD)
-    model.config.familiarity = {"rank": len(found.components), **vars(facts)}
+    model.config.familiarity = {"means": len(found.means), "rank": len(found.components), **vars(facts)}
     model.familiarity = found.to(model.device)
     return facts
 

@@ -63,6 +63,19 @@ def test_a_run_tells_what_is_familiar_and_keeps_it(finished_run, recognise, reco
     assert "### When it should not answer" in card and "risk.png" in card
 
 
+def test_a_label_that_the_training_side_lacks_has_no_mean_after_a_round_trip_either(finished_run, tmp_path):
+    model, processor = load_model(finished_run / "model")
+    embeddings = np.random.default_rng(0).normal(size=(40, model.familiarity.means.shape[1])).astype("f4")
+    found = _fitted(embeddings, np.array(["angry", "sad"] * 20))
+    model.familiarity = found
+    model.config.familiarity |= {"means": 2, "rank": len(found.components)}
+    for part in (model, processor):
+        part.save_pretrained(tmp_path)
+    again = SerMetaModel.from_pretrained(tmp_path).familiarity
+    heard = torch.from_numpy(embeddings)
+    torch.testing.assert_close(again(heard), found(heard), atol=0, rtol=0)
+
+
 def test_what_is_unlike_the_corpus_is_less_familiar(recognise, recordings):
     noise = {"array": np.random.default_rng(0).normal(size=8_000).astype("f4"), "sampling_rate": 16_000}
     own = [recognise(str(path), least_familiar=0)["familiar"] for path in recordings]
