@@ -53,6 +53,25 @@ def ravdess(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def emobox(ravdess, tmp_path_factory) -> Path:
+    """EmoBox's lists of that speech: two folds of two actors."""
+    folder, folds = tmp_path_factory.mktemp("emobox"), {"fold_1": ("01", "02"), "fold_2": ("03", "04")}
+    lists = folder / "data" / "ravdess"
+    spoken = sorted((ravdess / "Audio_Speech_Actors_01-24").rglob("*.wav"))
+    for fold, tested in folds.items():
+        lines: dict[str, list[str]] = {"train": [], "test": []}
+        for path in spoken:
+            emotion = {"03": "Happy", "04": "Sad"}[path.stem.split("-")[2]]
+            line = {"key": f"ravdess-{path.stem}", "dataset": "ravdess", "wav": path.name, "length": 1, "emo": emotion}
+            lines["test" if path.stem[-2:] in tested else "train"].append(json.dumps(line))
+        (lists / fold).mkdir(parents=True)
+        for side, of_side in lines.items():
+            (lists / fold / f"ravdess_{side}_{fold}.jsonl").write_text("\n".join(of_side), encoding="utf-8")
+    (lists / "label_map.json").write_text(json.dumps({"Happy": "Happy", "Sad": "Sad"}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def nemo(tmp_path_factory) -> Path:
     """Four actors speak a sentence in two emotions."""
     folder, chance = tmp_path_factory.mktemp("nemo"), np.random.default_rng(1)
@@ -210,6 +229,17 @@ def test_a_second_call_trains_nothing(take, study):
     take(only=ONE_OF_EACH)
     assert {path: path.stat().st_mtime_ns for path in study.rglob("predictions.parquet")} == before
     assert (study / "nemo-frozen-probe" / "report.json").stat().st_mtime_ns == probe
+
+
+def test_a_table_goes_on_with_what_the_recipe_alone_has_trained(take, emobox, capsys):
+    study = take(only=["ravdess-emobox-crossval"], emobox=emobox)
+    ours = study / "ravdess-emobox" / "ravdess-emobox" / "ours"
+    trained = {path: path.stat().st_mtime_ns for path in ours.glob("seed-*/fold-*/report.json")}
+    take(only=["ravdess-emobox-table-1"], emobox=emobox)
+    assert len(trained) == 2 and {path: path.stat().st_mtime_ns for path in trained} == trained
+    table = json.loads((study / "ravdess-emobox" / "table-1" / "report.json").read_text())
+    alone = json.loads((ours / "report.json").read_text())
+    assert table["rows"][-1]["pooled"]["metrics"]["emotion"] == alone["pooled"]["metrics"]["emotion"]
 
 
 def test_the_steps_on_emoboxs_folds_need_its_lists(take, tmp_path):

@@ -22,6 +22,7 @@ from summary import summarize
 from ser_meta.configuration.errors import Interrupted, UserError
 from ser_meta.configuration.recipe import BaselineRecipe, Recipe
 from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.run_folder import StudyFolder
 from ser_meta.configuration.study_report import write_study_report
 from ser_meta.training.planning.study_folds import plan_study
 from ser_meta.training.planning.tables import OURS, find_table, folder_name
@@ -88,6 +89,7 @@ class Step:
     def take(self, at_once: int) -> None:
         """Trains and judges what is left of it."""
         if self.table == CROSSVAL:
+            self._found()
             cross_validate(self._alone, self._own, self.seeds, at_once)
         elif self.table:
             ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, self.side)
@@ -103,6 +105,12 @@ class Step:
             return plan_runs(self._alone, plan_study(self.recipe, self.seeds), self._own)
         plan = plan_table(find_table(self.table), {self.folder.name: self.recipe}, self.folder, self.seeds)
         return [run for runs in plan.values() for run in runs]
+
+    def _found(self) -> None:
+        """Makes the study that its tables go on with: what they find there they do not train again."""
+        study, recipes = StudyFolder(self.folder), {self.folder.name: self.recipe}
+        study.check(recipes)
+        study.create(recipes)
 
     @property
     def _alone(self) -> Recipe:
