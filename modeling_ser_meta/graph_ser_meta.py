@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .processing_ser_meta import SerMetaProcessor
 
 Batch = Mapping[str, torch.Tensor]
-OPSET = 18
+OPSET = 20  # the first with GELU as one operator
 TOLERANCE = 1e-4  # of the graph's outputs against the model's, times the model's largest where that is above 1
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 NO_GRAPH = "no graph is written for it yet"

@@ -1,7 +1,7 @@
 """A recording of any length in pieces: cut at its pauses, and where somebody speaks on and on, into windows."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -346,7 +346,9 @@ def is_silent(samples: np.ndarray, sampling_rate: int, gate_decibels: float) -> 
 
 def levels_of(frames: Sequence[Frame]) -> np.ndarray:
     """Decibels of each frame around its own mean: a dead channel with an offset is as silent as one without."""
-    return 10 * np.log10(np.array([frame.samples.var(dtype=np.float64) for frame in frames]) + 1e-12)
+    alike = groupby((frame.samples for frame in frames), len)  # the last of a recording may be shorter
+    powers = [np.array(list(samples), dtype=np.float64).var(axis=1) for _, samples in alike]
+    return 10 * np.log10(np.concatenate([np.zeros(0), *powers]) + 1e-12)
 
 
 def _with_past(levels: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 LAYER = re.compile(r"encoder[\w.]*\.layers\.\d+\.")
 DOMAIN, CONTRIBUTED = "ser_meta", "com.microsoft"
 ROWS_IN_8_BITS = """
-<domain: "ser_meta", opset_import: ["" : 18]>
+<domain: "ser_meta", opset_import: ["" : 20]>
 RowsIn8Bits (frames) => (rows, scales, offsets, leading)
 {
     values = Flatten <axis = -1> (frames)
@@ -48,7 +48,7 @@ RowsIn8Bits (frames) => (rows, scales, offsets, leading)
 }
 """
 PRODUCT_IN_8_BITS = """
-<domain: "ser_meta", opset_import: ["" : 18, "com.microsoft" : 1]>
+<domain: "ser_meta", opset_import: ["" : 20, "com.microsoft" : 1]>
 ProductIn8Bits (rows, scales, offsets, leading, weights, weight_scales, sums) => (product)
 {
     one = Constant <value_float = 1.0> ()

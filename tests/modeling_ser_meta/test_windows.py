@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_meta.modeling_ser_meta.windows_ser_meta import cut_recording, cut_windows, is_silent
+from ser_meta.modeling_ser_meta.windows_ser_meta import Frame, cut_recording, cut_windows, is_silent, levels_of
 
 RATE = 1_000
 
@@ -118,6 +118,13 @@ def test_steady_noise_is_a_pause_of_a_talk_but_a_held_tone_is_sound():
 def test_a_click_is_no_speech():
     click = sound(0.1, -10)
     assert stretches(speech(3, -20), silence(2), click, silence(2), speech(3, -20)) == [(0, 3.2), (6.9, 10.1)]
+
+
+@pytest.mark.parametrize("lengths", [[], [3], [800] * 5, [800] * 5 + [1]])
+def test_the_level_of_a_frame_is_its_own_whatever_stands_beside_it(lengths):
+    frames = [Frame(0.3 + sound(length / RATE, -20, seed), 0) for seed, length in enumerate(lengths)]
+    alone = [10 * np.log10(frame.samples.var(dtype=np.float64) + 1e-12) for frame in frames]
+    np.testing.assert_array_equal(levels_of(frames), alone)
 
 
 def test_what_is_silent_throughout_is_one_silent_piece():

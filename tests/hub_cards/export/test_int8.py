@@ -29,7 +29,7 @@ def graph(tmp_path):
     inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, None)]
     initializers = [numpy_helper.from_array(values, name) for name, values in tensors.items()]
     made = helper.make_graph(nodes, "products", inputs, outputs, initializers)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.save(model, tmp_path / "graph.onnx")
     return tmp_path / "graph.onnx"
 
