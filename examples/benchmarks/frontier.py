@@ -303,9 +303,7 @@ def draw(points: list[Point], path: Path) -> None:
         )
         for point in own:
             axes.plot(point.speed, 100 * point.ua, MARKS[point.form], color=colour, markersize=8)
-        axes.annotate(
-            model, (own[0].speed, 100 * own[0].ua), (-4, 10), textcoords="offset points", color=colour, ha="center"
-        )
+        axes.plot([], [], color=colour, linewidth=3, label=model)
     for point in points:
         if point.ua is None:
             axes.plot(point.speed, lowest, "x", color=INK, markersize=8, clip_on=False)

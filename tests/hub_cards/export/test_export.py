@@ -48,6 +48,13 @@ def exported(request, tmp_path_factory):
     return model, processor, folder
 
 
+def test_energies_of_mels_are_the_product_with_their_filters(exported, monkeypatch):
+    runner = sys.modules[type(load_runner(exported[2], monkeypatch)).__module__]
+    filters = np.array([[1, 0, 0, 0], [2, 1, 0, 0], [1, 2, 0, 0], [0, 1, 0, 0], [0, 0, 0, 3]])  # the third hears none
+    power = np.random.default_rng(0).random((7, len(filters)))
+    np.testing.assert_allclose(runner.mel_energies(power, filters), power @ filters, rtol=1e-12)
+
+
 @torch.no_grad()
 def test_logits_are_the_models_alone_and_in_a_batch(exported, monkeypatch):
     model, processor, folder = exported
