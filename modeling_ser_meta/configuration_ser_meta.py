@@ -80,7 +80,7 @@ class SerMetaConfig(PretrainedConfig):
 
     The label order of every task lives here alone; `id2label` is the target task's.
 
-    Three settings matter most, as far as Whisper base, frozen, tells (examples/studies/results.md). `center_by` brought
+    Three settings matter most, as far as Whisper base, frozen, tells (examples/studies/results.md). `center_by` gave
     9 points of unweighted accuracy on RAVDESS. `layer_fusion="ari"` brought 11 points there and 9 on nEMO over the
     last layer alone. `coattention` brought 7 and 4 over the last layer, and none beside ARI. The others are for
     studies.
