@@ -231,7 +231,7 @@ def test_a_second_call_trains_nothing(take, study):
     assert (study / "nemo-frozen-probe" / "report.json").stat().st_mtime_ns == probe
 
 
-def test_a_table_goes_on_with_what_the_recipe_alone_has_trained(take, emobox, capsys):
+def test_a_table_goes_on_with_what_the_recipe_alone_has_trained(take, emobox):
     study = take(only=["ravdess-emobox-crossval"], emobox=emobox)
     ours = study / "ravdess-emobox" / "ravdess-emobox" / "ours"
     trained = {path: path.stat().st_mtime_ns for path in ours.glob("seed-*/fold-*/report.json")}

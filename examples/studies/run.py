@@ -89,7 +89,7 @@ class Step:
     def take(self, at_once: int) -> None:
         """Trains and judges what is left of it."""
         if self.table == CROSSVAL:
-            self._found()
+            self._start_study()
             cross_validate(self._alone, self._own, self.seeds, at_once)
         elif self.table:
             ablate(self.table, {self.folder.name: self.recipe}, self.folder, self.seeds, at_once, self.side)
@@ -106,7 +106,7 @@ class Step:
         plan = plan_table(find_table(self.table), {self.folder.name: self.recipe}, self.folder, self.seeds)
         return [run for runs in plan.values() for run in runs]
 
-    def _found(self) -> None:
+    def _start_study(self) -> None:
         """Makes the study that its tables go on with: what they find there they do not train again."""
         study, recipes = StudyFolder(self.folder), {self.folder.name: self.recipe}
         study.check(recipes)
