@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,7 @@ class RunFolder:
         self.recipe = self.path / "recipe.yaml"
         self.split = self.path / "split.json"
         self.corpus = self.path / "corpus.json"
+        self.heard_before = self.path / "heard-before.json"
         self.state = self.path / "state.json"
         self.model = self.path / "model"
         self.report = self.path / "report.json"
@@ -92,12 +93,17 @@ class RunFolder:
 
     def create(self, recipe: Recipe, split: dict[str, list[str]], corpus: dict[str, str]) -> None:
         """Makes the folder and records the resolved recipe, every utterance's side, and digests of the corpus."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         if not self.recipe.exists() or _goes_further(load_recipe(str(self.recipe)), recipe):
             _write_recipe(recipe, self.recipe)
         for path, record in ((self.split, split), (self.corpus, corpus)):
             if not path.exists():
                 write_json(path, record)
+
+    def record_heard_before(self, utterances: Iterable[str] | None) -> None:
+        """Records what the model that the run starts from has learned from, once; None where nobody knows."""
+        if not self.heard_before.exists():
+            write_json(self.heard_before, None if utterances is None else sorted(utterances))
 
     @contextmanager
     def held(self, wait: bool = False) -> Iterator[None]:
@@ -109,7 +115,7 @@ class RunFolder:
         Raises:
             UserError: another training is at it, and `wait` is off.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=-1 if wait else LOCK_SECONDS)
@@ -179,12 +185,20 @@ class StudyFolder:
 
     def create(self, recipes: Mapping[str, Recipe]) -> None:
         """Makes the folder, and records the recipes."""
-        self.recipes.mkdir(parents=True, exist_ok=True)
+        make_folder(self.recipes)
         for name, recipe in recipes.items():
             _write_recipe(recipe.of_study, self._recipe(name))
 
     def _recipe(self, name: str) -> Path:
         return self.recipes / f"{name}.yaml"
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, where they are not there; `UserError` where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be made: {error.strerror}") from error
 
 
 def read_json(path: Path) -> Any:

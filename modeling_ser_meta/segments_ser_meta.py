@@ -132,11 +132,7 @@ class ResultMaker:
         shares = weights(self._scores(name, pieces), spans)
         function = FUNCTIONS[self.function or ("sigmoid" if kind == "multilabel" else "softmax")]
         told = ranked(self.labels[name], shares @ function(self._logits(name, pieces)))[: self.top_k]
-        if kind == "multilabel":
-            task = self.facts["tasks"][name]
-            thresholds = dict(zip(task["labels"], task["thresholds"], strict=True))
-            told = [{**entry, "present": entry["score"] >= thresholds[entry["label"]]} for entry in told]
-        return told
+        return with_present(told, self.facts["tasks"][name]) if kind == "multilabel" else told
 
     def _scores(self, name: str, pieces: Sequence) -> np.ndarray:
         """Probabilities `(pieces, labels)`, the target's calibrated."""
@@ -158,6 +154,12 @@ class ResultMaker:
             stretches.setdefault(piece["stretch"], []).append(own)
         texts = [self.decode(np.concatenate(own).tolist()) for own in stretches.values()]
         return " ".join(text for text in texts if text)
+
+
+def with_present(told: Sequence[Mapping[str, Any]], task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Scores of a task that may have several labels at once, each with `present`: whether it reaches its threshold."""
+    thresholds = dict(zip(task["labels"], task["thresholds"], strict=True))
+    return [{**entry, "present": entry["score"] >= thresholds[entry["label"]]} for entry in told]
 
 
 def told_tasks(facts: Mapping[str, Any], tasks: Sequence[str] | None) -> tuple[list[str], str | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...configuration.errors import UserError
-from ...configuration.run_folder import write_json
+from ...configuration.run_folder import make_folder, write_json
 from ...modeling_ser_meta.features_ser_meta import export_facts
 from ...modeling_ser_meta.graph_ser_meta import TOLERANCE, check_exportable, graph_difference, noise, write_graph
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
@@ -98,7 +98,7 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
                 f"the graph's logits differ from the model's by {difference:.2g}, more than {TOLERANCE:g}: nothing is "
                 "written; run the model with torch"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         shutil.copy(graph, folder)
         if int8:
             graph = folder / QUANTIZED

@@ -161,3 +161,11 @@ def test_one_training_holds_a_folder_and_another_can_wait_for_it(tmp_path):
         order.append("first")
     waiting.join()
     assert order == ["first", "second"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path, recipe):
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "run"
+    for make in (lambda: RunFolder(below).create(recipe, SPLIT, CORPUS), lambda: StudyFolder(below).create({})):
+        with pytest.raises(UserError, match=rf"^{below}\S* cannot be made: Not a directory$"):
+            make()

@@ -17,6 +17,7 @@ from torch import nn
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import StageRecipe
+from ...configuration.run_folder import make_folder
 from ...modeling_ser_meta.adapters_ser_meta import first_adapted_layer
 from ...modeling_ser_meta.audio_ser_meta import read_audio
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
@@ -169,7 +170,7 @@ class FrozenStates:
         """
         wanted = [Rendition(), *(Rendition(factor, worse) for worse in degradations for factor in sorted({*factors}))]
         wanted = {rendition.key: rendition for rendition in wanted}
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         if is_main_process():
             self._check_room([each for each in wanted.values() if not self._path(each).exists()])
         wait_for_all_processes()

@@ -13,6 +13,7 @@ from accelerate.utils import send_to_device
 from datasets import Dataset, Features, Value
 from filelock import FileLock
 
+from ...configuration.run_folder import make_folder
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .collator import SpeechCollator
 from .degradations import Degradation
@@ -88,7 +89,7 @@ class TeacherOutputs:
 
     def prepare(self, factors: Sequence[float]) -> None:
         """Computes what is not kept yet for these speed factors, with a progress bar."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         for factor in sorted({*factors}):
             path, collator = kept_file(self.folder, self.origin, factor), self.collator_at(factor)
             with FileLock(path.with_suffix(".lock")):  # of several processes one computes, the others wait and read

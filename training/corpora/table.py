@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...configuration.errors import UserError
+from .annotations import READERS as ANNOTATIONS
 from .annotations import find_annotations, read_annotations
 from .mapping import merge_voted_spellings
 from .rows import Rows, Stored
 from .table_columns import KNOWN, choose_columns, name_parts, read_channels, read_metadata, read_segments
-from .table_files import Table, arrow_table, read_file
+from .table_files import READERS, SHEETS, Table, arrow_table, read_file
 from .table_paths import find_audio_root, resolve_paths
 from .table_raters import RATER, merge_raters
 from .table_votes import check_votes
-from .values import MISSING, merge_spellings
+from .values import MISSING, merge_spellings, to_text
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -26,13 +27,13 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 def load(
     root: str | Path,
-    columns: Mapping[str, str | None] | None = None,
+    columns: Mapping[str, object] | None = None,
     audio_root: str | Path | None = None,
     allow_outside: bool = False,
     split: str | None = None,
     subset: str | None = None,
     encoding: str | None = None,
-    missing: Sequence[str] = MISSING,
+    missing: object = MISSING,
     time_unit: str = "s",
     same_spelling: bool = False,
 ) -> Rows:
@@ -47,7 +48,7 @@ def load(
     left out. A number's column that holds something else is text.
     `start` and `end` say where in its recording a row lies, in `time_unit`: `s`, `ms` or `h:m:s`. `duration` takes the
     place of `end` where `columns` maps it. `channel` says which one it is: `left`, `right`, or a number from 0.
-    Empty cells are null. So are the marks in `missing`, in any case, but in names and transcripts.
+    Empty cells are null. So are the marks in `missing`, one or a list, in any case, but in names and transcripts.
     Several people may have rated a row. Their votes are in columns such as `emotion:angry`; or the column of emotions
     holds lists ("angry;sad;angry", or JSON) or JSON objects ({"angry": 2, "sad": 1}); or each of them has a row, with
     his name in the column `rater` and perhaps his weight in `rater_weight`. `columns={"mood:*": mood}` reads lists or
@@ -62,15 +63,17 @@ def load(
     Raises `UserError` for a table that cannot be read, a column that is not there, and one that says what a row is
     but is not understood.
     """
+    named, marks = _names(columns), [text for mark in _listed(missing) if (text := to_text(mark))]
+    audio_root = None if audio_root is None else str(audio_root)
     annotations = find_annotations(Path(root).expanduser())
     if annotations:
-        folder, rows_of = find_audio_root(root, audio_root), (columns or {}).get("emotion") or "emotion"
+        folder, rows_of = find_audio_root(root, audio_root), named.get("emotion") or "emotion"
         table = read_annotations(annotations, folder, rows_of, subset, encoding)
         require_rows(table, root)
     else:
         table = read_table(root, split, subset, encoding)
-    theirs, left_out = choose_columns(table, columns or {}, root)
-    metadata, remarks = read_metadata(table, theirs, tuple(missing))
+    theirs, left_out = choose_columns(table, named, root)
+    metadata, remarks = read_metadata(table, theirs, marks)
     parts = read_segments(table, theirs, time_unit) | read_channels(table, theirs)
     if left_out:
         remarks["columns left out"] = {Path(root).name: ", ".join(left_out)}
@@ -90,6 +93,20 @@ def load(
     check_votes(columns, columns["utterance_id"])
     rows = Rows(recordings, columns, remarks)
     return merge_voted_spellings(merge_spellings(rows)) if same_spelling else rows
+
+
+def _names(columns: object) -> dict[str, str | None]:
+    """By our names the table's, which a recipe may have as numbers."""
+    if not isinstance(columns, Mapping | None):
+        raise UserError(
+            f"columns={columns} is no mapping: give our names with the table's, as columns={{emotion: mood}}"
+        )
+    return {str(ours): None if theirs is None else str(theirs) for ours, theirs in (columns or {}).items()}
+
+
+def _listed(value: object) -> list[object]:
+    """The values of a list, or a single value as one."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def read_table(root: str | Path, split: str | None, subset: str | None, encoding: str | None) -> Table:
@@ -118,8 +135,10 @@ def require_rows(table: Table, root: str | Path) -> None:
 
 
 def is_on_the_hub(root: str | Path | None) -> bool:
-    """Whether a table's root names a data set of the Hub, and nothing that lies here."""
-    return bool(HUB_NAME.fullmatch(str(root))) and not Path(str(root)).expanduser().exists()
+    """Whether a table's root names a data set of the Hub, and nothing that lies here or has the name of a file."""
+    path = Path(str(root)).expanduser()
+    of_a_file = path.suffix.lower() in (*READERS, *SHEETS, *ANNOTATIONS)
+    return bool(HUB_NAME.fullmatch(str(root))) and not of_a_file and not path.exists()
 
 
 def read_saved(path: Path, split: str | None) -> Table:

@@ -124,15 +124,26 @@ def decode(content: bytes, encoding: str | None) -> str:
 def _cells(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank, each with the number of its last line."""
     if delimiter == "\t":
-        try:
-            yield from list(_parsed(text, delimiter, csv.QUOTE_MINIMAL))
-        except csv.Error:  # among tabs a quotation mark is often a sign like any other
-            yield from _parsed(text, delimiter, csv.QUOTE_NONE)
+        yield from _tabbed(text)
         return
     try:
         yield from _parsed(text, delimiter, csv.QUOTE_MINIMAL)
     except csv.Error as error:
         raise UserError(f"{error}: close and double the quotation marks") from error
+
+
+def _tabbed(text: str) -> list[tuple[int, list[str]]]:
+    """The rows of a text with tabs, among which a quotation mark is often a sign like any other.
+
+    It is one where the quotations cannot be read, and where one would go over several lines that are whole rows.
+    """
+    as_signs = list(_parsed(text, "\t", csv.QUOTE_NONE))
+    try:
+        quoted = list(_parsed(text, "\t", csv.QUOTE_MINIMAL))
+    except csv.Error:
+        return as_signs
+    over_lines = any("\n" in cell for _, cells in quoted for cell in cells)
+    return as_signs if over_lines and len({len(cells) for _, cells in as_signs}) == 1 else quoted
 
 
 def _parsed(text: str, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:

@@ -16,6 +16,7 @@ from .values import plain, to_number, to_text
 from .votes import vote_column
 
 PARTS = (";", "|")  # between the labels of a cell
+CHECKED = {"true": 1.0, "false": 0.0}  # a box for each label
 WHOLE = 0.02  # how far rounded shares may miss 1 (ours)
 ANY_LABEL = "*"  # as the label of a column whose cells name the labels themselves
 
@@ -40,7 +41,7 @@ def read_numbers(name: str, values: Sequence[Any], marks: Iterable[str], decimal
         text = to_text(value)
         try:
             missing = text is None or text.casefold() in known
-            votes.append(None if missing else _vote(to_number(text, False, decimal_comma)))
+            votes.append(None if missing else _vote(_number(text, decimal_comma)))
         except ValueError as error:
             raise UserError(
                 f"table: column {name!r} holds {text!r} in row {row}, which is no number of votes: mend it, or leave "
@@ -100,6 +101,11 @@ def check_votes(columns: Mapping[str, Sequence], rows_named: Sequence[str]) -> N
             if of_shares:
                 _refuse_other_sums(where, task, votes)
             _refuse_contradiction(where, task, columns.get(task, [None] * len(rows))[row], votes)
+
+
+def _number(text: str, decimal_comma: bool) -> float:
+    checked = CHECKED.get(text.casefold())
+    return to_number(text, False, decimal_comma) if checked is None else checked
 
 
 def _vote(number: float) -> float:

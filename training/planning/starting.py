@@ -26,8 +26,7 @@ def check_encoder(encoder: str) -> None:
         raise UserError(
             f"model.encoder={encoder} has a revision in it: give model.encoder={name} model.revision={revision}"
         )
-    looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
-    if looks_local and not Path(encoder_path(encoder)).is_dir():
+    if _is_no_folder(encoder):
         raise UserError(f"model.encoder={encoder} is no folder: give one, or the name of a Hub repository")
 
 
@@ -45,11 +44,9 @@ def describe_start(encoder: str, tested: Collection[str], trained: bool = False)
         tested: the utterances.
         trained: that it is a trained model is known already, as of one on the Hub that was loaded.
     """
-    folder = Path(encoder_path(encoder))
-    is_here = _is_trained(folder)
-    if not (trained or is_here):
+    if not (trained or _is_trained(Path(encoder_path(encoder)))):
         return None
-    heard = _heard(folder) if is_here else None
+    heard = heard_by(encoder)
     if heard is None:
         return "a trained model, of which it is not recorded what it was trained on"
     again = heard.intersection(tested)
@@ -64,7 +61,7 @@ def describe_parts(encoder: str, new_parts: Collection[str]) -> str:
 
 def refuse_heard(encoder: str, tested: Collection[str]) -> None:
     """Raises `UserError` where a trained model would be tested on what it, or what it started from, learned from."""
-    again = sorted((_heard(Path(encoder_path(encoder))) or set()).intersection(tested))
+    again = sorted((heard_by(encoder) or set()).intersection(tested))
     if again:
         raise UserError(
             f"model.encoder={encoder} was trained on {len(again)} of the {len(tested)} utterances that would test it, "
@@ -72,22 +69,36 @@ def refuse_heard(encoder: str, tested: Collection[str]) -> None:
         )
 
 
-def _is_trained(folder: Path) -> bool:
-    config = folder / "config.json"
-    settings = read_json(config) if config.is_file() else {}
-    return isinstance(settings, dict) and settings.get("model_type") == "ser_meta"
+def heard_by(encoder: str) -> set[str] | None:
+    """The utterances that trained or validated a model and those that it started from.
 
-
-def _heard(folder: Path) -> set[str] | None:
-    """The utterances that trained or validated a model and those before it; None where a run recorded none."""
+    None where that is not recorded: of what is no run's model, and of a run whose own start is not to be found.
+    """
     heard: set[str] = set()
-    for _ in range(LONGEST_CHAIN):
+    for place in range(LONGEST_CHAIN):
+        folder = Path(encoder_path(encoder))
         run = RunFolder(folder.parent)
         if not _is_trained(folder):
-            return heard
+            return heard if place and not _is_no_folder(encoder) else None
         if not (run.split.is_file() and run.recipe.is_file()):
             return None
         sides = read_json(run.split)
         heard |= {*sides.get("train", []), *sides.get("validation", [])}
-        folder = Path(encoder_path(read_yaml(run.recipe, f"recipe {run.recipe}")["model"]["encoder"]))
+        if run.heard_before.is_file():
+            before = read_json(run.heard_before)
+            return None if before is None else heard.union(before)
+        # an older run: a relative name is found only from where that was started
+        encoder = read_yaml(run.recipe, f"recipe {run.recipe}")["model"]["encoder"]
     return heard
+
+
+def _is_no_folder(encoder: str) -> bool:
+    """Whether what looks like a path is none that is there; names of the Hub do not look like one."""
+    looks_local = encoder.startswith((".", "/", "~")) or encoder.count("/") > 1
+    return looks_local and not Path(encoder_path(encoder)).is_dir()
+
+
+def _is_trained(folder: Path) -> bool:
+    config = folder / "config.json"
+    settings = read_json(config) if config.is_file() else {}
+    return isinstance(settings, dict) and settings.get("model_type") == "ser_meta"

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from ...configuration.errors import UserError
-from ...configuration.run_folder import moved_into_place
+from ...configuration.run_folder import make_folder, moved_into_place
 from ...hub_cards.hub.names import FoundModel
 from ...modeling_ser_meta import SerMetaModel, SpeechEmotionPipeline
 from ..batches.group_means import FrameMean, sums
@@ -52,7 +52,7 @@ def adapt(model: FoundModel, given: Sequence[str], output: Path) -> dict[str, An
         raise UserError("the recordings are silent: give some with speech")
     recognise.model.standardization.mean.copy_(mean.mean)
     config.center_by = []  # from now on it is an ordinary model
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with moved_into_place(output) as folder:
         # written anew, with our own code: whatever else lies beside a model, such as its results, is not this one's
         recognise.model.save_pretrained(folder)

@@ -15,7 +15,7 @@ from ...hub_cards.page.conversation import speaker_summaries
 from ...hub_cards.page.predictions_table import is_ranking
 from ...modeling_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.audio_ser_meta import AudioError, stream_audio
-from ...modeling_ser_meta.segments_ser_meta import ranked
+from ...modeling_ser_meta.segments_ser_meta import ranked, with_present
 from ..machine.decoder_messages import without_decoder_messages
 from ..machine.device import without_gpu
 from ..machine.processes import say
@@ -166,7 +166,8 @@ class Hearer:
         segments = sorted(segments, key=lambda segment: (segment["start"], segment["end"]))
         numbers = {key: number for number, key in enumerate(dict.fromkeys(each["turn"] for each in segments))}
         segments = [{**segment, "turn": numbers[segment["turn"]]} for segment in segments]
-        return {**together(segments), "segments": segments, "speakers": speaker_summaries(segments)}, wrong
+        tasks = self.recognise.model.config.tasks
+        return {**together(segments, tasks), "segments": segments, "speakers": speaker_summaries(segments)}, wrong
 
     def _channels(self, source: Any) -> list[int | None]:
         return heard_channels(source, self.asked.channels)
@@ -238,25 +239,35 @@ class Hearer:
         return part if turn is None else {**part, "start": turn.start, "end": turn.end}
 
 
-def together(segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all turns together say: each label's mean score by time, a number's mean, and the words in order."""
+def together(segments: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What all turns together say: each label's mean score by time, a number's mean, and the words in order.
+
+    Silent turns say nothing; where all are, the result is silent itself, with what would be told in its place.
+
+    Args:
+        segments: the turns, or parts of them.
+        tasks: of the model's config.
+    """
     result: dict[str, Any] = {}
     heard = [segment for segment in segments if not segment.get("silent")]
-    seconds = [segment["end"] - segment["start"] for segment in heard]
+    told = heard or segments
+    seconds = [segment["end"] - segment["start"] for segment in told]
     others = ("turn", "start", "end", "speaker", "channel", "confidence", "abstained", "abstained_because", "silent")
     others = (*others, "embeddings")
-    for task in [name for name in (heard[0] if heard else {}) if name not in others]:
-        values = [segment[task] for segment in heard]
+    for task in [name for name in told[0] if name not in others]:
+        values = [segment[task] for segment in told]
         if is_ranking(values[0]):
             labels = sorted({entry["label"] for value in values for entry in value})
             scores = [{entry["label"]: entry["score"] for entry in value} for value in values]
             means = [_mean([each.get(label, 0.0) for each in scores], seconds) for label in labels]
             result[task] = ranked(labels, np.array(means))
+            if "present" in values[0][0]:
+                result[task] = with_present(result[task], tasks[task])
         elif isinstance(values[0], str):
             result[task] = " ".join(value for value in values if value)
         else:
             result[task] = _mean(values, seconds)
-    return result if heard else {"abstained": True, "silent": True}
+    return result if heard else {**result, "abstained": True, "abstained_because": "silent", "silent": True}
 
 
 def _mean(values: Sequence[float], seconds: Sequence[float]) -> float:

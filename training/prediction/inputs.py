@@ -135,10 +135,11 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
 def find_recordings(given: Sequence[str]) -> list[str]:
     """Paths of the recordings in what was given, in order; `-` stays as it is, a shard gives its recordings.
 
-    Of a folder those with a sound file's ending, but no hidden ones; one line tells which sound files are passed over.
+    Of a folder those with a sound file's ending, but no hidden ones. One line tells which sound files are passed over,
+    another one which names are: those that are not UTF-8 fit into no table.
 
     Raises:
-        UserError: a folder without sound files that can be read.
+        UserError: a folder without sound files that can be read, or no name that is UTF-8.
     """
     found, passed_over = [], []
     for name in given:
@@ -151,11 +152,18 @@ def find_recordings(given: Sequence[str]) -> list[str]:
         else:
             matching = sorted(glob(name, recursive=True)) or [name]
             found += [part for path in matching for part in _within(path)]
-    if passed_over:
+    named = [name for name in found if _is_text(name)]
+    reasons = [cannot_be_read(passed_over)] if passed_over else []
+    if odd := [name for name in found if not _is_text(name)]:
+        several = f"{len(odd)} names such as {odd[0]!a} are not UTF-8: rename them"
+        reasons.append(several if len(odd) > 1 else f"{odd[0]!a} is a name that is not UTF-8: rename it")
+        if not named:
+            raise UserError(reasons[-1])
+    if reasons:
         from ..machine.processes import say  # torch's
 
-        say(f"passed over: {cannot_be_read(passed_over)}")
-    return found
+        say("\n".join(f"passed over: {reason}" for reason in reasons))
+    return named
 
 
 def heard_channels(recording: Any, channels: str) -> list[int | None]:
@@ -226,13 +234,21 @@ def output_paths(folder: Path, names: Sequence[str], ending: str) -> dict[str, P
     """
     if folder.suffix == ending:
         return {names[0]: folder}
-    files = {name: Path(name).absolute() for name in names if name != STANDARD_INPUT}
+    files = {name: Path(os.path.abspath(name)) for name in names if name != STANDARD_INPUT}  # without `..`
     root = os.path.commonpath([file.parent for file in files.values()]) if files else ""
     whole = {name: file.relative_to(root) for name, file in files.items()}
     short = {name: path.with_suffix("") for name, path in whole.items()}
     taken = Counter([*short.values(), *whole.values()])
     below = {name: short[name] if taken[short[name]] == 1 else whole[name] for name in files}
     return {name: folder / f"{below.get(name, 'standard-input')}{ending}" for name in names}
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _in_folder(name: str) -> tuple[list[Path], list[Path]]:

@@ -11,6 +11,7 @@ from typing import Any
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
+from ...configuration.run_folder import make_folder
 from ...hub_cards.page.conversation import summary_rows
 from ...hub_cards.page.predictions_table import (
     UNCERTAIN,
@@ -82,7 +83,7 @@ class Writers:
     """All outputs of one call; `done` has the names and channels of recordings whose results are there already.
 
     Args:
-        outputs: each with `write`.
+        outputs: each with `write`, and the `path` of what it writes.
         done: see there.
         parts: the Parquet parts among the outputs, which several processes share, or None.
     """
@@ -111,10 +112,8 @@ class Writers:
             UserError: a file that cannot be written.
         """
         for output in self.outputs:
-            try:
+            with written(output.path):
                 output.write(result, recording)
-            except OSError as error:
-                raise UserError(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
@@ -146,17 +145,18 @@ def open_outputs(
             opened.append(parts)
             done = parts.done(inputs.describe(name) for name in inputs.names)
         if outputs.csv:
-            opened.append(CsvTable(stack.enter_context(_create(outputs.csv))))
+            opened.append(CsvTable(stack.enter_context(_created(outputs.csv))))
         if outputs.segments:
-            opened.append(SegmentTable(stack.enter_context(_create(outputs.segments))))
+            opened.append(SegmentTable(stack.enter_context(_created(outputs.segments))))
         if outputs.annotations:
             opened.append(stack.enter_context(AnnotationFiles(outputs.annotations, inputs.speaker_of)))
         if outputs.srt:
-            opened.append(Subtitles(inputs.paths(outputs.srt, ".srt")))
+            opened.append(Subtitles(outputs.srt, inputs.paths(outputs.srt, ".srt")))
         if outputs.plot:
-            opened.append(Timelines(inputs.paths(outputs.plot, ".png"), config.tasks[leading]["labels"]))
+            paths, labels = inputs.paths(outputs.plot, ".png"), config.tasks[leading]["labels"]
+            opened.append(Timelines(outputs.plot, paths, labels))
         if outputs.speakers:
-            table = stack.enter_context(_create(outputs.speakers))
+            table = stack.enter_context(_created(outputs.speakers))
             opened.append(SpeakerTable(table, config.tasks[leading]["labels"]))
         if outputs.embeddings:
             opened.append(stack.enter_context(EmbeddingsTable(outputs.embeddings)))
@@ -171,6 +171,8 @@ def open_outputs(
 class JsonLines:
     """One object a line, printed at once."""
 
+    path = "standard output"
+
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Prints one result."""
         print(json.dumps(result, ensure_ascii=False), flush=True)
@@ -180,7 +182,7 @@ class CsvTable:
     """One row a recording; `file` is an open text file."""
 
     def __init__(self, file: Any):
-        self.file, self.writer = file, None
+        self.file, self.path, self.writer = file, file.name, None
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes one row."""
@@ -221,6 +223,8 @@ class SpeakerTable(CsvTable):
 class ScreenTable:
     """A table of the recordings, printed when all are there; segments stand below their recording."""
 
+    path = "standard output"
+
     def __init__(self, are_shares: bool = False) -> None:
         self.are_shares = are_shares
         self.results: list[dict[str, Any]] = []
@@ -248,7 +252,8 @@ class EmbeddingsTable:
 
     def __exit__(self, *_: Any) -> None:
         if self.writer is not None:
-            self.writer.close()
+            with written(self.path):
+                self.writer.close()
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes one row."""
@@ -260,16 +265,16 @@ class EmbeddingsTable:
         types |= {"channel": pyarrow.int64(), "turn": pyarrow.int64()}
         schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in row])
         if self.writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self.writer = parquet.ParquetWriter(self.path, schema)
         self.writer.write_table(pyarrow.Table.from_pylist([row], schema))
 
 
 class Subtitles:
-    """A recording's segments as SubRip subtitles."""
+    """A recording's segments as SubRip subtitles: in a folder, or in one file, each at its path."""
 
-    def __init__(self, paths: dict[str, Path]):
-        self.paths = paths
+    def __init__(self, path: Path, paths: dict[str, Path]):
+        self.path, self.paths = path, paths
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Writes one recording's file."""
@@ -283,10 +288,10 @@ class Subtitles:
 
 
 class Timelines:
-    """A picture of each recording: the waveform with its segments beneath, in lanes by label."""
+    """A picture of each recording, as `Subtitles`: the waveform with its segments beneath, in lanes by label."""
 
-    def __init__(self, paths: dict[str, Path], labels: Sequence[str]):
-        self.paths, self.labels = paths, labels
+    def __init__(self, path: Path, paths: dict[str, Path], labels: Sequence[str]):
+        self.path, self.paths, self.labels = path, paths, labels
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Draws one recording's picture; reads it once more for the waveform."""
@@ -326,12 +331,31 @@ def _check(outputs: Outputs, names: Sequence[str], state: PartialState, leading:
             raise UserError(f"{option} {path} is one file for the channels of a recording: give a folder")
 
 
-def _create(path: Path) -> Any:
+@contextmanager
+def written(path: Path | str) -> Iterator[None]:
+    """Turns an error of writing into a `UserError` that names the file.
+
+    Who reads standard output no longer, as `head` does, is left without a word.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", newline="", encoding="utf-8")
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+        raise UserError(f"{error.filename or path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[Any]:
+    """A new text file, which is closed in the end."""
+    make_folder(path.parent)
+    with written(path):
+        file = path.open("w", newline="", encoding="utf-8")
+    try:
+        yield file
+    finally:
+        with written(path):
+            file.close()
 
 
 def _words(row: dict[str, Any]) -> str:

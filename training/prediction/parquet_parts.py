@@ -47,7 +47,7 @@ class ParquetParts:
     """
 
     def __init__(self, folder: Path, state: PartialState, settings: dict[str, Any]):
-        self.folder, self.state, self.types = folder, state, {}
+        self.path, self.state, self.types = folder, state, {}
         self.settings = json.dumps(settings, sort_keys=True)
         self.places: dict[str, int] = {}
         self.numbers: dict[str, int] = {}
@@ -88,7 +88,7 @@ class ParquetParts:
             facts = asked.get(result_name(row), {})
             if any(row.get(name) != value for name, value in facts.items()):
                 raise UserError(
-                    f"{self.folder} holds {result_name(row)} as another recording, or as another part of it: choose "
+                    f"{self.path} holds {result_name(row)} as another recording, or as another part of it: choose "
                     "another --parquet folder"
                 )
         return {(result_name(row), row.get("channel")) for row in rows}
@@ -122,7 +122,7 @@ class ParquetParts:
         }
         self._write_manifest(complete=False)
         self.state.wait_for_everyone()
-        require_shared(self.folder / MANIFEST, "--parquet")
+        require_shared(self.path / MANIFEST, "--parquet")
         return list(self.numbers)
 
     def _size(self, recordings: int) -> int:
@@ -147,7 +147,7 @@ class ParquetParts:
     def _flush(self) -> None:
         if not self.rows:
             return
-        path = self.folder / f"part-{self.number:06}.parquet"
+        path = self.path / f"part-{self.number:06}.parquet"
         there = parquet.read_table(path).to_pylist() if path.exists() else []
         rows = sorted([*there, *self.rows], key=self._order)
         unfinished = path.with_name(f".{path.name}")  # a reader of the folder passes over hidden files
@@ -159,10 +159,10 @@ class ParquetParts:
         return self.places.get(result_name(row), -1), row.get("channel") or 0
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
+        return sorted(self.path.glob("part-*.parquet"))
 
     def _manifest(self) -> dict[str, Any]:
-        path = self.folder / MANIFEST
+        path = self.path / MANIFEST
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def _write_manifest(self, complete: bool) -> None:
@@ -170,7 +170,7 @@ class ParquetParts:
             return
         rows = {path.name: parquet.read_metadata(path).num_rows for path in self._files()}
         write_json(
-            self.folder / MANIFEST, {**self.plan, "complete": complete, "rows": sum(rows.values()), "parts": rows}
+            self.path / MANIFEST, {**self.plan, "complete": complete, "rows": sum(rows.values()), "parts": rows}
         )
 
     def _schema(self) -> pyarrow.Schema:

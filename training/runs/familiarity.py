@@ -30,8 +30,8 @@ def fit_familiarity(
 ) -> FamiliarityFacts | None:
     """Gives a model the statistics by which it tells what is familiar; None, and nothing, of too few recordings.
 
-    The held-out recordings are the validation side's, or, without one, those of the training side's speakers in five
-    parts, each set against the statistics of the others.
+    The held-out recordings are the validation side's, or, where it has no short ones, those of the training side's
+    speakers in five parts, each set against the statistics of the others.
     """
     model.config.familiarity, model.familiarity = None, None
     collator = collator.without_speed()
@@ -40,9 +40,9 @@ def fit_familiarity(
     if len(learned) < 2 * PARTS:
         return None
     found = _fitted(learned, labels)
-    if validation is not None and len(validation):
-        heard = torch.from_numpy(_embeddings(model, collator, validation)[0])
-        distances, side = found.distances(heard).numpy(), "validation"
+    held_out = learned[:0] if validation is None else _embeddings(model, collator, validation)[0]
+    if len(held_out):
+        distances, side = found.distances(torch.from_numpy(held_out)).numpy(), "validation"
     else:
         distances, side = _held_out(learned, labels, rows), "training, each part of its speakers held out in turn"
     found.held_out.copy_(torch.from_numpy(np.quantile(distances, np.linspace(0, 1, QUANTILES))))

@@ -194,7 +194,8 @@ def _tell_shares(prepared: Preparation, model: SerMetaModel) -> None:
     target = model.config.target_task
     met = Counter(prepared.side("train")[target])
     labels = model.config.tasks[target]["labels"]
-    counts = np.array([max(met[label], 0.5) for label in labels])
+    *_, last = (stage for stage in prepared.recipe.stages.values() if stage.loss_weights.get(target))
+    counts = np.array([1.0 if last.balanced_batches else max(met[label], 0.5) for label in labels])
     weighed = counts * (prepared.class_weights or np.ones(len(labels)))
     model.config.label_shares = (weighed / weighed.sum()).round(6).tolist()
 

@@ -24,7 +24,7 @@ from ..planning.corpus_record import corpus_record
 from ..planning.durations import check_durations, check_longest, longest_input
 from ..planning.plan import Plan
 from ..planning.sides import describe_sides, describe_unused_sides
-from ..planning.starting import describe_parts
+from ..planning.starting import describe_parts, heard_by
 from ..planning.teachers import taught
 from .preparation import Preparation, prepare
 from .teaching import Teaching, find_teaching
@@ -54,6 +54,8 @@ def begun(
             if is_main_process():
                 run.check(recipe, resume)  # another training may have come first
                 run.create(recipe, split, corpus)
+                if prepared.new_parts is not None:
+                    run.record_heard_before(heard_by(recipe.model.encoder))
             wait_for_all_processes()
             require_shared(run.recipe, "--output")
             say("\n".join([*told, *announcement(prepared)]))

@@ -8,6 +8,7 @@ from datasets import Audio, ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_corpus, load_rows
+from ser_meta.training.corpora.table import is_on_the_hub
 from ser_meta.training.planning.folds import assign_folds
 from ser_meta.training.planning.sides import split
 
@@ -91,6 +92,17 @@ def test_marks_of_missing_values_are_null_but_in_names(folder):
     }
     rows = load_rows("table", path, missing=["?"])
     assert rows["emotion"] == ["none", "n/a"] and rows["gender"] == [None, "-"]
+
+
+def test_options_may_be_plain_numbers_and_words(folder):
+    (folder / "2024").mkdir()
+    path = write_csv(folder, "0,1,2\nx.wav,joy,99\ny.wav,-1,unknown\n")
+    columns = {"audio": 0, "emotion": 1, "gender": 2}
+    rows = load_rows("table", path, columns=columns, audio_root=folder / "2024", missing=[99, -1.0])
+    assert rows["emotion"] == ["joy", None] and rows["gender"] == [None, "unknown"]
+    assert load_rows("table", path, columns=columns, missing="unknown")["gender"] == ["99", None]
+    with pytest.raises(UserError, match="columns=audio is no mapping"):
+        load_rows("table", path, columns="audio")
 
 
 def test_a_column_that_is_not_there_lists_those_that_are(folder):
@@ -276,6 +288,10 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path, name, content):
 def test_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"absent\.csv cannot be read: .*No such file"):
         load_corpus("table", tmp_path / "absent.csv")
+    with pytest.raises(UserError, match=r"tabel\.csv cannot be read: .*No such file"):
+        load_corpus("table", "data/tabel.csv")  # which looks like a name of the Hub
+    assert is_on_the_hub("someone/moods") and is_on_the_hub("someone/moods-1.5")
+    assert not any(is_on_the_hub(f"data/table{ending}") for ending in (".csv", ".TSV", ".parquet", ".xlsx", ".eaf"))
     with pytest.raises(UserError, match="cannot be read"):
         load_corpus("table", tmp_path)
     with pytest.raises(UserError, match="has no rows"):

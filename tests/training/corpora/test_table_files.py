@@ -106,3 +106,13 @@ def test_cells_that_are_wanting_at_a_rows_end_are_empty(tmp_path):
 def test_a_folder_that_is_no_saved_data_set_says_what_to_give(tmp_path):
     with pytest.raises(UserError, match="no saved data set: give the table itself, or corpus=folders"):
         load_rows("table", tmp_path)
+
+
+def test_a_quotation_over_several_rows_of_tabs_hides_none_of_them(tmp_path):
+    said = ['"I came,', "I saw,", 'I won."']
+    rows = [f"{place}.wav\t{words}\t{place}" for place, words in enumerate(said)]
+    (tmp_path / "my.tsv").write_text("\n".join(["audio\ttranscript\tspeaker", *rows]))
+    assert load_rows("table", tmp_path / "my.tsv")["transcript"] == said
+    # a line break that is quoted stays one
+    (tmp_path / "my.tsv").write_text('audio\ttranscript\na.wav\t"one\nand two"\nb.wav\tthree\n')
+    assert load_rows("table", tmp_path / "my.tsv")["transcript"] == ["one and two", "three"]

@@ -76,6 +76,13 @@ def test_every_form_of_votes_gives_the_same_rows(tmp_path, form):
     assert {name: found[name][:] for name in found.column_names if ":" in name} == COUNTS
 
 
+@pytest.mark.parametrize("form", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_box_that_is_checked_is_a_vote(tmp_path, form):
+    boxes = {"emotion:calm": [True, False, None], "emotion:sad": [False, True, True]}
+    rows = load_rows("table", write(tmp_path, form, {"audio": NAMES[:3]} | boxes))
+    assert rows["emotion:calm"] == [1, 0, None] and rows["emotion:sad"] == [0, 1, 1]
+
+
 def test_a_table_with_one_label_a_row_has_no_votes(tmp_path):
     path = write(tmp_path, "a.csv", {"audio": NAMES, "emotion": ["angry", "sad", None, "sad, or so"]})
     rows = load_rows("table", path)

@@ -21,6 +21,8 @@ def test_a_training_goes_on_from_a_model(finished_run, recipe_file, command_line
     report = read_json(tmp_path / "run" / "report.json")
     assert report["model"]["new_parts"] == ["heads.speaker.classifier"]
     assert report["protocol"]["started_from"] == "a model that was trained on none of the test utterances"
+    split = read_json(finished_run / "split.json")
+    assert read_json(tmp_path / "run" / "heard-before.json") == sorted(split["train"] + split["validation"])
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
     assert "It started from a ser-meta model that had been trained before" in card
     assert str(finished_run) not in card
@@ -57,7 +59,13 @@ def test_what_came_before_the_model_counts_too(finished_run, tmp_path):
         with pytest.raises(UserError, match=f"1 of the 1 utterances that would test it, such as {utterance}"):
             refuse_heard(third, [utterance])
     refuse_heard(third, ["emil-angry-scripted.wav"])
-    (tmp_path / "second" / "split.json").unlink()
+    second = tmp_path / "second"
+    (second / "recipe.yaml").write_text("model: {encoder: runs/first/model}")  # as seen from another folder
+    assert "not recorded" in describe_start(third, ["third"])
+    for heard, words in (('["first"]', "1 of the test"), ("[]", "none of the test"), ("null", "not recorded")):
+        (second / "heard-before.json").write_text(heard)
+        assert words in describe_start(third, ["first"])
+    (second / "split.json").unlink()
     assert "not recorded" in describe_start(third, ["third"])
 
 

@@ -140,6 +140,22 @@ def test_a_speaker_is_centred_by_their_own_turns(command_line, model, call, tmp_
     assert command_line("predict", centred, call, *turns, "--backend", "auto")[0] == 0
 
 
+def test_a_conversation_of_silence_does_not_hold_up_the_others(command_line, model, call, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(2 * RATE), RATE)
+    shutil.copy(call, tmp_path / "call.wav")
+    (tmp_path / "turns.csv").write_text("file,start,end,speaker\na,0,1.5,anna\ncall,0.5,2,anna\n")
+    told = {}
+    for names in (["call.wav"], ["a.wav", "call.wav"]):
+        recordings = [tmp_path / name for name in names]
+        asked = ("--turns", tmp_path / "turns.csv", "--csv", tmp_path / "told.csv")
+        code, _, errors = command_line("predict", model, *recordings, *asked)
+        assert code == 0, errors
+        told[len(names)] = list(csv.DictReader((tmp_path / "told.csv").open()))
+    silent, spoken_too = told[2]
+    assert [spoken_too] == told[1] and silent["abstained_because"] == "silent"
+    assert silent["emotion"] == silent["emotion_score"] == ""
+
+
 def test_tables_of_turns(tmp_path):
     (tmp_path / "turns.csv").write_text("file,start,end,speaker,channel\ncall.wav,0,1.5,anna,left\ncall.wav,2,3,,\n")
     turns = read_turns(tmp_path / "turns.csv")

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -170,6 +171,14 @@ def test_patterns_and_folders(tmp_path):
         "-",
         f"{tmp_path}/gone*.wav",
     ]
+
+
+def test_names_that_are_not_utf_8_are_passed_over(command_line, refused, model, recordings, tmp_path):
+    odd = shutil.copy(recordings / "a.wav", os.fsencode(recordings) + b"/f\xfcr.wav")
+    code, printed, errors = command_line("predict", model, recordings, "--json", "--parquet", tmp_path / "parts")
+    assert code == 0 and [Path(result["file"]).name for result in objects(printed)] == ["a.wav", "b.flac"]
+    assert errors == [f"passed over: '{recordings}/f\\udcfcr.wav' is a name that is not UTF-8: rename it"]
+    refused(["predict", model, os.fsdecode(odd)], "is a name that is not UTF-8: rename it")
 
 
 FORMS = {
@@ -342,6 +351,8 @@ def test_a_file_is_named_after_its_recording(tmp_path):
     # what differs in its ending only keeps it
     assert names("talk.wav", "talk.flac", "other.mp3") == ["out/talk.wav.srt", "out/talk.flac.srt", "out/other.srt"]
     assert len(set(names("a.wav", "a.flac", "a.wav.wav"))) == 3
+    # nothing is written outside the folder
+    assert names("b/../a/talk.wav", "b/talk.wav") == ["out/a/talk.srt", "out/b/talk.srt"]
 
 
 def test_segments_of_another_task(command_line, refused, model, long_recording, tmp_path):
@@ -455,7 +466,9 @@ def test_how_far_it_is_where_nobody_looks_at_a_terminal(command_line, model, lon
 
 def test_what_cannot_be_written_is_told(refused, model, long_recording, tmp_path):
     (tmp_path / "full").write_text("a file, and no folder")
-    for option in ("--srt", "--plot", "--csv", "--segments"):
-        refused(
-            ["predict", model, long_recording, option, tmp_path / "full" / "x"], tmp_path / "full", "cannot be written"
-        )
+    for option, told in {"--srt": "written", "--plot": "written", "--csv": "made", "--embeddings": "made"}.items():
+        asked = ["predict", model, long_recording, option, tmp_path / "full" / "x"]
+        refused(asked, tmp_path / "full", f"cannot be {told}")
+    for option in ("--csv", "--segments", "--embeddings"):
+        asked = ["predict", model, long_recording, option, "/dev/full"]
+        refused(asked, "/dev/full cannot be written:", "No space left on device")

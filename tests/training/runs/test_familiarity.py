@@ -6,12 +6,16 @@ import pytest
 import soundfile
 import torch
 
+from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.report import read_report
 from ser_meta.modeling_ser_meta import SerMetaModel, SpeechEmotionPipeline
 from ser_meta.modeling_ser_meta.familiarity_ser_meta import Familiarity
+from ser_meta.training.batches.collator import SpeechCollator
+from ser_meta.training.corpora import load_corpus
 from ser_meta.training.measures.selective import risk_and_coverage
-from ser_meta.training.runs.familiarity import _fitted
+from ser_meta.training.runs.familiarity import _fitted, fit_familiarity
 from ser_meta.training.runs.loading import load_model
+from ser_meta.training.runs.preparation import prepare
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,20 @@ def test_a_run_tells_what_is_familiar_and_keeps_it(finished_run, recognise, reco
             assert told == pytest.approx(table["familiar"][path.stem], abs=1e-3)
     card = (finished_run / "model" / "README.md").read_text()
     assert "### When it should not answer" in card and "risk.png" in card
+
+
+def test_without_a_short_recording_on_the_validation_side_the_training_side_is_held_out(
+    finished_run, recipe_file, tmp_path
+):
+    model, processor = load_model(finished_run / "model")
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(scale=0.1, size=16 * 16_000), 16_000)
+    (tmp_path / "long.csv").write_text("audio,emotion\nlong.wav,sad\n")
+    collator, train = (
+        SpeechCollator(processor, model.config.tasks),
+        prepare(load_recipe(str(recipe_file))).side("train"),
+    )
+    facts = fit_familiarity(model, collator, train, load_corpus("table", tmp_path / "long.csv"))
+    assert facts.fitted_on.startswith("training, each part") and facts.n == len(train)
 
 
 def test_a_label_that_the_training_side_lacks_has_no_mean_after_a_round_trip_either(finished_run, tmp_path):

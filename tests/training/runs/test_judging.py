@@ -6,7 +6,7 @@ import soundfile
 
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.measures.statistics import calibration, interval
-from ser_meta.training.runs.judging import predict_dataset, report_on
+from ser_meta.training.runs.judging import _tell_shares, predict_dataset, report_on
 from ser_meta.training.runs.loading import load_model
 from ser_meta.training.runs.preparation import prepare
 
@@ -68,3 +68,17 @@ def test_numbers_are_not_measured_against_names(finished_run, recipe_file):
     table = predict_dataset(model, processor, prepare(load_recipe(str(recipe_file))).side("train"))
     measured = report_on(table, model.config.tasks, "emotion").metrics["speaker"]
     assert measured == {"not_applicable": "none of the 4 speakers here is among the model's labels"}
+
+
+def test_the_shares_that_a_model_tells_are_those_that_its_training_met(recipe_file):
+    two = ["data.label_map={emotion: {neutral: sad}}"]
+    for settings, shares in (
+        ([], [1 / 3, 2 / 3]),
+        (["model.class_weights=balanced"], [0.5, 0.5]),
+        (["stages.emotion.balanced_batches=true"], [0.5, 0.5]),
+    ):
+        prepared = prepare(load_recipe(str(recipe_file), two + settings))
+        model = prepared.new_model()
+        _tell_shares(prepared, model)
+        assert model.config.tasks["emotion"]["labels"] == ["angry", "sad"]
+        assert model.config.label_shares == pytest.approx(shares, abs=1e-6)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas
 import pytest
+import soundfile
 from sklearn.metrics import average_precision_score, f1_score
 from transformers import pipeline
 
@@ -125,6 +126,13 @@ def test_the_pipeline_tells_every_label_and_which_are_present(run, speech_table,
     assert row["emotion"] == ";".join(present)
     (sad,) = (entry["score"] for entry in result["emotion"] if entry["label"] == "sad")
     assert float(row["emotion_sad"]) == pytest.approx(sad, abs=1e-4)
+    (tmp_path / "turns.csv").write_text(f"start,end\n0,{soundfile.info(recording).duration}\n")
+    code, _, errors = command_line(
+        *("predict", folder / "model", recording, "--turns", tmp_path / "turns.csv", "--csv", tmp_path / "told.csv")
+    )
+    assert code == 0, errors
+    (told,) = csv.DictReader((tmp_path / "told.csv").open())
+    assert told["emotion"] == row["emotion"] and told["emotion_sad"] == row["emotion_sad"]
     cut = recognise(recording, window_seconds=0.5)
     assert "segments" not in cut and len(cut["emotion"]) == 3
 
