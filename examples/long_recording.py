@@ -26,6 +26,10 @@ def main(
     recognise = pipeline("speech-emotion-recognition", model=model, trust_remote_code=True)
     result = recognise(str(recording), window_seconds=window, hop_seconds=hop, batch_size=8)
     segments = segment_rows(result)
+    if segments is None:
+        raise typer.BadParameter(
+            "it has no segments: give --window for what lasts 15 s or less, and a model of one label"
+        )
     for segment in segments:
         print(f"{segment['start']:8.1f} - {segment['end']:8.1f} s  {segment['label']} {segment['score']:.2f}")
     labels = sorted(entry["label"] for entry in result["emotion"])

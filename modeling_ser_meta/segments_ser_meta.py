@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,7 +188,7 @@ def _check_priors(facts: Mapping[str, Any], labels: Sequence[str], priors: Mappi
         return
     if not isinstance(priors, Mapping) or set(priors) != set(labels):
         raise ValueError(f"priors={priors} must be uniform, or give each of {list(labels)} its share")
-    if not all(isinstance(share, (int, float)) and share > 0 for share in priors.values()):
+    if not all(isinstance(share, Real) and share > 0 for share in priors.values()):
         raise ValueError(f"priors={dict(priors)} must be above 0")
 
 

@@ -329,9 +329,12 @@ def export(
 
     found = find_model(model)
     from ..hub_cards.export.onnx import export_onnx
+    from .prediction.recognition import tell_centring
     from .runs.loading import load_model
 
-    written = export_onnx(*load_model(found.folder), output, int8)
+    model, processor = load_model(found.folder)
+    tell_centring(found, model.config)
+    written = export_onnx(model, processor, output, int8)
     if as_json:
         print(json.dumps(written))
     else:

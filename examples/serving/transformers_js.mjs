@@ -22,5 +22,7 @@ if (inputs.input_features?.dims[1] === processor.feature_extractor.config.featur
     inputs.attention_mask = new Tensor('int64', mask, [1, mask.length]);
 }
 const { logits } = await model(inputs);
-const scores = softmax(Array.from(logits.data));
+const several = model.config.problem_type === 'multi_label_classification';
+const values = Array.from(logits.data);
+const scores = several ? values.map((logit) => 1 / (1 + Math.exp(-logit))) : softmax(values);
 console.log(JSON.stringify(Object.fromEntries(scores.map((score, id) => [model.config.id2label[id], score]))));

@@ -70,6 +70,10 @@ class Recognizer:
             return whole
         return quantized
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process, which loads the graph for itself."""
+        return {name: value for name, value in vars(self).items() if name not in ("session", "_of_one_thread")}
+
     @cached_property
     def _of_one_thread(self) -> "Recognizer":
         return self if self.threads == 1 else Recognizer(self.folder, threads=1)

@@ -58,7 +58,7 @@ def _recording(given: Any) -> Any:
         return bytes(given)
     if isinstance(given, str):
         try:
-            return base64.b64decode(given.rpartition("base64,")[2], validate=True)
+            return base64.b64decode("".join(given.rpartition("base64,")[2].split()), validate=True)
         except binascii.Error as error:
             raise ValueError(f"inputs is text that is no base64 ({error}): send {ACCEPTED}") from error
     if isinstance(given, dict) and set(given) == {"array", "sampling_rate"}:

@@ -103,10 +103,10 @@ def _metadata(card: Path) -> Mapping[str, Any]:
 
 
 def _result(metadata: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
-    """The corpus of the card's first result with a UA, and that measure."""
-    for model in metadata.get("model-index") or ():
-        for result in model.get("results") or ():
-            for measure in result.get("metrics") or ():
-                if measure.get("name") == "UA":
-                    return result["dataset"]["name"], measure
-    return None, {}
+    """The corpus of the card's first result with a UA, and that measure; without a UA that of the first result."""
+    results = [result for model in metadata.get("model-index") or () for result in model.get("results") or ()]
+    for result in results:
+        for measure in result.get("metrics") or ():
+            if measure.get("name") == "UA":
+                return result["dataset"]["name"], measure
+    return (results[0]["dataset"]["name"] if results else None), {}

@@ -40,6 +40,7 @@ REQUIREMENTS = (
     "av>=14",  # what phones and browsers record
     "matplotlib>=3.9",
     "rich>=13",
+    "peft>=0.18",  # of a model that is an adapter
 )
 README = """---
 {metadata}

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import soundfile
 
-from .predictions_table import UNCERTAIN, clock, leading_task
+from .predictions_table import UNCERTAIN, clock, is_ranking
 
 CHUNK_SECONDS = 0.5  # of sound that the browser sends at once
 PROVISIONAL_SECONDS = 2.0
@@ -41,7 +41,7 @@ class Talk:
         self._take(self.stream.close())
 
     def rows(self) -> list[list[str]]:
-        """Of the last turns, the latest first: from, to, label, score."""
+        """Of the last turns, the latest first: from, to, label or labels, the best score."""
         return [_row(turn) for turn in reversed(self.turns.values())]
 
     def _take(self, turns: list[dict[str, Any]]) -> None:
@@ -109,7 +109,10 @@ def finish(talk: Talk | None) -> tuple[list[list[str]], None]:
 
 
 def _row(turn: dict[str, Any]) -> list[str]:
-    best = turn[leading_task(turn)][0]
+    told = next(value for value in turn.values() if is_ranking(value))  # the target's, which comes first
+    best = told[0]
     label = UNCERTAIN if turn.get("abstained") else best["label"]
+    if "present" in best:
+        label = ", ".join(entry["label"] for entry in told if entry["present"])
     end = clock(turn["end"]) if turn["final"] else f"{clock(turn['end'])} ..."
     return [clock(turn["start"]), end, label, f"{best['score']:.2f}"]

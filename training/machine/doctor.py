@@ -17,6 +17,15 @@ FEATURES = {
     "onnxruntime": 'export, and to run what it wrote: pip install "ser-meta[onnx]"',
     "tensorboard": "report_to=[tensorboard]: pip install tensorboard",
 }
+# packages that are slow to import, or that nothing but their absence can spoil
+PACKAGES_OF_FEATURES = {
+    "websockets": 'listen --port: pip install "ser-meta[listen]"',
+    "audformat": 'databases of audformat: pip install "ser-meta[annotations]"',
+    "praatio": 'TextGrid: pip install "ser-meta[annotations]"',
+    "pympi-ling": 'files of ELAN: pip install "ser-meta[annotations]"',
+    "krippendorff": 'how far raters agree: pip install "ser-meta[agreement]"',
+    "pyannote.audio": 'predict --diarization: pip install "ser-meta[diarization]"',
+}
 
 
 def examine() -> dict[str, str]:
@@ -28,14 +37,20 @@ def examine() -> dict[str, str]:
     found["resampling"] = _resampling()
     for module, remedy in FEATURES.items():
         found[module] = _importable(module) or f"missing; needed for {remedy}"
+    for package, remedy in PACKAGES_OF_FEATURES.items():
+        found[package] = _installed(package) or f"missing; needed for {remedy}"
     return found
 
 
-def _version(package: str) -> str:
+def _installed(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return f"missing: pip install {package}"
+        return None
+
+
+def _version(package: str) -> str:
+    return _installed(package) or f"missing: pip install {package}"
 
 
 def _importable(module: str) -> str | None:

@@ -8,7 +8,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ...configuration.errors import UserError
 from ...modeling_ser_meta.audio_ser_meta import read_audio
 from ..corpora.recordings import recordings
 from .metrics import evaluate_predictions
@@ -69,16 +68,16 @@ def logistic_regression_yardstick(train_dataset: Dataset, test_dataset: Dataset,
 
     Returns:
         The target's measures as `training.metrics.classification_metrics` names them, or `{"not_applicable": reason}`
-        where no test row has the target.
+        where no test row has the target, or the training side has fewer than two classes to tell apart. A class of the
+        test side that it lacks is never recognised.
 
     Raises:
-        UserError: fewer than two classes to learn from, or a test label that training never saw.
         AudioError: a recording that cannot be read.
     """
     train, test = _labelled(train_dataset, target), _labelled(test_dataset, target)
-    labels = sorted(set(train[target]))
-    if len(labels) < 2:
-        raise UserError(f"the training side has {len(labels)} {target} class(es): it takes two or more to learn from")
+    labels = sorted({*train[target], *test[target]})
+    if (learned := len(set(train[target]))) < 2:
+        return {"not_applicable": f"the training side has {learned} {target} class(es), and two are to be told apart"}
     predictions = test.select_columns([target]).to_pandas()
     if len(test):
         model = _model().fit(_statistics(train), list(train[target]))

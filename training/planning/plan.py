@@ -99,6 +99,22 @@ def check_sides(plan: Plan, target: str) -> None:
     require_labels({"train": learned_labels(plan.rows, target, plan.sides["train"], data)}, labels, target)
     if plan.test_fold is not None and not learned_labels(plan.rows, target, plan.sides["test"], data):
         raise UserError(f"no utterance of the test fold {plan.test_fold} has a {target}: choose another fold")
+    _check_choice_of_epoch(plan, target)
+
+
+def _check_choice_of_epoch(plan: Plan, target: str) -> None:
+    """Raises `UserError` where an epoch would be picked by the validation side's UA, and nothing there has a label."""
+    validation, stages = plan.sides["validation"], plan.recipe.stages
+    picked = [name for name, stage in stages.items() if stage.keep == "best" or stage.early_stopping_patience]
+    if not validation or not any(stages[name].loss_weights.get(target) for name in picked):
+        return
+    several = target in plan.recipe.model.multilabel
+    labelled = {plan.rows[target][row] for row in validation} - {None}
+    if not (learned_labels(plan.rows, target, validation, plan.recipe.data) if several else labelled):
+        raise UserError(
+            f"no utterance of the validation side has a {target}, by which stages.{picked[-1]} is to pick an epoch: "
+            "choose another data.validation or seed, or keep=last without early_stopping_patience"
+        )
 
 
 def shorten(plan: Plan, durations: list[float]) -> Plan:

@@ -172,6 +172,8 @@ def listen(
         from .live_socket import require_websockets
 
         require_websockets()
+        if raw_rate is not None:
+            raise UserError(f"--raw-rate {raw_rate} is of standard input: with --port each client says its own rate")
     found = find_model(model)
     from .live import Listening, listen_to_input
     from .live_sound import SoundFormat
@@ -186,7 +188,7 @@ def listen(
         "least_familiar": least_familiar,
     }
     recognise = load_pipeline(found.folder, options, 1, None, backend=backend)
-    tell_centring(found, recognise)
+    tell_centring(found, recognise.model.config)
     listening = Listening(recognise, channels, provisional, buffer)
     if port is None:
         raw = None if raw_rate is None else SoundFormat(raw_rate, raw_channels, encoding.lower()).checked()
@@ -213,7 +215,9 @@ def serve(
 
     found = find_model(model)
     from ...hub_cards.hub.space import check_gradio, serve
-    from .recognition import load_pipeline
+    from .recognition import load_pipeline, tell_centring
 
     check_gradio()
-    serve(load_pipeline(found.folder, {}, 8, None, backend=backend), found.title, host, port, minutes, megabytes)
+    recognise = load_pipeline(found.folder, {}, 8, None, backend=backend)
+    tell_centring(found, recognise.model.config)
+    serve(recognise, found.title, host, port, minutes, megabytes)

@@ -91,7 +91,7 @@ def predict_conversations(
     recognise = load_pipeline(model.folder, options, batch_size, state.device, precision, backend)
     hearer = Hearer(asked, recognise, asked.diarization and diarized(asked.diarization, recognise.device))
     if not hearer.centres:
-        tell_centring(model, recognise)
+        tell_centring(model, recognise.model.config)
     elif not hearer.knows_speakers:
         say(f"{model.name} is centred by speaker, and nobody says who speaks: name them in --turns")
     settings, failures, done = {**options, "channels": "mix"}, [], 0
@@ -265,8 +265,9 @@ def together(segments: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[
                 result[task] = with_present(result[task], tasks[task])
         elif isinstance(values[0], str):
             result[task] = " ".join(value for value in values if value)
-        else:
-            result[task] = _mean(values, seconds)
+        else:  # of what is silent there may be no number
+            known = [(value, lasts) for value, lasts in zip(values, seconds, strict=True) if value is not None]
+            result[task] = _mean(*zip(*known, strict=True)) if known else None
     return result if heard else {**result, "abstained": True, "abstained_because": "silent", "silent": True}
 
 

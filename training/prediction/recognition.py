@@ -16,7 +16,7 @@ from accelerate import PartialState
 
 from ...configuration.errors import UserError
 from ...hub_cards.hub.names import FoundModel
-from ...modeling_ser_meta import SpeechEmotionPipeline
+from ...modeling_ser_meta import SerMetaConfig, SpeechEmotionPipeline
 from ...modeling_ser_meta.audio_ser_meta import (
     AudioError,
     channels_differ,
@@ -99,7 +99,7 @@ def predict(
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
     options = {**options, **outputs.needed_options(options, inputs)}
     recognise = load_pipeline(model.folder, options, batch_size, state.device, precision, backend)
-    tell_centring(model, recognise)
+    tell_centring(model, recognise.model.config)
     settings = {"model": model.identity, **inputs.settings, **options}
     settings |= {} if precision == "fp32" else {"precision": precision}
     settings |= {} if backend == "torch" else {"backend": backend}
@@ -157,9 +157,9 @@ def load_pipeline(
     return recognise
 
 
-def tell_centring(model: FoundModel, recognise: SpeechEmotionPipeline) -> None:
+def tell_centring(model: FoundModel, config: SerMetaConfig) -> None:
     """Says that a model needs other recordings of the same speaker."""
-    if groups := " and ".join(recognise.model.config.center_by):
+    if groups := " and ".join(config.center_by):
         say(f"{model.name} compares a recording with others of the same {groups}: make it ready by ser-meta adapt")
 
 

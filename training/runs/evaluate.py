@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from ...configuration.protocol import Protocol
 from ...configuration.report import Report, Speakers
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
@@ -42,7 +44,7 @@ def evaluate_model(evaluation: Evaluation) -> Report:
     dataset = rows.dataset()
     durations = recording_durations(dataset)
     check_durations(dataset, durations, model.encoder.shortest_input, processor.sampling_rate)
-    collator = _collator(model, processor, dataset)
+    collator = _collator(model, processor, whole.dataset() if split else dataset, dataset)
     predictions = predict_dataset(model, processor, dataset, collator)
     degraded = predict_in_conditions(evaluation.degraded, model, processor, dataset, collator)
     not_judged = {} if split else dict(NOT_KNOWN)
@@ -70,10 +72,17 @@ def _speakers_of_side(rows: Rows, split: Path, side: str) -> Speakers:
     )
 
 
-def _collator(model: SerMetaModel, processor: Any, dataset: Any) -> SpeechCollator:
+def _collator(model: SerMetaModel, processor: Any, corpus: Dataset, judged: Dataset) -> SpeechCollator:
+    """Centred as in a run: by all recordings of the corpus that are of the same speaker, or whatever it is."""
     collator = SpeechCollator(processor, model.config.tasks)
     columns = model.config.center_by
-    return CenteringCollator(collator, columns, group_means(model, collator, dataset)) if columns else collator
+    if not columns:
+        return collator
+    if len(corpus) > len(judged) and set(columns) <= set(corpus.column_names):
+        groups = set(zip(*(judged[column] for column in columns), strict=True))
+        of_corpus = zip(*(corpus[column] for column in columns), strict=True)
+        judged = corpus.select([row for row, group in enumerate(of_corpus) if group in groups])
+    return CenteringCollator(collator, columns, group_means(model, collator, judged))
 
 
 def _protocol(evaluation: Evaluation, rows: Rows, model: SerMetaModel, durations: list[float]) -> Protocol:

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -192,11 +191,10 @@ def predict_in_conditions(
 def _tell_shares(prepared: Preparation, model: SerMetaModel) -> None:
     """Stores how often the training has met each of the target's labels, as its loss has weighed them."""
     target = model.config.target_task
-    met = Counter(prepared.side("train")[target])
-    labels = model.config.tasks[target]["labels"]
+    met = prepared.target_shares.sum(axis=0)
     *_, last = (stage for stage in prepared.recipe.stages.values() if stage.loss_weights.get(target))
-    counts = np.array([1.0 if last.balanced_batches else max(met[label], 0.5) for label in labels])
-    weighed = counts * (prepared.class_weights or np.ones(len(labels)))
+    counts = np.ones(len(met)) if last.balanced_batches else np.maximum(met, 0.5)
+    weighed = counts * (prepared.class_weights or np.ones(len(met)))
     model.config.label_shares = (weighed / weighed.sum()).round(6).tolist()
 
 

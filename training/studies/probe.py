@@ -25,6 +25,7 @@ from ...configuration.study_report import ProbeReport, ProbeRow, SuggestedLayers
 from ..batches.group_means import describe_centering
 from ..corpora.mixture import corpora_words, label_maps
 from ..machine.environment import environment
+from ..machine.processes import say
 from ..measures.resampling import CONFIDENCE
 from ..measures.statistics import paired_difference
 from ..planning.plan import find_folds
@@ -109,13 +110,21 @@ def _standard_error(difference: Mapping[str, Any]) -> float:
 
 
 def embed(prepared: Preparation) -> np.ndarray:
-    """The mean of each layer's states over the frames, then their deviation: `(utterances, 2 x layers, width)`."""
+    """The mean of each layer's states over the frames, then their deviation: `(utterances, 2 x layers, width)`.
+
+    NaN of recordings that are too long to be heard whole, which is told.
+    """
     (stage, *_) = prepared.recipe.stages.values()
     model = prepared.new_model().eval().to("cuda" if torch.cuda.is_available() else "cpu")
     states = prepared.build_collator(model, replace(stage, freeze_layers="all")).states
-    names = prepared.dataset["utterance_id"]
-    heard = (states.of(name, 1.0).astype(np.float32) for name in names)
-    return np.stack([np.concatenate([frames.mean(axis=1), frames.std(axis=1)]) for frames in heard])
+    names, short = prepared.dataset["utterance_id"], prepared.short_rows()
+    if too_long := sorted({*range(len(names))} - {*short}):
+        say(f"left out: {len(too_long)} recordings too long to be heard whole, such as {names[too_long[0]]}")
+    heard = (states.of(names[row], 1.0).astype(np.float32) for row in short)
+    pooled = np.stack([np.concatenate([frames.mean(axis=1), frames.std(axis=1)]) for frames in heard])
+    found = np.full((len(names), *pooled.shape[1:]), np.nan, np.float32)
+    found[short] = pooled
+    return found
 
 
 def centred(embeddings: np.ndarray, dataset: Dataset, columns: list[str], heard: int | None) -> np.ndarray:
@@ -125,7 +134,7 @@ def centred(embeddings: np.ndarray, dataset: Dataset, columns: list[str], heard:
     chance, less = np.random.default_rng(0), np.empty_like(embeddings)
     for rows in dataset.select_columns(columns).to_pandas().groupby(columns, dropna=False).indices.values():
         known = rows if heard is None else chance.choice(rows, min(heard, len(rows)), replace=False)
-        less[rows] = embeddings[rows] - embeddings[known].mean(axis=0)
+        less[rows] = embeddings[rows] - np.nanmean(embeddings[known], axis=0)
     return less
 
 
@@ -135,13 +144,16 @@ def probe(
     """Predictions for one side of all folds, by a logistic regression on the training side's `(utterances, width)`."""
     dataset, labels = prepared[0].dataset, prepared[0].tasks[target]["labels"]
     table = dataset.remove_columns("audio").to_pandas()
-    known = table[target].notna().to_numpy()
+    known = table[target].notna().to_numpy() & np.isfinite(learned_from).all(axis=1)
     predictions = []
     for fold in prepared:
         train, rows = ([row for row in fold.sides[each] if known[row]] for each in ("train", side))
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=1000))
-        scores = classifier.fit(learned_from[train], table[target].iloc[train]).predict_proba(judged[rows])
-        scores = pandas.DataFrame(scores, columns=classifier.classes_)[labels].to_numpy()
+        classifier.fit(learned_from[train], table[target].iloc[train])
+        if not rows:
+            continue
+        scores = pandas.DataFrame(classifier.predict_proba(judged[rows]), columns=classifier.classes_)
+        scores = scores.reindex(columns=labels, fill_value=0.0).to_numpy()  # of votes alone a label may not be learned
         predicted = [labels[best] for best in scores.argmax(axis=1)]
         columns = {f"{target}_predicted": predicted, f"{target}_scores": list(scores)}
         predictions.append(table.iloc[rows].assign(**columns))

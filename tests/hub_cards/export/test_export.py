@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -242,8 +243,10 @@ def test_many_recordings_come_in_their_order(exported, monkeypatch):
     unusable = {"array": np.zeros(0, np.float32), "sampling_rate": 16_000}
     found = list(runner.many(iter([*recordings[:4], unusable, *recordings[4:]])))
     assert "holds no samples" in str(found.pop(4))
+    again = pickle.loads(pickle.dumps(runner))  # for another process
     for one, other in zip(found, expected, strict=True):
         assert_same_result(one, other)
+        assert_same_result(again(recordings[expected.index(other)]), other)
 
 
 def test_what_is_refused(tmp_path, monkeypatch, command_line, finished_run):

@@ -37,6 +37,10 @@ def test_the_models_of_a_folder_of_runs(command_line, finished_run, tmp_path):
     code, printed, _ = command_line("models", tmp_path / "runs", "--json")
     assert [model["name"] for model in json.loads(printed)] == [first[0], second[0], third[0]]
     assert json.loads(printed)[0]["bytes"] == (finished_run / "model" / "model.safetensors").stat().st_size
+    card = tmp_path / "runs" / "alone" / "README.md"
+    card.write_text(card.read_text().replace("name: UA", "name: AP"))  # as of several labels at once
+    code, printed, _ = command_line("models", tmp_path / "runs")
+    assert rows(printed)[2][:4] == [f"{folder}/alone", "speech", "-", "-"]
     code, _, errors = command_line("models", tmp_path / "nowhere")
     assert code == 2 and "is no folder" in errors[-1]
     (tmp_path / "empty").mkdir()

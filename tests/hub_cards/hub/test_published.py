@@ -170,6 +170,7 @@ def test_the_handler_answers_as_inference_endpoints_call_it(
     expected, text = ours(content), base64.b64encode(content).decode()
     assert handler({"inputs": content}) == handler({"inputs": text, "parameters": None}) == expected
     assert handler({"inputs": f"data:audio/wav;base64,{text}"}) == expected
+    assert handler({"inputs": base64.encodebytes(content).decode()}) == expected  # in lines
     assert handler({"inputs": {"array": samples.tolist(), "sampling_rate": rate}}) == expected
     chosen = {"tasks": ["gender"], "top_k": 1}
     assert handler({"inputs": [content, text], "parameters": chosen}) == [ours(content, **chosen)] * 2

@@ -47,11 +47,14 @@ def test_what_is_missing_is_named_with_what_it_is_for(monkeypatch):
     for module in extras:
         monkeypatch.setitem(sys.modules, module, None)
     found = examine()
+    extras |= {"websockets": "listen", "krippendorff": "agreement", "pyannote.audio": "diarization"}
+    extras |= dict.fromkeys(("audformat", "praatio", "pympi-ling"), "annotations")
+    extras = {name: extra for name, extra in extras.items() if name not in installed}
     for module, extra in extras.items():
         assert found[module].startswith("missing") and found[module].endswith(f'pip install "ser-meta[{extra}]"')
 
 
-@pytest.mark.parametrize("name", ["espeakng_loader", "gradio", "onnx", "onnxruntime"])
+@pytest.mark.parametrize("name", ["espeakng_loader", "gradio", "onnx", "onnxruntime", "praatio", "websockets"])
 def test_what_is_installed_has_its_version(name):
     if find_spec(name) is None:
         pytest.skip(f"{name} is not installed")

@@ -5,7 +5,6 @@ import pytest
 import soundfile
 from datasets import Audio, Dataset
 
-from ser_meta.configuration.errors import UserError
 from ser_meta.modeling_ser_meta.audio_ser_meta import AudioError
 from ser_meta.training.measures.yardstick import (
     SAMPLING_RATE,
@@ -94,8 +93,10 @@ def test_rows_without_the_target_are_left_out():
 
 def test_what_cannot_be_learned_or_read_is_said():
     train = two_classes(np.random.default_rng(0), 2)
-    with pytest.raises(UserError, match="1 emotion class"):
-        logistic_regression_yardstick(dataset([voice(100)], ["sad"]), train, "emotion")
+    found = logistic_regression_yardstick(dataset([voice(100)], ["sad"]), train, "emotion")
+    assert found == {"not_applicable": "the training side has 1 emotion class(es), and two are to be told apart"}
+    test = dataset([voice(100), voice(400)], [train["emotion"][0], "afraid"])  # which is never learned
+    assert logistic_regression_yardstick(train, test, "emotion")["recall"]["afraid"] == 0
     broken = Dataset.from_dict({"audio": [{"bytes": b"text", "path": "a.wav"}], "emotion": ["sad"]})
     with pytest.raises(AudioError, match=r"a\.wav"):
         logistic_regression_yardstick(train, broken, "emotion")

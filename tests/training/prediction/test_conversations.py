@@ -147,13 +147,13 @@ def test_a_conversation_of_silence_does_not_hold_up_the_others(command_line, mod
     told = {}
     for names in (["call.wav"], ["a.wav", "call.wav"]):
         recordings = [tmp_path / name for name in names]
-        asked = ("--turns", tmp_path / "turns.csv", "--csv", tmp_path / "told.csv")
+        asked = ("--turns", tmp_path / "turns.csv", "--csv", tmp_path / "told.csv", "--least-familiar", "0")
         code, _, errors = command_line("predict", model, *recordings, *asked)
         assert code == 0, errors
         told[len(names)] = list(csv.DictReader((tmp_path / "told.csv").open()))
     silent, spoken_too = told[2]
     assert [spoken_too] == told[1] and silent["abstained_because"] == "silent"
-    assert silent["emotion"] == silent["emotion_score"] == ""
+    assert silent["emotion"] == silent["emotion_score"] == silent["familiar"] == ""
 
 
 def test_tables_of_turns(tmp_path):

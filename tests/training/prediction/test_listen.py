@@ -164,6 +164,7 @@ def test_a_full_buffer_makes_the_sender_wait_and_says_so(recognise):
         (b"", ["--raw-rate", "10"], ["sampling rate of 10 Hz"]),
         (b"", ["--buffer", "0"], ["--buffer 0 must be above 0"]),
         (b"", ["--channels", "front"], ["--channels 'front' is none of"]),
+        (b"", ["--port", "0", "--raw-rate", "16000"], ["--raw-rate 16000 is of standard input"]),
         (pcm(talk()), ["--raw-rate", "16000", "--channel", "1"], ["--channels 1: the sound has 1"]),
     ],
 )

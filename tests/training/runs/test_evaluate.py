@@ -134,3 +134,18 @@ def test_utterances_in_quarantine_are_not_judged(command_line, model, speech_tab
     report = json.loads(printed)
     assert code == 0 and report["sides"] == {"test": 34}
     assert report["protocol"]["left_out"]
+
+
+def test_a_speaker_on_both_sides_is_centred_by_all_of_their_recordings_again(command_line, recipe_file, tmp_path):
+    settings = [
+        *("data.folds=utterances", "data.fold_count=3", "data.test_fold.place=0", "stages.metadata=null"),
+        *("model.center_by=[speaker]", "model.standardize_states=true", "model.auxiliary_tasks=[]"),
+        *("stages.emotion.freeze_layers=all", "stages.emotion.epochs=1"),
+    ]
+    code, _, errors = command_line("train", recipe_file, *settings, "--output", tmp_path / "run")
+    assert code == 0, errors
+    code, printed, errors = command_line("evaluate", tmp_path / "run", "--json")
+    assert code == 0, errors
+    expected = json.loads((tmp_path / "run" / "report.json").read_text())
+    for measure in ("ua", "confusion"):
+        assert json.loads(printed)["metrics"]["emotion"][measure] == expected["metrics"]["emotion"][measure]

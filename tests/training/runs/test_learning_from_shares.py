@@ -14,6 +14,7 @@ from ser_meta.hub_cards.terminal.report import print_report
 from ser_meta.modeling_ser_meta.losses_ser_meta import classification_loss, labelled_rows
 from ser_meta.training.learning.guards import leave_out_repeats
 from ser_meta.training.planning.plan import load_rows, plan_run
+from ser_meta.training.runs.judging import _tell_shares
 from ser_meta.training.runs.preparation import prepare
 from ser_meta.training.runs.stages import run_stages
 
@@ -126,3 +127,15 @@ def test_smoothing_toward_raters_needs_what_they_said(recipe_file):
     with pytest.raises(UserError, match=r"needs what the raters said: set data\.votes=shares"):
         load_recipe(str(recipe_file), settings)
     assert load_recipe(str(recipe_file), [*settings, "data.votes=shares"]).model.smoothing_toward == "raters"
+
+
+def test_a_model_tells_the_shares_that_it_learned_from(recipe_file):
+    recipe = load_recipe(str(recipe_file), ["data.votes=shares"])
+    prepared = prepare(recipe, plan_run(recipe, voted(load_rows(recipe), quarrelling)))
+    model = prepared.new_model()
+    _tell_shares(prepared, model)
+    rows = prepared.side("train")
+    votes = np.array([rows[f"emotion:{label}"] for label in LABELS], dtype=float)
+    certain = np.array([[float(label == name) for label in rows["emotion"]] for name in LABELS])
+    shares = np.where(np.isnan(votes), certain, votes / votes.sum(axis=0)).sum(axis=1)
+    assert model.config.label_shares == pytest.approx(shares / shares.sum(), abs=1e-6)

@@ -137,6 +137,21 @@ def test_the_pipeline_tells_every_label_and_which_are_present(run, speech_table,
     assert "segments" not in cut and len(cut["emotion"]) == 3
 
 
+def test_the_page_tells_the_labels_of_a_turn(run, speech_table):
+    pytest.importorskip("gradio")
+    from ser_meta.hub_cards.page.space_live import Talk
+
+    samples, rate = soundfile.read(speech_table.parent / "anna-sad-scripted.wav", dtype="float32", always_2d=True)
+    recognise = pipeline("speech-emotion-recognition", model=str(run[1] / "model"), trust_remote_code=True)
+    talk = Talk(recognise, rate, most=60)
+    talk.feed(samples)
+    talk.end()
+    (turn,) = recognise.stream(rate).turns([samples[:, 0]])
+    present = [entry["label"] for entry in turn["emotion"] if entry["present"]]
+    ((_, _, labels, score),) = talk.rows()
+    assert labels == ", ".join(present) and score == f"{turn['emotion'][0]['score']:.2f}"
+
+
 def test_the_exported_runner_tells_the_same(run, speech_table, command_line, tmp_path):
     pytest.importorskip("onnxscript")
     _, folder = run

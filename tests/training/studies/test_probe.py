@@ -143,3 +143,30 @@ def test_the_mean_of_a_speaker_or_of_some_recordings_is_taken_off(recipe_file, t
     frozen += ["model.standardize_states=true", "model.center_by=[speaker]", f"cache={tmp_path}"]
     report = probe_layers(load_recipe(str(recipe_file), frozen), "test", heard=2)
     assert report.protocol.recordings_to_centre_by == 2
+
+
+def test_a_label_that_is_not_learned_has_no_score_and_what_is_not_heard_no_row(recipe_file):
+    prepared = prepare(load_recipe(str(recipe_file)))
+    prepared.tasks["emotion"]["labels"] = ["afraid", *prepared.tasks["emotion"]["labels"]]
+    embeddings = np.random.default_rng(0).normal(size=(len(prepared.dataset), 4)).astype(np.float32)
+    whole = probe(embeddings, embeddings, [prepared], "emotion", "test")
+    assert all(scores[0] == 0 and scores.sum() == pytest.approx(1) for scores in whole["emotion_scores"])
+    embeddings[prepared.sides["test"][0]] = np.nan
+    rest = probe(embeddings, embeddings, [prepared], "emotion", "test")
+    pd.testing.assert_frame_equal(rest, whole.iloc[1:].reset_index(drop=True))
+
+
+def test_what_is_too_long_to_be_heard_whole_is_left_out(recipe_file, speech_table, tmp_path, capfd):
+    table = pd.read_csv(speech_table)
+    last = len(table) - 1  # of the tested speaker
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(scale=0.1, size=16 * 16_000), 16_000)
+    table["audio"] = [str(speech_table.parent / name) for name in table["audio"][:last]] + [str(tmp_path / "long.wav")]
+    table.to_csv(tmp_path / "long.csv", index=False)
+    settings = [
+        f"data.root={tmp_path / 'long.csv'}",
+        "data.options.allow_outside=true",
+        f"cache={tmp_path / 'states'}",
+    ]
+    found = embed(prepare(load_recipe(str(recipe_file), settings)))
+    assert np.isnan(found[last]).all() and np.isfinite(found[:last]).all()
+    assert "left out: 1 recordings too long to be heard whole, such as" in capfd.readouterr().err
