@@ -11,6 +11,7 @@ from ...configuration.errors import UserError
 from ...configuration.idle_settings import as_built, idle_settings
 from ...configuration.recipe import BaselineRecipe, Recipe
 from ...configuration.recipe_files import change_recipe, read_yaml
+from ..corpora import loader_options
 
 OURS = "ours"
 BEST_LAYER = "baseline, best layer"
@@ -189,6 +190,22 @@ def _read_table(path: Path) -> AblationTable:
     return AblationTable(path.stem, title, others)
 
 
+def _check_votes(row: Recipe, recipe: Recipe, where: str) -> None:
+    """Raises `UserError` where other utterances would have a label, or be there, in one row than in another."""
+    if (row.data.ties == "first") != (recipe.data.ties == "first"):
+        raise UserError(
+            f"{where}: rows are judged on the same utterances, and with data.ties=first those that are tied have a "
+            "label too: let all rows have it, or none"
+        )
+    apart = [source.corpus for source in recipe.data.sources if not source.options.get("votes")]
+    apart = [corpus for corpus in apart if "votes" in loader_options(corpus)]
+    if apart and row.data.votes != recipe.data.votes:
+        raise UserError(
+            f"{where}: {apart[0]} brings its raters' votes, and utterances with these alone, to where they are "
+            'learned: let all rows have them, by "data.options={votes: true}"'
+        )
+
+
 def _changed(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
     row = change_recipe(recipe, change, where)
     target = recipe.model.target_task
@@ -197,6 +214,7 @@ def _changed(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
         raise UserError(
             f"{where}: rows are compared on the same recordings: of data it may change {' and '.join(CHANGEABLE_DATA)}"
         )
+    _check_votes(row, recipe, where)
     if row.seed != recipe.seed:
         raise UserError(f"{where}: rows are compared on the same seeds: give them to ser-meta ablate with --seed")
     if row.model.target_task != target:

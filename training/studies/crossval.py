@@ -96,6 +96,8 @@ def cross_validate(
     runs = plan_runs(recipe, folds, study.path)
     for run in runs:
         folds.check_corpus(RunFolder(run.folder), run.recipe)
+    if keep_models:
+        _refuse_lost_models(runs)
     if is_main_process():
         study.create({"crossval": recipe})
     train_runs(runs, at_once, keep_models)
@@ -108,6 +110,15 @@ def cross_validate(
         write_study_report(study.report, report)
     wait_for_all_processes()
     return report
+
+
+def _refuse_lost_models(runs: Iterable[FoldRun]) -> None:
+    """Raises `UserError` where a run that is not trained again has no weights any more."""
+    if lost := [run.folder for run in runs if run.finished and not RunFolder(run.folder).model.is_dir()]:
+        raise UserError(
+            f"--keep-models: {lost[0]} and {len(lost) - 1} others have finished without it, and their weights are "
+            "gone: choose another --output, or remove those folders and they are trained again"
+        )
 
 
 def plan_runs(recipe: Recipe, folds: StudyFolds, folder: Path) -> list[FoldRun]:

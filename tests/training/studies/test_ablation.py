@@ -261,6 +261,10 @@ def test_a_row_takes_a_stage_away_or_all_auxiliary_tasks(recipe, own_table):
         ("title: a\nrows: {b: {model: {dropout: much}}}", "row 'b': model.dropout"),
         ("title: a\nrows: {b: {stages: {emotion: {epochs: -1}}}}", "row 'b': .*epochs"),
         ("title: a\nrows: {b: {data: {group_size: 1}}}", "row 'b': rows are compared on the same recordings"),
+        (
+            "title: a\nrows: {b: {data: {ties: first}}}",
+            "row 'b': rows are judged on the same utterances, and with data.ties",
+        ),
         ("title: a\nrows: {b: {seed: 7}}", "row 'b': rows are compared on the same seeds"),
         (
             "title: a\nrows: {b: {model: {target_task: style, auxiliary_tasks: []}, stages: {metadata: {loss_weights: "
@@ -292,6 +296,19 @@ def test_a_row_takes_a_stage_away_or_all_auxiliary_tasks(recipe, own_table):
 def test_a_table_that_cannot_be_compared_is_refused(text, message, recipe, own_table):
     with pytest.raises(UserError, match=message):
         find_table(own_table(text)).rows(recipe)
+
+
+def test_rows_that_learn_votes_need_a_corpus_that_always_brings_them(own_table):
+    table = find_table(own_table("title: a\nrows: {majority: {data: {votes: majority}}}"))
+    shares = load_recipe("iemocap-wavlm-base", ["data.votes=shares"])
+    with pytest.raises(UserError, match=r'row \'majority\': iemocap brings .* by "data\.options=\{votes: true\}"'):
+        table.rows(shares)
+    assert list(
+        table.rows(load_recipe("iemocap-wavlm-base", ["data.votes=shares", "data.options={votes: true}"]))
+    ) == [
+        "majority",
+        "ours",
+    ]
 
 
 def test_rows_are_compared_on_the_validation_side(recipe, own_table, tmp_path):

@@ -194,6 +194,11 @@ def test_weights_go_unless_they_are_wanted(study):
     assert not list(folder.rglob("*.safetensors"))
 
 
+def test_weights_that_are_gone_are_missed_before_anything_is_trained(study, recipe):
+    with pytest.raises(UserError, match=r"--keep-models: .*fold-0 and 5 others have finished without it"):
+        cross_validate(recipe, study[1], seeds=[1, 2], keep_models=True)
+
+
 @pytest.mark.parametrize(("named", "gpus"), [("4,5", ["4", "5"]), ("GPU-8f7c2a", ["GPU-8f7c2a"])])
 def test_folds_take_the_gpus_that_the_user_named(named, gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
