@@ -257,7 +257,7 @@ def test_the_committed_pages_are_made_of_the_committed_reports(tmp_path, monkeyp
     ]
     for path in reports:
         shutil.copytree(path.parent, tmp_path / path.parent.relative_to(committed), ignore=lambda *_: ["plots"])
-    assert len(reports) == 7
+    assert len(reports) == 8
     write_pages(tmp_path, tmp_path / "pages")
     for path in (path for path in reports if path.parent.name == "table-1"):
         folder = path.parent.relative_to(committed)
