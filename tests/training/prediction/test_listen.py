@@ -6,6 +6,8 @@ import signal
 import struct
 import subprocess
 import sys
+from contextlib import suppress
+from itertools import cycle
 from threading import Event, Thread
 
 import numpy as np
@@ -230,8 +232,15 @@ def test_what_a_websocket_refuses(socket):
             assert part in json.loads(client.recv())["error"]
     with pytest.raises(InvalidStatus, match="403"):
         connect(origin="https://elsewhere.org")
-    with connect(origin="https://example.org"), connect(), connect() as third:
-        assert "2 streams are heard already" in json.loads(third.recv())["error"]
+    with connect(origin="https://example.org") as one, connect() as another, connect() as third:
+        told = _first_message(one, another, third)  # whichever of them the server came to last
+        assert "2 streams are heard already" in json.loads(told)["error"]
+
+
+def _first_message(*clients):
+    for client in cycle(clients):
+        with suppress(TimeoutError):
+            return client.recv(timeout=0.1)
 
 
 def test_an_address_that_is_taken(recognise, socket):
