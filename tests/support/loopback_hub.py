@@ -57,6 +57,7 @@ class LoopbackHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.repositories: dict[str, Repository] = {}
         self.large_files: dict[str, bytes] = {}
+        self.committing = threading.Lock()  # of two commits with one parent the second is refused
         self.calm()
 
     @property
@@ -193,6 +194,10 @@ class Answers(BaseHTTPRequestHandler):
 
     def _commit(self, name: str, repository: Repository, branch: str, body: bytes) -> dict[str, str]:
         self.server.before_commit()
+        with self.server.committing:
+            return self._commit_on_top(name, repository, branch, body)
+
+    def _commit_on_top(self, name: str, repository: Repository, branch: str, body: bytes) -> dict[str, str]:
         parent = self._revision(repository, branch)
         tree = dict(repository.commits[parent])
         for line in body.decode().splitlines():
