@@ -64,7 +64,6 @@ def load(
     but is not understood.
     """
     named, marks = _names(columns), [text for mark in _listed(missing) if (text := to_text(mark))]
-    audio_root = None if audio_root is None else str(audio_root)
     annotations = find_annotations(Path(root).expanduser())
     if annotations:
         folder, rows_of = find_audio_root(root, audio_root), named.get("emotion") or "emotion"

@@ -17,7 +17,7 @@ WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 def find_audio_root(root: str | Path, audio_root: str | Path | None) -> Path:
     """The folder that paths are relative to, links resolved: the one given, or else the table's."""
     table = Path(root).expanduser()
-    folder = Path(audio_root).expanduser() if audio_root else table if table.is_dir() else table.parent
+    folder = Path(str(audio_root)).expanduser() if audio_root else table if table.is_dir() else table.parent
     if not (audio_root or table.exists()):
         raise UserError(f"table: {root} names recordings by path: say with audio_root which folder holds them")
     if not folder.is_dir():

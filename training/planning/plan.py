@@ -104,9 +104,10 @@ def check_sides(plan: Plan, target: str) -> None:
 
 def _check_choice_of_epoch(plan: Plan, target: str) -> None:
     """Raises `UserError` where an epoch would be picked by the validation side's UA, and nothing there has a label."""
-    validation, stages = plan.sides["validation"], plan.recipe.stages
-    picked = [name for name, stage in stages.items() if stage.keep == "best" or stage.early_stopping_patience]
-    if not validation or not any(stages[name].loss_weights.get(target) for name in picked):
+    validation, stages = plan.sides["validation"], plan.recipe.stages.items()
+    judging = [(name, stage) for name, stage in stages if stage.loss_weights.get(target)]
+    picked = [name for name, stage in judging if stage.keep == "best" or stage.early_stopping_patience]
+    if not (validation and picked):
         return
     several = target in plan.recipe.model.multilabel
     labelled = {plan.rows[target][row] for row in validation} - {None}

@@ -197,8 +197,8 @@ def _check_votes(row: Recipe, recipe: Recipe, where: str) -> None:
             f"{where}: rows are judged on the same utterances, and with data.ties=first those that are tied have a "
             "label too: let all rows have it, or none"
         )
-    apart = [source.corpus for source in recipe.data.sources if not source.options.get("votes")]
-    apart = [corpus for corpus in apart if "votes" in loader_options(corpus)]
+    without = [source.corpus for source in recipe.data.sources if not source.options.get("votes")]
+    apart = [corpus for corpus in without if "votes" in loader_options(corpus)]
     if apart and row.data.votes != recipe.data.votes:
         raise UserError(
             f"{where}: {apart[0]} brings its raters' votes, and utterances with these alone, to where they are "

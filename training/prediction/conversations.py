@@ -12,7 +12,7 @@ from accelerate import PartialState
 from ...configuration.errors import UserError
 from ...hub_cards.hub.names import FoundModel, read_model_config
 from ...hub_cards.page.conversation import speaker_summaries
-from ...hub_cards.page.predictions_table import is_ranking
+from ...hub_cards.page.predictions_table import BESIDE_TASKS, OF_A_ROW, is_ranking
 from ...modeling_ser_meta import SpeechEmotionPipeline
 from ...modeling_ser_meta.audio_ser_meta import AudioError, stream_audio
 from ...modeling_ser_meta.segments_ser_meta import ranked, with_present
@@ -27,6 +27,7 @@ from .recognition import Recording, load_pipeline, recognise_all, tell_centring
 from .turns import FOUND, Turn, diarized, read_turns, turns_of
 
 NOBODY = "speaker"  # what somebody is called whose name nobody gave
+NOT_JOINED = {*OF_A_ROW, *BESIDE_TASKS} - {"familiar"}  # of turns; how familiar they are is a number as any other
 
 
 @dataclass
@@ -242,33 +243,32 @@ class Hearer:
 def together(segments: Sequence[Mapping[str, Any]], tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What all turns together say: each label's mean score by time, a number's mean, and the words in order.
 
-    Silent turns say nothing; where all are, the result is silent itself, with what would be told in its place.
+    Silent turns say nothing; where all are, the result is marked as that of a silent recording is.
 
     Args:
         segments: the turns, or parts of them.
         tasks: of the model's config.
     """
-    result: dict[str, Any] = {}
     heard = [segment for segment in segments if not segment.get("silent")]
     told = heard or segments
     seconds = [segment["end"] - segment["start"] for segment in told]
-    others = ("turn", "start", "end", "speaker", "channel", "confidence", "abstained", "abstained_because", "silent")
-    others = (*others, "embeddings")
-    for task in [name for name in told[0] if name not in others]:
-        values = [segment[task] for segment in told]
-        if is_ranking(values[0]):
-            labels = sorted({entry["label"] for value in values for entry in value})
-            scores = [{entry["label"]: entry["score"] for entry in value} for value in values]
-            means = [_mean([each.get(label, 0.0) for each in scores], seconds) for label in labels]
-            result[task] = ranked(labels, np.array(means))
-            if "present" in values[0][0]:
-                result[task] = with_present(result[task], tasks[task])
-        elif isinstance(values[0], str):
-            result[task] = " ".join(value for value in values if value)
-        else:  # of what is silent there may be no number
-            known = [(value, lasts) for value, lasts in zip(values, seconds, strict=True) if value is not None]
-            result[task] = _mean(*zip(*known, strict=True)) if known else None
+    names = [name for name in told[0] if name not in NOT_JOINED]
+    result = {name: _joined([segment[name] for segment in told], seconds, tasks.get(name)) for name in names}
     return result if heard else {**result, "abstained": True, "abstained_because": "silent", "silent": True}
+
+
+def _joined(values: Sequence[Any], seconds: Sequence[float], task: Mapping[str, Any] | None) -> Any:
+    """What turns that last so long say of one task; None where they have no number, as of what is silent."""
+    if is_ranking(values[0]):
+        labels = sorted({entry["label"] for value in values for entry in value})
+        scores = [{entry["label"]: entry["score"] for entry in value} for value in values]
+        means = [_mean([each.get(label, 0.0) for each in scores], seconds) for label in labels]
+        told = ranked(labels, np.array(means))
+        return with_present(told, task) if "present" in values[0][0] else told
+    if isinstance(values[0], str):
+        return " ".join(value for value in values if value)
+    known = [(value, lasts) for value, lasts in zip(values, seconds, strict=True) if value is not None]
+    return _mean(*zip(*known, strict=True)) if known else None
 
 
 def _mean(values: Sequence[float], seconds: Sequence[float]) -> float:

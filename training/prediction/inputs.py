@@ -152,18 +152,15 @@ def find_recordings(given: Sequence[str]) -> list[str]:
         else:
             matching = sorted(glob(name, recursive=True)) or [name]
             found += [part for path in matching for part in _within(path)]
-    named = [name for name in found if _is_text(name)]
-    reasons = [cannot_be_read(passed_over)] if passed_over else []
-    if odd := [name for name in found if not _is_text(name)]:
-        several = f"{len(odd)} names such as {odd[0]!a} are not UTF-8: rename them"
-        reasons.append(several if len(odd) > 1 else f"{odd[0]!a} is a name that is not UTF-8: rename it")
-        if not named:
-            raise UserError(reasons[-1])
+    odd = [name for name in found if not _is_text(name)]
+    if found and len(odd) == len(found):
+        raise UserError(_not_text(odd))
+    reasons = [words(files) for words, files in ((cannot_be_read, passed_over), (_not_text, odd)) if files]
     if reasons:
         from ..machine.processes import say  # torch's
 
         say("\n".join(f"passed over: {reason}" for reason in reasons))
-    return named
+    return [name for name in found if _is_text(name)]
 
 
 def heard_channels(recording: Any, channels: str) -> list[int | None]:
@@ -249,6 +246,12 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _not_text(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]!a} is a name that is not UTF-8: rename it"
+    return f"{len(names)} names such as {names[0]!a} are not UTF-8: rename them"
 
 
 def _in_folder(name: str) -> tuple[list[Path], list[Path]]:

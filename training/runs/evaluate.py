@@ -44,7 +44,7 @@ def evaluate_model(evaluation: Evaluation) -> Report:
     dataset = rows.dataset()
     durations = recording_durations(dataset)
     check_durations(dataset, durations, model.encoder.shortest_input, processor.sampling_rate)
-    collator = _collator(model, processor, whole.dataset() if split else dataset, dataset)
+    collator = _collator(model, processor, whole, dataset)
     predictions = predict_dataset(model, processor, dataset, collator)
     degraded = predict_in_conditions(evaluation.degraded, model, processor, dataset, collator)
     not_judged = {} if split else dict(NOT_KNOWN)
@@ -72,16 +72,16 @@ def _speakers_of_side(rows: Rows, split: Path, side: str) -> Speakers:
     )
 
 
-def _collator(model: SerMetaModel, processor: Any, corpus: Dataset, judged: Dataset) -> SpeechCollator:
+def _collator(model: SerMetaModel, processor: Any, corpus: Rows, judged: Dataset) -> SpeechCollator:
     """Centred as in a run: by all recordings of the corpus that are of the same speaker, or whatever it is."""
     collator = SpeechCollator(processor, model.config.tasks)
     columns = model.config.center_by
     if not columns:
         return collator
-    if len(corpus) > len(judged) and set(columns) <= set(corpus.column_names):
+    if set(columns) <= set(judged.column_names):  # or else it is refused for want of them
         groups = set(zip(*(judged[column] for column in columns), strict=True))
         of_corpus = zip(*(corpus[column] for column in columns), strict=True)
-        judged = corpus.select([row for row, group in enumerate(of_corpus) if group in groups])
+        judged = corpus.select([row for row, group in enumerate(of_corpus) if group in groups]).dataset()
     return CenteringCollator(collator, columns, group_means(model, collator, judged))
 
 

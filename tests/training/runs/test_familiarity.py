@@ -73,10 +73,8 @@ def test_without_a_short_recording_on_the_validation_side_the_training_side_is_h
     model, processor = load_model(finished_run / "model")
     soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(scale=0.1, size=16 * 16_000), 16_000)
     (tmp_path / "long.csv").write_text("audio,emotion\nlong.wav,sad\n")
-    collator, train = (
-        SpeechCollator(processor, model.config.tasks),
-        prepare(load_recipe(str(recipe_file))).side("train"),
-    )
+    collator = SpeechCollator(processor, model.config.tasks)
+    train = prepare(load_recipe(str(recipe_file))).side("train")
     facts = fit_familiarity(model, collator, train, load_corpus("table", tmp_path / "long.csv"))
     assert facts.fitted_on.startswith("training, each part") and facts.n == len(train)
 
