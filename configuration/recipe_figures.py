@@ -21,6 +21,4 @@ class Figure:
 FIGURES = {
     "demo": Figure("24 synthetic speakers of six voices, 4 emotions", 0.776, (0.729, 0.820)),
     "ravdess-whisper-base-frozen": Figure("24 actors, 8 emotions, speech and song", 0.724, (0.687, 0.757)),
-    "ravdess-whisper-base": Figure("actors 21 to 24, 8 emotions, speech and song", 0.738),
-    "nemo-whisper-base": Figure("speaker KS0, 6 emotions, one epoch a stage", 0.626),
 }
