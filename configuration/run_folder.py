@@ -201,6 +201,20 @@ def make_folder(path: Path) -> None:
         raise UserError(f"{path} cannot be made: {error.strerror}") from error
 
 
+@contextmanager
+def written(path: Path | str) -> Iterator[None]:
+    """Turns an error of writing into a `UserError` that names the file.
+
+    Who reads standard output no longer, as `head` does, is left without a word.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"{error.filename or path} cannot be written: {error.strerror or error}") from error
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds; `UserError` where it is none."""
     try:

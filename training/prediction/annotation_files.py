@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...configuration.errors import UserError
+from ...configuration.run_folder import make_folder, written
 from ...hub_cards.page.predictions_table import UNCERTAIN, is_ranking, leading_task, of_a_row
 from ..corpora.annotations import AUDFORMAT, EXTRA
 
@@ -59,7 +60,8 @@ class AnnotationFiles:
     def __exit__(self, failed: Any, *_: Any) -> None:
         """Writes the files, when all recordings have been heard."""
         if self.files and not failed:
-            WRITERS[_kind(self.path)](self)
+            with written(self.path):
+                WRITERS[_kind(self.path)](self)
 
     def write(self, result: Mapping[str, Any], recording: Any) -> None:
         """Keeps one result."""
@@ -75,7 +77,7 @@ class AnnotationFiles:
     def path_of(self, file: str) -> Path:
         """Where one recording's annotations go."""
         path = self.path.with_name(self.path.name.replace(NAME, Path(file).stem))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
     def tiers(self, file: str) -> dict[str, list[tuple[float, float, str]]]:

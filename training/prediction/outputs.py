@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
-from ...configuration.run_folder import make_folder
+from ...configuration.run_folder import make_folder, written
 from ...hub_cards.page.conversation import summary_rows
 from ...hub_cards.page.predictions_table import (
     UNCERTAIN,
@@ -329,20 +329,6 @@ def _check(outputs: Outputs, names: Sequence[str], state: PartialState, leading:
             raise UserError(f"{option} {path} is one file for {len(names)} recordings: give a folder")
         if channels == "separate":
             raise UserError(f"{option} {path} is one file for the channels of a recording: give a folder")
-
-
-@contextmanager
-def written(path: Path | str) -> Iterator[None]:
-    """Turns an error of writing into a `UserError` that names the file.
-
-    Who reads standard output no longer, as `head` does, is left without a word.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise UserError(f"{error.filename or path} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -128,13 +128,20 @@ def embed(prepared: Preparation) -> np.ndarray:
 
 
 def centred(embeddings: np.ndarray, dataset: Dataset, columns: list[str], heard: int | None) -> np.ndarray:
-    """Less the mean of those that are the same in the columns, or of so many of them, drawn at random."""
+    """Less the mean of those that are the same in the columns, or of so many of them, drawn at random.
+
+    What was not heard, and is NaN, stays so, and is not drawn.
+    """
     if not columns:
         return embeddings
-    chance, less = np.random.default_rng(0), np.empty_like(embeddings)
+    chance, less = np.random.default_rng(0), embeddings.copy()
+    finite = np.isfinite(embeddings).all(axis=(1, 2))
     for rows in dataset.select_columns(columns).to_pandas().groupby(columns, dropna=False).indices.values():
-        known = rows if heard is None else chance.choice(rows, min(heard, len(rows)), replace=False)
-        less[rows] = embeddings[rows] - np.nanmean(embeddings[known], axis=0)
+        known = rows[finite[rows]]
+        if heard is not None:
+            known = chance.choice(known, min(heard, len(known)), replace=False)
+        if len(known):
+            less[rows] -= embeddings[known].mean(axis=0)
     return less
 
 

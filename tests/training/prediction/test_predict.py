@@ -472,3 +472,7 @@ def test_what_cannot_be_written_is_told(refused, model, long_recording, tmp_path
     for option in ("--csv", "--segments", "--embeddings"):
         asked = ["predict", model, long_recording, option, "/dev/full"]
         refused(asked, "/dev/full cannot be written:", "No space left on device")
+    asked = ["predict", model, long_recording, "--annotations"]
+    refused([*asked, tmp_path / "full" / "x.rttm"], tmp_path / "full", "cannot be made")
+    (tmp_path / "x.rttm").symlink_to("/dev/full")
+    refused([*asked, tmp_path / "x.rttm"], tmp_path / "x.rttm", "cannot be written: No space left on device")

@@ -138,6 +138,11 @@ def test_the_mean_of_a_speaker_or_of_some_recordings_is_taken_off(recipe_file, t
     assert found[own] == pytest.approx(embeddings[own] - embeddings[own].mean(axis=0))
     found = centred(embeddings, dataset, ["speaker"], 1)
     assert np.isclose(found[own], 0).all(axis=(1, 2)).sum() == 1  # the one that the others were centred by
+    (first, *others) = np.flatnonzero(own)
+    embeddings[others] = np.nan  # too long to be heard, and so never those that are drawn
+    assert np.isclose(centred(embeddings, dataset, ["speaker"], 1)[first], 0).all()
+    embeddings[own] = np.nan
+    assert np.isnan(centred(embeddings, dataset, ["speaker"], 1)[own]).all()
 
     frozen = [f"stages.{stage}.freeze_layers=all" for stage in ("metadata", "emotion")]
     frozen += ["model.standardize_states=true", "model.center_by=[speaker]", f"cache={tmp_path}"]
