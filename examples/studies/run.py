@@ -34,7 +34,7 @@ RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
 LIGHT = ("ravdess-light", "nemo-light")  # fine-tuned at little cost
 FINE_TUNED = ("ravdess-speech", "ravdess", "nemo")
-EMOBOX = "ravdess-emobox"  # on folds that are not ours
+EMOBOX, TUNED = "ravdess-emobox", "ravdess-emobox-tuned"  # on folds that are not ours
 CROSSVAL = "crossval"
 SETTINGS = sorted((RECIPES / "settings").glob("*.yaml"))
 TABLES = RECIPES / "tables"
@@ -49,6 +49,7 @@ STEPS = (
     *((f"{recipe}-table-1", recipe, "1") for recipe in CENTRED),
     *((f"{recipe}-table-1", recipe, "1") for recipe in LIGHT),
     (f"{LIGHT[0]}-table-light", LIGHT[0], str(TABLES / "light.yaml")),
+    (f"{TUNED}-table-1", TUNED, "1"),
     *((f"{recipe}-table-{table}", recipe, table) for table in "1234" for recipe in FINE_TUNED),
     *((f"ravdess-search-{path.stem}", "ravdess-search", str(path)) for path in SETTINGS),
 )
@@ -142,7 +143,7 @@ def main(
     steps = []
     for name, recipe, table in chosen_steps(only, emobox is not None):
         root = roots[recipe.partition("-")[0]]
-        lists = [f"data.emobox={emobox}"] if recipe == EMOBOX else []
+        lists = [f"data.emobox={emobox}"] if recipe in (EMOBOX, TUNED) else []
         changes = [f"data.root={root}", *lists, f"model.encoder={encoder}", *(settings or [])]
         loaded = load_recipe(str(RECIPES / f"{recipe}.yaml"), changes)
         steps.append(Step(name, loaded, table, output / recipe, list(seeds or (1, 2, 3))))
@@ -162,9 +163,9 @@ def chosen_steps(only: list[str] | None, with_emobox: bool) -> list[tuple[str, s
     if unknown := sorted(set(only or ()) - set(names)):
         raise UserError(f"no step {unknown[0]}: choose among {', '.join(names)}")
     chosen = [step for step in STEPS if not only or step[0] in only]
-    if only and not with_emobox and any(recipe == EMOBOX for _, recipe, _ in chosen):
+    if only and not with_emobox and any(recipe in (EMOBOX, TUNED) for _, recipe, _ in chosen):
         raise UserError(f"the steps {EMOBOX}-* need --emobox, a clone of https://github.com/emo-box/EmoBox")
-    return [step for step in chosen if with_emobox or step[1] != EMOBOX]
+    return [step for step in chosen if with_emobox or step[1] not in (EMOBOX, TUNED)]
 
 
 def planned(steps: list[Step]) -> Iterator[str]:
