@@ -60,6 +60,9 @@ def test_the_script_tries_every_way_and_judges_each_utterance_once(script, recip
     printed = capsys.readouterr().out
     for row in report["rows"].values():
         assert row["n"] == 36 and f"{row['ua']:.1%}" in printed
+    found = pandas.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert (found["emotion"] == found["emotion_predicted"]).mean() == pytest.approx(row["wa"])
+    assert [sum(scores) for scores in found["emotion_scores"]] == pytest.approx([1] * 36)
 
 
 def test_the_start_is_a_ridge_regression_on_standardised_means_and_deviations(kernels, corpus):

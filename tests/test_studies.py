@@ -23,7 +23,7 @@ TINY = [
     "precision=fp32",
     *(f"stages.{stage}.epochs=1" for stage in ("metadata", "emotion")),
 ]
-LISTS = {"ravdess-emobox": ["data.emobox=EmoBox"]}
+LISTS = {recipe: ["data.emobox=EmoBox"] for recipe in ("ravdess-emobox", "ravdess-emobox-tuned")}
 ONE_OF_EACH = ["nemo-frozen-probe", "nemo-frozen-table-2", "ravdess-table-1"]
 
 
@@ -127,6 +127,7 @@ def test_a_step_is_there_for_every_recipe(script):
         "ravdess": set("1234"),
         "ravdess-centred": {None, "1"},
         "ravdess-emobox": {None, "crossval", "1", *map(table_file, ("full-method", "what-decides"))},
+        "ravdess-emobox-tuned": {"1"},
         "ravdess-frozen": {None, *"1234"},
         "ravdess-light": {"1", table_file("light")},
         "ravdess-speech": set("1234"),

@@ -8,7 +8,8 @@ is better on speakers of the fold's training side, each of whom validates once. 
 fold's test side, once, beside the start: a ridge regression on the mean and deviation of every layer's states.
 
 `--also nemo-frozen.yaml --also data.root=... --also "data.label_map=..."` gives another corpus to learn from; the
-README has the whole command.
+README has the whole command. What is found with all that was kept also goes into predictions.parquet, at a temperature
+fitted on those validating speakers: `together.py` takes it along with other studies.
 """
 
 import json
@@ -30,6 +31,7 @@ from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.corpora.mixture import corpora_words, label_maps
 from ser_meta.training.measures.statistics import paired_difference
+from ser_meta.training.measures.temperature import at_temperature, fit_temperature
 from ser_meta.training.planning.plan import find_folds
 from ser_meta.training.runs.judging import report_on
 from ser_meta.training.runs.preparation import Preparation, prepare
@@ -89,6 +91,7 @@ def main(
             table.append(judge(fold, prepared, way))
     tables = {name: pandas.concat(table, ignore_index=True) for name, table in tables.items()}
     report = write_report(output, recipe, others, folds[0], tried, tables)
+    tables["all that was kept"].to_parquet(output / "predictions.parquet")
     print("\n".join(page(report)))
 
 
@@ -110,6 +113,7 @@ def judge(fold: Fold, prepared: Preparation, way: Way) -> pandas.DataFrame:
     target, test = prepared.recipe.model.target_task, np.array(prepared.sides["test"])
     labels = prepared.tasks[target]["labels"]
     found = scores(fold, way, fold.learned, test)
+    found = at_temperature(found, fit_temperature(held_out_scores(fold, way), fold.corpus.label[fold.learned]))
     predicted = [labels[best] for best in found.argmax(axis=1)]
     columns = {f"{target}_predicted": predicted, f"{target}_scores": list(found)}
     return prepared.dataset.remove_columns("audio").to_pandas().iloc[test].assign(**columns)
@@ -160,11 +164,16 @@ def best_way(steps: list[dict]) -> Way:
 
 def validate(fold: Fold, way: Way) -> float:
     """The UA on the training side's speakers, each judged by what was learned from others."""
+    return float(balanced_accuracy_score(fold.corpus.label[fold.learned], held_out_scores(fold, way).argmax(axis=1)))
+
+
+def held_out_scores(fold: Fold, way: Way) -> np.ndarray:
+    """`(learned, classes)` of the training side's utterances, each by what was learned from other speakers."""
     corpus, learned = fold.corpus, fold.learned
-    speakers, found = corpus.speakers[learned], np.zeros(len(learned), int)
+    speakers, found = corpus.speakers[learned], np.zeros((len(learned), corpus.classes), np.float32)
     for others, part in GroupKFold(min(PARTS, len(set(speakers)))).split(learned, groups=speakers):
-        found[part] = scores(fold, way, learned[others], learned[part]).argmax(axis=1)
-    return float(balanced_accuracy_score(corpus.label[learned], found))
+        found[part] = scores(fold, way, learned[others], learned[part])
+    return found
 
 
 def page(report: dict) -> Iterator[str]:
