@@ -53,7 +53,8 @@ class CorpusRecipe:
             accents, and `*` in it stands for anything, as in `{"neu*": neutral, "hap*": happy, "*": null}`. A label
             goes by its own name first, then by one alike, then by the first pattern; one that none fits stays as it
             is. Null drops the utterance where the task is the target, and otherwise only makes the value a missing
-            one. Votes for labels that become one are added, and those for null are taken away.
+            one. Votes for labels that become one are added, and those for null are taken away, after the majority has
+            been found.
         quarantine: a file of `ser-meta check --quarantine`, whose utterances are on no side; null leaves none out.
         leave_out_missing: leave out the rows whose recording is not there, instead of refusing the corpus.
     """

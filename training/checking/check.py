@@ -99,7 +99,7 @@ def check_rows(rows: Rows, workers: int | None = None, recipe: Recipe | None = N
     if recipe is not None:
         found |= plan_findings(recipe, rows, [row["samples"] / row["rate"] if row["rate"] else 0 for row in described])
     if present:
-        found |= find_duplicates(dataset, [described[row] for row in present], spectra[present], workers)
+        found |= find_duplicates(dataset, [described[row] for row in present], spectra[present], workers, target)
     findings = [
         {
             "finding": name,
@@ -153,7 +153,7 @@ def spoils(report: Mapping[str, Any]) -> bool:
 
 
 def find_duplicates(
-    dataset: Dataset, rows: Sequence[Mapping[str, Any]], spectra: np.ndarray, workers: int
+    dataset: Dataset, rows: Sequence[Mapping[str, Any]], spectra: np.ndarray, workers: int, target: str
 ) -> dict[str, dict[str, str]]:
     """The duplicates among the usable recordings; those of the same bytes are compared with others once."""
     usable = [number for number, row in enumerate(rows) if find_fault(row) is None]
@@ -163,7 +163,7 @@ def find_duplicates(
     again |= {number for _, *others in segments for number in others}
     alike = same_speech(dataset, spectra, [number for number in usable if number not in again], workers)
     groups = {"same bytes": twins, "same segment": segments, "same speech": alike}
-    return {finding: duplicate_findings(rows, found) for finding, found in groups.items()}
+    return {finding: duplicate_findings(rows, found, target) for finding, found in groups.items()}
 
 
 def durations(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -134,12 +134,17 @@ def is_spoken(character: str) -> bool:
     return unicodedata.category(character) in ("Nd", "Nl", "No", "Sc") or character in "%&@+"
 
 
-def duplicate_findings(rows: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[int]]) -> dict[str, str]:
-    """The utterances of groups of one recording that should go: all but the first, and it too if they disagree."""
+def duplicate_findings(
+    rows: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[int]], target: str = "emotion"
+) -> dict[str, str]:
+    """The utterances of groups of one recording that should go: all but the first, and it too if they disagree.
+
+    They do on what `target` is, or who speaks.
+    """
     found = {}
     for group in groups:
         first, *others = [rows[row]["utterance_id"] for row in group]
-        differing = [name for name in ("emotion", "speaker") if len({rows[row][name] for row in group}) > 1]
+        differing = [name for name in (target, "speaker") if len({rows[row].get(name) for row in group}) > 1]
         suffix = f", with another {' and '.join(differing)}" if differing else ""
         found |= dict.fromkeys(others, f"as {first}{suffix}")
         if differing:

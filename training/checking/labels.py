@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ..corpora.rows import Rows
 from ..corpora.values import plain
-from ..corpora.votes import voted_labels, votes_of
+from ..corpora.votes import leads, voted_labels, votes_of
 from ..planning.folds import read
 
 LABEL_REMARKS = {
@@ -76,7 +76,7 @@ def _vote_findings(rows: Rows, task: str) -> dict[str, str]:
     votes = votes_of(rows, task, voted)
     most = votes.max(axis=1, keepdims=True)
     rated = most[:, 0] > 0
-    tied = rated & ((votes == most).sum(axis=1) > 1)
+    tied = rated & (leads(votes, most).sum(axis=1) > 1)
     return {
         name: f"{count:,} of {len(rows):,} rows" if count else ""
         for name, count in {"ties": int(tied.sum()), "not rated": int((~rated).sum())}.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ...configuration.errors import UserError
+from .files import visible_files
 from .table_columns import name_parts
 from .table_files import Table, decode
 
@@ -55,7 +57,7 @@ def find_annotations(root: Path) -> list[Path]:
     if root.is_dir():
         if (root / AUDFORMAT).is_file():
             return [root / AUDFORMAT]
-        return sorted(file for file in root.rglob("*") if file.suffix.lower() in READERS)
+        return visible_files(root, READERS)
     return [root] if root.name == AUDFORMAT or root.suffix.lower() in READERS else []
 
 
@@ -215,23 +217,45 @@ def _label_within(tier: Tier, start: float, end: float) -> str | None:
     return most[1] if most[0] > 0 else None
 
 
-def _recordings_below(folder: Path) -> dict[str, Path]:
-    """Sound files by their names without ending; of one name the first kind, as they are listed there."""
+def _recordings_below(folder: Path) -> dict[str, list[Path]]:
+    """Sound files by their names without ending, those of the first kinds first."""
     from ...modeling_ser_meta.sound_files_ser_meta import OF_OTHER_DECODERS, SOUND_FILES
 
-    endings = (*SOUND_FILES, *OF_OTHER_DECODERS)
-    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in endings]
-    files.sort(key=lambda file: endings.index(file.suffix.lower()), reverse=True)
-    return {str(file.with_suffix("")): file for file in files} | {file.stem: file for file in files}
+    endings, found = (*SOUND_FILES, *OF_OTHER_DECODERS), defaultdict(list)
+    for file in sorted(visible_files(folder, endings), key=lambda file: endings.index(file.suffix.lower())):
+        found[file.stem].append(file)
+    return found
 
 
-def _recording_of(annotated: Annotated, folder: Path, found: Mapping[str, Path]) -> str:
+def _recording_of(annotated: Annotated, folder: Path, found: Mapping[str, Sequence[Path]]) -> str:
     """The path, within the folder, of what was annotated: the file that it names, or the one of the same name."""
     linked = [annotated.stem.parent / name for name in annotated.media]
-    stems = [str(annotated.stem), annotated.stem.name, *(Path(name).stem for name in annotated.media)]
-    there = [file for file in linked if file.is_file()] + [found[stem] for stem in stems if stem in found]
+    stems = [annotated.stem, *(annotated.stem.with_name(Path(name).stem) for name in annotated.media)]
+    named = [nearest for stem in stems if (nearest := _nearest(stem, found.get(stem.name, ())))]
+    there = [file for file in linked if file.is_file()] + named
     path = there[0] if there else annotated.stem.with_suffix(".wav")
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+
+
+def _nearest(stem: Path, files: Sequence[Path]) -> Path | None:
+    """Of files of one name that in folders of the same names, such as `labels/s1/01` and `sound/s1/01`.
+
+    Raises `UserError` where several are as near.
+    """
+    near = [_shared_end(stem, file.with_suffix("")) for file in files]
+    nearest = [file for file, parts in zip(files, near, strict=True) if parts == max(near)]
+    if len({file.parent for file in nearest}) > 1:
+        raise UserError(
+            f"{stem} may be of {nearest[0]} or of {nearest[1]}: give each recording a name of its own, or give the "
+            "folders of both the same names"
+        )
+    return nearest[0] if nearest else None
+
+
+def _shared_end(one: Path, other: Path) -> int:
+    """How many parts of two paths are the same from their end on."""
+    same = [mine == theirs for mine, theirs in zip(reversed(one.parts), reversed(other.parts), strict=False)]
+    return [*same, False].index(False)
 
 
 def _as_table(records: Sequence[Mapping[str, Any]]) -> Table:

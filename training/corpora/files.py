@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,9 +22,26 @@ def existing_folder(root: str | Path, corpus: str, layout: str) -> Path:
 
 
 def visible_files(folder: Path, endings: Iterable[str]) -> list[Path]:
-    """Every file below `folder` with one of these endings, in any case, sorted; without what macOS leaves."""
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in endings)
+    """Every file below `folder` with one of these endings, in any case, sorted; without what macOS leaves.
+
+    Links to folders are followed, each folder once on a way.
+    """
+    files = (file for file in _files_below(folder, frozenset()) if file.suffix.lower() in endings)
     return sorted(file for file in files if not is_hidden(file.relative_to(folder)))
+
+
+def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """`above` are the folders on the way: a link to one of them is not followed, and what cannot be read is left."""
+    above |= {os.path.realpath(folder)}
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if not entry.is_dir():
+            yield Path(entry.path)
+        elif os.path.realpath(entry.path) not in above:
+            yield from _files_below(Path(entry.path), above)
 
 
 def is_hidden(path: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from ...configuration.errors import UserError
 from .rows import Rows
 from .values import plain, spellings, usual_spellings
-from .votes import vote_column, voted_labels, voted_tasks, votes_of
+from .votes import vote_column, voted_labels, voted_tasks, votes_of, with_majority
 
 ANYTHING = "*"  # within a name: any letters, or none
 NAMES_SHOWN = 20
@@ -41,6 +41,24 @@ def map_labels(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], ta
     if len(dropped) == len(rows):
         raise UserError(f"{corpus}: label_map drops every utterance: keep some {target}")
     return mapped.select(row for row in range(len(rows)) if row not in dropped)
+
+
+def with_outvoted(rows: Rows, label_map: Mapping[str, Mapping[str, str | None]], ties: str, corpus: str) -> Rows:
+    """The rows with the label that most raters chose, of tasks without labels of which the map takes some away.
+
+    Without it, the votes that are left would give a row to those who were outvoted. Raises `UserError` as
+    `map_labels`.
+    """
+    columns = {}
+    for task, names in label_map.items():
+        voted = voted_labels(rows, task)
+        labelled = task in rows.column_names and any(label is not None for label in rows[task])
+        if voted and not labelled and None in names.values():
+            shared = _shared(rows, task, names, corpus)
+            one_of = {shared[label]: label for label in reversed(voted)}  # what becomes one counts as one
+            counted = {label: label if shared[label] is None else one_of[shared[label]] for label in voted}
+            columns[task] = with_majority(_map_votes(rows, task, counted, corpus), ties)[task]
+    return rows.with_columns(columns) if columns else rows
 
 
 def merge_voted_spellings(rows: Rows) -> Rows:

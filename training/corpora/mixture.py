@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from ...configuration.errors import UserError
 from ...configuration.recipe import CorpusRecipe
 from . import corpus_module, load_rows, loader_options
 from .emobox import with_emobox
-from .mapping import map_labels
+from .mapping import map_labels, with_outvoted
 from .quarantine import leave_out
 from .recordings import leave_out_absent, require_recordings
 from .rows import RATINGS, Rows, join_rows
 from .votes import with_majority
 
+OF_ONES_OWN = ("table", "folders")  # which may be parts of one corpus
+NAMES_SHOWN = 10
 NAMES = ("utterance_id", "speaker", "session")  # what two corpora may call alike without meaning the same
 
 
@@ -25,6 +28,7 @@ def load_corpora(
     require: bool = True,
     votes: str = "majority",
     ties: str = "drop",
+    several: Collection[str] = (),
 ) -> Rows:
     """The utterances of one corpus or several, one a row, as `load_rows` gives them.
 
@@ -32,17 +36,26 @@ def load_corpora(
     session (`ravdess:01`). A column that only some have is null elsewhere.
     `target` is the task whose labels that are mapped to null drop the utterance; `ranges` are the recipe's scales, to
     which ratings are brought. Without `require`, rows whose recording is not there stay in. `votes` and `ties` are the
-    recipe's: with `shares`, corpora that keep their raters' votes apart are asked for them.
-    Raises `UserError` as `load_rows` and `map_labels` do, for two corpora of one name, and for a missing recording.
+    recipe's: with `shares`, corpora that keep their raters' votes apart are asked for them. Of the tasks in `several`
+    an utterance may have several labels at once, and no majority is asked for.
+    Raises `UserError` as `load_rows` and `map_labels` do, for a corpus without a root, for two of one name, and for a
+    missing recording.
     """
-    parts = [with_majority(_load(source, target, ranges or {}, require, votes), ties) for source in sources]
+    for source in sources:
+        if source.root is None:
+            where = "data.root=FOLDER" if len(sources) == 1 else "root in its entry of data.corpora"
+            raise UserError(f"the corpus {source.corpus} has no root: give its folder or table as {where}")
+    parts = [_load(source, target, ranges or {}, require, votes, ties, several) for source in sources]
     if len(parts) == 1:
         return parts[0]
     names = [corpus_name(source) for source in sources]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UserError(f"data.corpora has {twice} twice: make one entry of both, or rename one of two tables")
-    return join_rows([_tell_apart(part, name) for part, name in zip(parts, names, strict=True)])
+    rows = join_rows([_tell_apart(part, name) for part, name in zip(parts, names, strict=True)])
+    if shared := _shared_speakers(sources, parts):
+        rows.remarks["speakers of one name"] = shared
+    return rows
 
 
 def corpus_name(source: CorpusRecipe) -> str:
@@ -51,7 +64,7 @@ def corpus_name(source: CorpusRecipe) -> str:
     """
     if source.corpus == "emobox":
         return str(source.options.get("corpus"))
-    return Path(str(source.root)).stem if source.corpus in ("table", "folders") else source.corpus
+    return Path(str(source.root)).stem if source.corpus in OF_ONES_OWN else source.corpus
 
 
 def corpora_words(sources: Sequence[CorpusRecipe]) -> str:
@@ -88,7 +101,15 @@ def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
     return {name: task["range"] for name, task in tasks.items() if task["kind"] == "regression"}
 
 
-def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]], require: bool, votes: str) -> Rows:
+def _load(
+    source: CorpusRecipe,
+    target: str,
+    ranges: Mapping[str, Sequence[float]],
+    require: bool,
+    votes: str,
+    ties: str,
+    several: Collection[str],
+) -> Rows:
     name = corpus_name(source)
     asked = {"votes": True} if votes == "shares" and "votes" in loader_options(source.corpus) else {}
     rows = load_rows(source.corpus, source.root, **asked | source.options)
@@ -99,8 +120,12 @@ def _load(source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float
         rows = leave_out_absent(rows, name)
     elif require:
         require_recordings(rows, name)
+    if votes == "majority":
+        settled = {task: names for task, names in source.label_map.items() if task not in several}
+        rows = with_outvoted(rows, settled, ties, name)
     mapped = map_labels(rows, source.label_map, target, name)
-    return scale_ratings(_counted(f"{name}: {target} mapped to null", rows, mapped), source.corpus, ranges)
+    rows = scale_ratings(_counted(f"{name}: {target} mapped to null", rows, mapped), source.corpus, ranges)
+    return with_majority(rows, ties)
 
 
 def _counted(why: str, rows: Rows, kept: Rows) -> Rows:
@@ -112,6 +137,17 @@ def _counted(why: str, rows: Rows, kept: Rows) -> Rows:
 
 def _rescale(value: float, own: Sequence[float], scale: Sequence[float]) -> float:
     return scale[0] + (value - own[0]) * (scale[1] - scale[0]) / (own[1] - own[0])
+
+
+def _shared_speakers(sources: Sequence[CorpusRecipe], parts: Sequence[Rows]) -> dict[str, str]:
+    """By two tables of the user's own the speakers that both have."""
+    own = {
+        corpus_name(source): set(part["speaker"]) - {None}
+        for source, part in zip(sources, parts, strict=True)
+        if source.corpus in OF_ONES_OWN
+    }
+    shared = {pair: sorted(own[pair[0]] & own[pair[1]]) for pair in combinations(own, 2)}
+    return {" and ".join(pair): ", ".join(names[:NAMES_SHOWN]) for pair, names in shared.items() if names}
 
 
 def _tell_apart(rows: Rows, corpus: str) -> Rows:

@@ -22,6 +22,10 @@ REMARKS = {
     "spellings": SPELLINGS,
     "votes left out": "shares are of the votes that are left: map these labels to another one to keep them",
     "channels differ": "all are mixed: data.options.channel=left, or a column channel of a table, says which is heard",
+    "folders in those of classes": "a class is the uppermost folder: if it is another one, say which by an "
+    "expression, as emotion=/([^/]+)/[^/]+$",
+    "speakers of one name": "they count as different people in each: if they are the same, make the tables one, so "
+    "that nobody is on two sides",
     "left out": "nothing is learned from these rows, and nothing judged on them",
 }
 """By finding what it means, and how to mend it."""

@@ -16,7 +16,7 @@ from .table_columns import KNOWN, choose_columns, name_parts, read_channels, rea
 from .table_files import READERS, SHEETS, Table, arrow_table, read_file
 from .table_paths import find_audio_root, resolve_paths
 from .table_raters import RATER, merge_raters
-from .table_votes import check_votes
+from .table_votes import check_votes, without_percentages
 from .values import MISSING, merge_spellings, to_text
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def load(
     Raises `UserError` for a table that cannot be read, a column that is not there, and one that says what a row is
     but is not understood.
     """
-    named, marks = _names(columns), [text for mark in _listed(missing) if (text := to_text(mark))]
+    named, marks = _names(columns), _marks(missing)
     annotations = find_annotations(Path(root).expanduser())
     if annotations:
         folder, rows_of = find_audio_root(root, audio_root), named.get("emotion") or "emotion"
@@ -89,6 +89,9 @@ def load(
         tasks = [name for name in columns if name == "emotion" or name not in KNOWN]
         first_rows, columns = merge_raters(columns["utterance_id"], columns, tasks)
         recordings = [recordings[row] for row in first_rows]
+    if shares := without_percentages(columns):
+        columns |= shares
+        remarks.setdefault("votes", {})[f"{Path(root).name}: percentages"] = "read as shares"
     check_votes(columns, columns["utterance_id"])
     rows = Rows(recordings, columns, remarks)
     return merge_voted_spellings(merge_spellings(rows)) if same_spelling else rows
@@ -103,9 +106,14 @@ def _names(columns: object) -> dict[str, str | None]:
     return {str(ours): None if theirs is None else str(theirs) for ours, theirs in (columns or {}).items()}
 
 
-def _listed(value: object) -> list[object]:
-    """The values of a list, or a single value as one."""
-    return list(value) if isinstance(value, list | tuple) else [value]
+def _marks(missing: object) -> list[str]:
+    """The marks of missing values, one or a list; `UserError` for one that YAML does not read as it stands."""
+    marks = list(missing) if isinstance(missing, list | tuple) else [missing]
+    for mark in marks:
+        if mark is None or isinstance(mark, bool):
+            raise UserError(f"missing={missing}: quote a word that YAML takes for something else, as missing=['no']")
+    # a number stands for itself in columns of numbers and of text, where it keeps its places
+    return [text for mark in marks for text in dict.fromkeys([to_text(mark), str(mark).strip()]) if text]
 
 
 def read_table(root: str | Path, split: str | None, subset: str | None, encoding: str | None) -> Table:

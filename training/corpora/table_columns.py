@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from ...configuration.errors import UserError
@@ -173,6 +174,9 @@ def name_parts(ids: Sequence[str | None], parts: Mapping[str, Sequence]) -> list
 def _read_times(table: Table, name: str, unit: str) -> list[float | None]:
     times = []
     for row, value in enumerate(table[name]):
+        if isinstance(value, timedelta):
+            times.append(value.total_seconds())
+            continue
         text = to_text(value)
         try:
             times.append(None if text is None else to_seconds(text, unit, table.decimal_comma))

@@ -147,7 +147,8 @@ def _tabbed(text: str) -> list[tuple[int, list[str]]]:
 
 
 def _parsed(text: str, delimiter: str, quoting: Any) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+    form = {"delimiter": delimiter, "quoting": quoting, "skipinitialspace": delimiter != "\t"}
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **form)
     for cells in reader:
         if any(cell.strip() for cell in cells):
             yield reader.line_num, cells
@@ -206,15 +207,29 @@ def arrow_table(table: pyarrow.Table, dataset: Callable[[], Dataset]) -> Table:
 
 
 def _reader(table: pyarrow.Table, name: str, feature: Any) -> Callable[[], list]:
-    labels = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
+    labels = _class_names(feature)
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(each) for each in value]
+        return None if value is None or value < 0 else labels[value]
 
     def read() -> list:
         values = table.column(name).to_pylist()
-        if labels is None:
-            return values
-        return [None if value is None or value < 0 else labels[value] for value in values]
+        return values if labels is None else [named(value) for value in values]
 
     return read
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """The names of a column's class labels, or of those in its lists; None where it has none."""
+    while True:
+        if isinstance(feature, list) and len(feature) == 1:
+            (feature,) = feature
+        elif isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+            feature = feature["feature"]
+        else:
+            return feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
 
 
 def _path_reader(table: pyarrow.Table, name: str) -> Callable[[], list]:

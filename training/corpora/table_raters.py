@@ -19,8 +19,9 @@ def merge_raters(
 ) -> tuple[list[int], dict[str, list]]:
     """The first row of each recording, and the columns of these rows in which all its raters have their part.
 
-    A rater's label of the task `emotion` is one vote, of the rater's weight if the table has a column of those. So is
-    that of a further task on which raters differ. Ratings become their means, and votes in columns their sums.
+    A rater's label of the task `emotion` is one vote, and so is that of a further task on which raters differ; where
+    the table has weights other than 1, they are shares by weight. Ratings become their means, and votes in columns
+    their sums.
 
     Args:
         ids: of the recording that each row rates.
@@ -41,7 +42,8 @@ def merge_raters(
         if name in (RATER, WEIGHT):
             continue
         if name in tasks and (name == "emotion" or _differs(groups, values)):
-            merged |= spread(name, [_votes(values, rows, weights) for rows in groups.values()])
+            votes = [_votes(values, rows, weights) for rows in groups.values()]
+            merged |= spread(name, votes if set(weights) == {1.0} else [*map(_shares, votes)])
         elif name in RATINGS and not any(isinstance(value, str) for value in values):
             merged[name] = [_mean(values, rows, weights) for rows in groups.values()]
         elif VOTES in name:
@@ -83,6 +85,12 @@ def _votes(values: Sequence[Any], rows: Sequence[int], weights: Sequence[float])
     for row in rated:
         votes[values[row]] += weights[row]
     return dict(votes) if rated else None
+
+
+def _shares(votes: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Votes of different weight as shares, since their sum is no number of raters; null where they weigh nothing."""
+    total = sum((votes or {}).values())
+    return {label: votes[label] / total for label in votes} if total else None
 
 
 def _sum(values: Sequence[float | None], rows: Sequence[int], weights: Sequence[float]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,11 +14,13 @@ from typing import Any
 from ...configuration.errors import UserError
 from .rows import VOTES
 from .values import plain, to_number, to_text
-from .votes import vote_column
+from .votes import leads, vote_column
 
 PARTS = (";", "|")  # between the labels of a cell
+SIDE_BY_SIDE = re.compile(r"(?<=['\"])\s+(?=['\"])")  # NumPy writes ['angry' 'sad']
+WRAPPED = re.compile(r"(?:Counter|array)\(([\[{].*[\]}])(?:,\s*dtype=\w+)?\)", re.DOTALL)
 CHECKED = {"true": 1.0, "false": 0.0}  # a box for each label
-WHOLE = 0.02  # how far rounded shares may miss 1 (ours)
+WHOLE = 0.02  # how far rounded shares may miss 1, or percentages 100 times as much 100 (ours)
 ANY_LABEL = "*"  # as the label of a column whose cells name the labels themselves
 
 Votes = dict[str, list[float | None]]
@@ -74,6 +77,19 @@ def spread(task: str, votes: Sequence[Mapping[str, float] | None]) -> Votes:
     }
 
 
+def without_percentages(columns: Mapping[str, Sequence]) -> Votes:
+    """The columns of votes that are percentages, as shares: they sum to 100 in every row of a task that is rated."""
+    shares: Votes = {}
+    for task in dict.fromkeys(name.partition(VOTES)[0] for name in columns if VOTES in name):
+        voted = {name: columns[name] for name in columns if name.startswith(vote_column(task, ""))}
+        sums = [sum(value or 0 for value in row) for row in zip(*voted.values(), strict=True)]
+        if any(sums) and all(not total or abs(total - 100) <= 100 * WHOLE for total in sums):
+            for name, values in voted.items():
+                parts = zip(values, sums, strict=True)
+                shares[name] = [None if value is None else value / (total or 100) for value, total in parts]
+    return shares
+
+
 def check_votes(columns: Mapping[str, Sequence], rows_named: Sequence[str]) -> None:
     """Refuses votes that cannot be, of each task of a table.
 
@@ -123,13 +139,20 @@ def _parsed(value: Any) -> Any:
     text = to_text(value)
     if text is None:
         return None
+    if wrapped := WRAPPED.fullmatch(text):
+        text = wrapped[1]
     if _in_brackets(text):
-        for read in (json.loads, ast.literal_eval):  # the latter for what pandas writes
+        for read in (json.loads, _of_python):
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 return read(text)
         return text
     part = next((part for part in PARTS if part in text), None)
     return text if part is None else text.split(part)
+
+
+def _of_python(text: str) -> Any:
+    """A list or mapping as pandas and NumPy write it."""
+    return ast.literal_eval(SIDE_BY_SIDE.sub(", ", text))
 
 
 def _in_brackets(text: str) -> bool:
@@ -170,7 +193,7 @@ def _refuse_other_sums(where: str, task: str, votes: Mapping[str, float | None])
 
 def _refuse_contradiction(where: str, task: str, label: str | None, votes: Mapping[str, float | None]) -> None:
     most = max((value for value in votes.values() if value is not None), default=0)
-    leading = [name for name, value in votes.items() if value == most]
+    leading = [name for name, value in votes.items() if value is not None and leads(value, most)]
     if label is None or not most or plain(label) in map(plain, leading):
         return
     raise UserError(

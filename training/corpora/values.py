@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...configuration.printable import one_line
 from .rows import VOTES, Rows
@@ -16,6 +17,7 @@ MISSING = ("NA", "N/A", "#N/A", "<NA>", "NaN", "None", "Null", "-", "--", "?")
 NAMES = ("utterance_id", "speaker", "session", "transcript", "split", "rater")
 """Columns in which only an empty cell is a missing value: a speaker may be called Nan."""
 
+DECORATED = re.compile(r"(?<!\d)0+(?=\d)|(?<=\d)\.0+$")  # zeros that change no number
 TIME_UNITS = ("s", "ms", "h:m:s")
 
 
@@ -72,7 +74,19 @@ def to_channel(text: str | None) -> str | None:
     return text.lower()
 
 
-def spellings(values: Iterable[str | None]) -> list[dict[str, int]]:
+def plain(label: str) -> str:
+    """A label without case, accents and gaps; between numbers a gap counts, as in 1-1 and 11."""
+    letters = unicodedata.normalize("NFKD", label.casefold())
+    words = "".join(" " if letter in "_-" else letter for letter in letters if not unicodedata.combining(letter))
+    return (" " if any(map(str.isdigit, words)) else "").join(words.split()) or label
+
+
+def plain_name(name: str) -> str:
+    """The same of a speaker or session, to whom 01, 1 and 1.0 are one number too."""
+    return plain(DECORATED.sub("", name))
+
+
+def spellings(values: Iterable[str | None], plain: Callable[[str], str] = plain) -> list[dict[str, int]]:
     """Labels that differ in case, spaces or accents alone: of each such group the spellings with their counts."""
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for value in values:
@@ -81,19 +95,13 @@ def spellings(values: Iterable[str | None]) -> list[dict[str, int]]:
     return [dict(group.most_common()) for group in groups.values() if len(group) > 1]
 
 
-def plain(label: str) -> str:
-    """A label without case, accents and gaps; between numbers a gap counts, as in 1-1 and 11."""
-    letters = unicodedata.normalize("NFKD", label.casefold())
-    words = "".join(" " if letter in "_-" else letter for letter in letters if not unicodedata.combining(letter))
-    return (" " if any(map(str.isdigit, words)) else "").join(words.split()) or label
-
-
 def spelling_remarks(rows: Rows, columns: Iterable[str]) -> dict[str, str]:
     """By column, the labels of which there are several spellings."""
     found = {}
     for name in columns:
         labels = rows[name] if rows.types.get(name) == "string" else []
-        if groups := spellings([*labels, *_voted_alone(rows, name, labels)]):
+        same = plain_name if name in ("speaker", "session") else plain
+        if groups := spellings([*labels, *_voted_alone(rows, name, labels)], same):
             found[name] = "; ".join(
                 " and ".join(f"{label!r} ({count:,})" for label, count in group.items()) for group in groups
             )

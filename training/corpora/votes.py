@@ -1,7 +1,7 @@
 """Labels as several people gave them: beside a task's one label a row, a column of votes for each class.
 
-The votes of the task `emotion` for `angry` stand in the column `emotion:angry`: counts, counts weighted by rater, or
-shares, as the corpus gives them. Null in all of them means that nobody rated; null in some counts as 0 there.
+The votes of the task `emotion` for `angry` stand in the column `emotion:angry`: counts, or shares,
+also of raters of different weight. Null in all of them means that nobody rated; null in some counts as 0 there.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def learned_shares(rows: Dataset | Rows, task: str, labels: Sequence[str], votes
     if ties != "all":
         return None
     shares, certain = shares_of(rows, task, labels), certain_shares(rows, task, labels)
-    most = np.where(np.isnan(shares), np.nan, shares == shares.max(axis=1, keepdims=True))
+    most = np.where(np.isnan(shares), np.nan, leads(shares, shares.max(axis=1, keepdims=True)))
     return np.where(np.isnan(certain), most / np.sum(most, axis=1, keepdims=True), certain)
 
 
@@ -103,9 +103,14 @@ def with_majority(rows: Rows, ties: str = "drop") -> Rows:
     return rows.with_columns(columns) if columns else rows
 
 
+def leads(votes: np.ndarray | float, most: np.ndarray | float) -> np.ndarray:
+    """Which votes are as many as the most: weights and shares that were added may differ by rounding."""
+    return np.isclose(votes, most, rtol=1e-9, atol=0)
+
+
 def _most(votes: np.ndarray, labels: Sequence[str], ties: str) -> str | None:
     """The label that most chose; null where nobody did."""
     if not np.nansum(votes) > 0:
         return None
-    most = [label for label, count in zip(labels, votes, strict=True) if count == votes.max()]
+    most = [label for label, count in zip(labels, votes, strict=True) if leads(count, votes.max())]
     return most[0] if len(most) == 1 or ties == "first" else None

@@ -93,7 +93,7 @@ def find_check(given: Sequence[str], quarantine: Path | None = None) -> Check:
         called = [source.corpus for source in sources]
     before = [read_quarantine(source.quarantine) for source in sources if source.quarantine is not None]
     model = recipe.model if recipe else None
-    task = {"target": model.target_task, "ranges": model.ranges} if model else {}
+    task = {"target": model.target_task, "ranges": model.ranges, "several": model.multilabel} if model else {}
     rows = load_corpora(sources, **task, require=False, votes=data.votes, ties=data.ties)
     roots = ", ".join(str(Path(str(source.root))) for source in sources)
     reasons = before[0] if len(sources) == len(before) == 1 else {}
@@ -126,7 +126,8 @@ def find_evaluation(
     tasks, target = config["tasks"], config["target_task"]
     if split is not None:
         read_side(split, side)
-    rows = load_corpora(data.sources, target, value_ranges(tasks), votes=data.votes, ties=data.ties)
+    several = [task for task in tasks if tasks[task]["kind"] == "multilabel"]
+    rows = load_corpora(data.sources, target, value_ranges(tasks), votes=data.votes, ties=data.ties, several=several)
     tell(rows.remarks)
     foreign = foreign_labels(rows if split is None else on_side(rows, split, side), tasks)
     if target in foreign:

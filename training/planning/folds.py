@@ -245,7 +245,8 @@ def _deal_groups(dataset: Dataset | Rows, count: int, target: str) -> list[str]:
     if there < count:
         raise UserError(
             f"{count} groups cannot be made of {there} speaker{'s' if there > 1 else ''} (those of a session stay "
-            "together): lower data.fold_count, or choose data.folds=utterances, which is speaker-dependent"
+            'together): lower data.fold_count; where each speaker has a session 1, set data.label_map={session: {"*": '
+            "null}}; or choose data.folds=utterances, which is speaker-dependent"
         )
     return _deal(StratifiedGroupKFold(count), read(dataset, target), owners, "group")
 

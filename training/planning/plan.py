@@ -22,6 +22,7 @@ from .teachers import UNLABELLED, refuse_untested, taught, with_unlabelled
 if TYPE_CHECKING:
     from datasets import Dataset
 
+WHO = ("speaker", "session")  # by which folds are made
 SIDES = ("train", "validation", "test")
 
 
@@ -66,7 +67,7 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
         if recipe.distillation is not None:
             refuse_untested(recipe.distillation.teacher, tested)
     tasks = find_tasks(rows, sides["train"], recipe.model, recipe.data)
-    tell({"spellings": spelling_remarks(rows, [name for name in tasks if name != "transcript"])})
+    tell({"spellings": spelling_remarks(rows, [*(name for name in tasks if name != "transcript"), *WHO])})
     check_labels(rows, tasks, data=recipe.data)
     if recipe.distillation is not None:
         rows, sides[UNLABELLED] = with_unlabelled(rows, recipe.distillation.unlabelled)
@@ -78,7 +79,9 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
 def load_rows(recipe: Recipe) -> Rows:
     """All utterances that a recipe learns from or is judged on; tells what was left out of them, and why."""
     data, model = recipe.data, recipe.model
-    rows = load_corpora(data.sources, model.target_task, model.ranges, votes=data.votes, ties=data.ties)
+    rows = load_corpora(
+        data.sources, model.target_task, model.ranges, votes=data.votes, ties=data.ties, several=model.multilabel
+    )
     tell(rows.remarks)
     return rows
 

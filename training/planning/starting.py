@@ -49,7 +49,7 @@ def describe_start(encoder: str, tested: Collection[str], trained: bool = False)
     heard = heard_by(encoder)
     if heard is None:
         return "a trained model, of which it is not recorded what it was trained on"
-    again = heard.intersection(tested)
+    again = heard_again(heard, tested)
     return f"a model that was trained on {f'{len(again)} of the' if again else 'none of the'} test utterances"
 
 
@@ -61,7 +61,7 @@ def describe_parts(encoder: str, new_parts: Collection[str]) -> str:
 
 def refuse_heard(encoder: str, tested: Collection[str]) -> None:
     """Raises `UserError` where a trained model would be tested on what it, or what it started from, learned from."""
-    again = sorted((heard_by(encoder) or set()).intersection(tested))
+    again = heard_again(heard_by(encoder) or set(), tested)
     if again:
         raise UserError(
             f"model.encoder={encoder} was trained on {len(again)} of the {len(tested)} utterances that would test it, "
@@ -90,6 +90,18 @@ def heard_by(encoder: str) -> set[str] | None:
         # an older run: a relative name is found only from where that was started
         encoder = read_yaml(run.recipe, f"recipe {run.recipe}")["model"]["encoder"]
     return heard
+
+
+def heard_again(heard: Collection[str], tested: Collection[str]) -> list[str]:
+    """The tested utterances that were heard, sorted.
+
+    Where a corpus is one of several, its name stands before its utterances (`ravdess:03-01`), and where it is alone it
+    does not: one that has no name before it is the same in any corpus.
+    """
+    heard, nameless = set(heard), {name.partition(":")[2] for name in heard if ":" in name}
+    return sorted(
+        name for name in tested if name in heard or name in nameless or (name.partition(":")[2] or name) in heard
+    )
 
 
 def _is_no_folder(encoder: str) -> bool:

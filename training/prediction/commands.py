@@ -169,11 +169,11 @@ def listen(
     from ...hub_cards.hub.names import find_model
 
     if port is not None:
+        if raw_rate is not None:
+            raise UserError(f"--raw-rate {raw_rate} is of standard input: with --port each client says its own rate")
         from .live_socket import require_websockets
 
         require_websockets()
-        if raw_rate is not None:
-            raise UserError(f"--raw-rate {raw_rate} is of standard input: with --port each client says its own rate")
     found = find_model(model)
     from .live import Listening, listen_to_input
     from .live_sound import SoundFormat

@@ -12,7 +12,7 @@ import soxr
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.checking.check import check_corpus
-from ser_meta.training.checking.findings import find_gaps, text_remarks
+from ser_meta.training.checking.findings import duplicate_findings, find_gaps, text_remarks
 from ser_meta.training.runs.preparation import prepare
 
 RATE = 16_000
@@ -108,6 +108,15 @@ def test_of_duplicates_the_first_stays_unless_they_disagree(report):
     assert twins["good3"] == "as copy"
     assert twins["edges"] == "as rival, with another emotion" and twins["rival"] == "as edges, with another emotion"
     assert details(report, "same speech") == {"level": "as good0", "rate": "as good1", "good2": "as codec"}
+
+
+def test_duplicates_disagree_on_what_is_learned():
+    rows = [{"utterance_id": name, "emotion": "sad", "speaker": "anna", "mood": mood} for name, mood in ("ax", "by")]
+    assert duplicate_findings(rows, [[0, 1]]) == {"b": "as a"}
+    assert duplicate_findings(rows, [[0, 1]], "mood") == {
+        "b": "as a, with another mood",
+        "a": "as b, with another mood",
+    }
 
 
 def test_what_no_training_can_use_and_duplicates_are_left_out_and_the_rest_is_not(report):

@@ -113,6 +113,21 @@ def test_a_folder_of_annotations_is_one_table(folder):
     assert load_rows("table", folder / "marks", audio_root=folder, channel="left")["channel"] == ["left"] * 3
 
 
+def test_recordings_of_one_name_are_told_apart_by_their_folders(folder):
+    for name, part in (("s1", SEGMENTS[:2]), ("s2", SEGMENTS[2:])):
+        (folder / "marks" / name).mkdir(parents=True)
+        (folder / "wav" / name).mkdir(parents=True)
+        write_textgrid(folder / "marks" / name / "01.TextGrid", {"emotion": part})
+        (folder / "wav" / name / "01.wav").write_bytes((folder / "a.wav").read_bytes())
+    (folder / "marks" / "._a.TextGrid").write_bytes(b"what a Mac leaves")
+    rows = load_rows("table", folder / "marks", audio_root=folder / "wav")
+    assert [audio.removeprefix(f"{folder}/wav/") for audio in rows["audio"]] == ["s1/01.wav", "s1/01.wav", "s2/01.wav"]
+    assert segments(rows) == list(SEGMENTS)
+    (folder / "marks" / "s2").rename(folder / "marks" / "s3")
+    with pytest.raises(UserError, match=r"s3/01 may be of .*s1/01.wav or of .*s2/01.wav: give each recording a name"):
+        load_rows("table", folder / "marks", audio_root=folder / "wav")
+
+
 def in_labels(database, audformat):
     return audformat.Scheme(labels={"anna": {"gender": "female", "age": 30}, "bob": {"gender": "male", "age": 20}})
 

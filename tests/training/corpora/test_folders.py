@@ -41,9 +41,29 @@ def test_a_metadata_file_is_the_table(folder):
     assert rows["audio"] == [str(root / "a.wav"), str(root / "clips" / "b.wav")] and rows["emotion"] == ["joy", None]
 
 
+def test_a_class_may_be_a_linked_folder(folder, tmp_path_factory):
+    root, elsewhere = folder("happy/a.wav"), tmp_path_factory.mktemp("disk")
+    (elsewhere / "b.wav").write_bytes(b"RIFF")
+    (root / "sad").symlink_to(elsewhere)
+    (elsewhere / "again").symlink_to(root)  # a way in a circle, which is gone once
+    rows = load_rows("folders", root)
+    assert rows["utterance_id"] == ["happy/a.wav", "sad/b.wav"] and rows["emotion"] == ["happy", "sad"]
+
+
+def test_classes_below_other_folders_are_told_and_found_by_an_expression(folder):
+    root = folder("anna/happy/1.wav", "bela/sad/2.wav")
+    rows = load_rows("folders", root)
+    assert rows["emotion"] == ["anna", "bela"]
+    assert rows.remarks == {"folders in those of classes": {"anna": "happy", "bela": "sad"}}
+    rows = load_rows("folders", root, speaker="^([^/]+)/", emotion="/([^/]+)/[^/]+$")
+    assert rows["emotion"] == ["happy", "sad"] and rows["speaker"] == ["anna", "bela"] and not rows.remarks
+
+
 @pytest.mark.parametrize(
     ("files", "options", "told"),
     [
+        (["train/clips/a.wav", "train/metadata.csv"], {}, r"train/metadata\.csv lists the recordings of one side"),
+        (["happy/a.wav"], {"emotion": "angry"}, r"emotion=angry does not match happy/a\.wav"),
         (["a.wav"], {}, "is in no folder of a class; expected happy"),
         (["train/a.wav"], {}, "is in no folder of a class"),
         (["happy/a.txt"], {}, "no recording in"),

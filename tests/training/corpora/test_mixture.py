@@ -107,6 +107,33 @@ def test_one_corpus_is_left_out_and_speakers_are_folds_still(corpora):
         assign_folds(load_corpora(corpora[:1]), by="corpus")
 
 
+def test_a_speaker_of_two_tables_is_told(corpora):
+    assert load_corpora(corpora).remarks["speakers of one name"] == {"east and west": "01"}
+
+
+def test_a_corpus_without_a_root_is_refused(corpora):
+    corpora[1].root = None
+    with pytest.raises(
+        UserError, match=r"the corpus table has no root: give its folder or table as data\.root=FOLDER"
+    ):
+        load_corpora(corpora[1:])
+    with pytest.raises(UserError, match=r"as root in its entry of data\.corpora"):
+        load_corpora(corpora)
+
+
+@pytest.mark.parametrize(("votes", "several"), [("majority", ()), ("shares", ()), ("majority", ["emotion"])])
+def test_who_was_outvoted_has_not_won_where_the_majority_is_left_out(tmp_path, votes, several):
+    cells = ["sad;sad;sad;angry;angry", "angry;sad;calm;calm", "sad;sad;angry;angry", "sad"]
+    lines = [f"{row}.wav,{cell}" for row, cell in enumerate(cells)]
+    (tmp_path / "rated.csv").write_text("\n".join(["audio,emotion", *lines]))
+    source = CorpusRecipe("table", str(tmp_path / "rated.csv"), label_map={"emotion": {"sad": None, "calm": "quiet"}})
+    rows = load_corpora([source], votes=votes, several=several, require=False)
+    if votes == "majority" and not several:
+        assert rows["utterance_id"] == ["1.wav", "2.wav"] and rows["emotion"] == ["quiet", None]  # the second is a tie
+    else:
+        assert rows["utterance_id"] == ["0.wav", "1.wav", "2.wav"] and rows["emotion:quiet"] == [0, 2, 0]
+
+
 def test_two_corpora_of_one_name_are_refused(corpora):
     with pytest.raises(UserError, match=r"data\.corpora has west twice"):
         load_corpora([*corpora, corpora[1]])

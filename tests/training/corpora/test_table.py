@@ -101,6 +101,9 @@ def test_options_may_be_plain_numbers_and_words(folder):
     rows = load_rows("table", path, columns=columns, audio_root=folder / "2024", missing=[99, -1.0])
     assert rows["emotion"] == ["joy", None] and rows["gender"] == [None, "unknown"]
     assert load_rows("table", path, columns=columns, missing="unknown")["gender"] == ["99", None]
+    assert load_rows("table", write_csv(folder, "audio,emotion\na.wav,-1.0\n"), missing=-1.0)["emotion"] == [None]
+    with pytest.raises(UserError, match=r"missing=\[False\]: quote a word that YAML takes for something else"):
+        load_rows("table", path, missing=[False])
     with pytest.raises(UserError, match="columns=audio is no mapping"):
         load_rows("table", path, columns="audio")
 
@@ -220,6 +223,15 @@ def test_class_labels_in_parquet_keep_their_names(tmp_path):
     embedded(["a.wav", "b.wav"]).to_parquet(tmp_path / "my.parquet")
     rows = load_corpus("table", tmp_path / "my.parquet", columns={"audio": "clip", "emotion": "mood"})
     assert rows["emotion"] == ["joy", None] and rows[0]["audio"] == {"bytes": b"RIFF", "path": "a.wav"}
+
+
+def test_lists_of_class_labels_keep_their_names(tmp_path):
+    labels = datasets.ClassLabel(names=["joy", "grief"])
+    feature = datasets.Features({"audio": datasets.Value("string"), "emotion": [labels]})
+    table = datasets.Dataset.from_dict({"audio": ["a.wav", "b.wav"], "emotion": [[0, 1], [1]]}, feature)
+    table.to_parquet(tmp_path / "my.parquet")
+    rows = load_rows("table", tmp_path / "my.parquet")
+    assert rows["emotion:joy"] == [1, 0] and rows["emotion:grief"] == [1, 1]
 
 
 def test_the_splits_of_a_saved_set_are_its_sides(tmp_path):

@@ -1,5 +1,6 @@
 """What the columns of a table mean: ours, left out, or such that they say what a row is."""
 
+import pandas as pd
 import pytest
 
 from ser_meta.configuration.errors import UserError
@@ -75,6 +76,14 @@ def test_times_in_every_unit(table, unit, written, seconds):
     rows = load_rows("table", table(";", start=written, end=["", ""]), time_unit=unit)
     assert rows["start"] == seconds and rows["end"] == [None, None]
     assert rows.dataset().features["start"].dtype == "float64"
+
+
+def test_times_that_are_durations_need_no_unit(tmp_path):
+    (tmp_path / "a.wav").touch()
+    times = {name: pd.to_timedelta([seconds], unit="s") for name, seconds in (("start", 0.5), ("end", 2.25))}
+    pd.DataFrame({"audio": ["a.wav"], **times}).to_parquet(tmp_path / "my.parquet")
+    rows = load_rows("table", tmp_path / "my.parquet")
+    assert (rows["start"], rows["end"]) == ([0.5], [2.25])
 
 
 def test_a_row_is_named_by_its_recording_and_its_times(table):

@@ -103,6 +103,11 @@ def test_cells_that_are_wanting_at_a_rows_end_are_empty(tmp_path):
     assert rows["emotion"] == ["happy", None] and rows["speaker"] == [None, None]
 
 
+def test_a_blank_before_a_quotation_is_no_part_of_it(tmp_path):
+    (tmp_path / "my.csv").write_text('audio, emotion\na.wav, "happy, or so"\n')
+    assert load_rows("table", tmp_path / "my.csv")["emotion"] == ["happy, or so"]
+
+
 def test_a_folder_that_is_no_saved_data_set_says_what_to_give(tmp_path):
     with pytest.raises(UserError, match="no saved data set: give the table itself, or corpus=folders"):
         load_rows("table", tmp_path)

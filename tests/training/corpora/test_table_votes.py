@@ -1,7 +1,9 @@
 """Tables with what several people said: the four forms give the same rows, and what cannot be is named by its row."""
 
 import json
+from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -65,7 +67,27 @@ def by_rater(folder):
     return write(folder, "g.csv", pd.DataFrame(rows).sample(frac=1, random_state=1).to_dict("list"))
 
 
-FORMS = [in_columns, in_lists, in_json_lists, in_lists_of_pandas, in_objects, in_structs, by_rater]
+def in_arrays_of_numpy(folder):
+    cells = [None if votes is None else str(np.array(votes)) for votes in VOTES]
+    return write(folder, "h.csv", {"audio": NAMES, "speaker": SPEAKERS, "emotion": cells})
+
+
+def in_counters(folder):
+    cells = [None if votes is None else str(Counter(votes)) for votes in VOTES]
+    return write(folder, "i.csv", {"audio": NAMES, "speaker": SPEAKERS, "emotion": cells})
+
+
+FORMS = [
+    in_arrays_of_numpy,
+    in_counters,
+    in_columns,
+    in_lists,
+    in_json_lists,
+    in_lists_of_pandas,
+    in_objects,
+    in_structs,
+    by_rater,
+]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -103,10 +125,26 @@ def test_raters_may_have_weights_and_ratings_and_differ_on_a_task_of_the_users_o
     path = write(tmp_path, "a.csv", table)
     rows = load_rows("table", path, columns={"mood": "mood", "city": "city"})
     assert rows["utterance_id"] == ["0.wav", "1.wav"]
-    assert (rows["emotion:angry"], rows["emotion:sad"]) == ([1.5, None], [2, None])
+    # of weights the sum is no number of raters: they are shares
+    assert rows["emotion:angry"] == [pytest.approx(1.5 / 3.5), None] and rows["emotion:sad"][0] == pytest.approx(4 / 7)
     assert rows["valence"] == [pytest.approx((1 + 1.5) / 1.5), 2]
-    assert (rows["mood:dark"], rows["mood:light"]) == ([3, 0], [0.5, 1])
+    assert rows["mood:dark"] == [pytest.approx(6 / 7), 0] and rows["mood:light"] == [pytest.approx(1 / 7), 1]
     assert rows["city"] == ["Bonn", "Bonn"] and "rater" not in rows.column_names
+
+
+def test_percentages_are_shares(tmp_path):
+    percent = {"emotion:angry": [60, 33.3, None], "emotion:sad": [40, 66.6, None]}
+    rows = load_rows("table", write(tmp_path, "a.csv", {"audio": NAMES[:3]} | percent))
+    assert rows["emotion:angry"] == [0.6, pytest.approx(1 / 3), None]
+    assert rows.remarks == {"votes": {"a.csv: percentages": "read as shares"}}
+    counts = {"emotion:angry": [60, 3], "emotion:sad": [40, 2]}
+    assert load_rows("table", write(tmp_path, "b.csv", {"audio": NAMES[:2]} | counts))["emotion:angry"] == [60, 3]
+
+
+def test_small_weights_are_no_shares_that_miss_one(tmp_path):
+    table = {"audio": ["0.wav"] * 3, "rater": list("abc"), "rater_weight": [0.1, 0.2, 0.3]}
+    path = write(tmp_path, "a.csv", table | {"emotion": ["angry", "angry", "sad"]})
+    assert load_corpus("table", path)["emotion"][:] == [None]  # a tie, whatever rounding makes of 0.1 + 0.2
 
 
 def test_votes_beside_a_label_of_the_tables_own(tmp_path):

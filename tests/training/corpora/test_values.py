@@ -2,8 +2,8 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.training.corpora import load_rows
-from ser_meta.training.corpora.rows import gather
-from ser_meta.training.corpora.values import holds_several, plain, spellings
+from ser_meta.training.corpora.rows import Rows, gather
+from ser_meta.training.corpora.values import holds_several, plain, plain_name, spelling_remarks, spellings
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,12 @@ from ser_meta.training.corpora.values import holds_several, plain, spellings
 )
 def test_two_spellings_of_a_label(one, other, same):
     assert (plain(one) == plain(other)) == same
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [("01", "1.0", True), ("Anna", "anna", True), ("S10", "S1", False)])
+def test_one_person_in_two_spellings(one, other, same):
+    rows = Rows(["a.wav", "b.wav"], {"utterance_id": ["a", "b"], "speaker": [one, other]})
+    assert (plain_name(one) == plain_name(other)) == same == bool(spelling_remarks(rows, ["speaker"]))
 
 
 def test_spellings_are_counted_and_the_usual_one_is_taken_on_request(tmp_path):

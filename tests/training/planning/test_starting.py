@@ -6,7 +6,13 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import read_json
 from ser_meta.training.planning.plan import plan_run
-from ser_meta.training.planning.starting import check_encoder, describe_parts, describe_start, refuse_heard
+from ser_meta.training.planning.starting import (
+    check_encoder,
+    describe_parts,
+    describe_start,
+    heard_again,
+    refuse_heard,
+)
 
 ONE_STEP = [f"stages.{stage}.epochs=0.1" for stage in ("metadata", "emotion")]
 
@@ -67,6 +73,13 @@ def test_what_came_before_the_model_counts_too(finished_run, tmp_path):
         assert words in describe_start(third, ["first"])
     (second / "split.json").unlink()
     assert "not recorded" in describe_start(third, ["third"])
+
+
+def test_an_utterance_is_the_same_alone_and_among_several_corpora():
+    alone, together = {"1.wav", "2.wav"}, {"my:1.wav", "your:3.wav"}
+    assert heard_again(alone, ["my:2.wav", "my:4.wav"]) == ["my:2.wav"]
+    assert heard_again(together, ["1.wav", "2.wav"]) == ["1.wav"]
+    assert heard_again(together, ["my:1.wav", "our:3.wav"]) == ["my:1.wav"]
 
 
 def test_of_a_trained_model_on_the_hub_nothing_is_known_of_what_it_has_heard():
