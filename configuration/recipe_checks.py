@@ -104,7 +104,9 @@ def _data_faults(data: DataRecipe) -> Iterator[str]:
     if not 0 < data.validation_fraction < 1:
         yield f"data.validation_fraction={data.validation_fraction} must be between 0 and 1"
     yield from _fold_faults(data)
-    for factor in data.speed_factors or [0]:
+    if not data.speed_factors:
+        yield "data.speed_factors=[] is empty: [1.0] is the speed of the recordings"
+    for factor in data.speed_factors:
         yield from _positive("data.speed_factors", factor)
     for key in ("trim_decibels", "longest"):
         if (value := getattr(data, key)) is not None:
@@ -140,8 +142,10 @@ def _model_faults(model: ModelRecipe) -> Iterator[str]:
         yield from _choice("model.class_weights", model.class_weights, CLASS_WEIGHTS)
     for setting, size in model.narrow.items():
         yield from _positive(f"model.narrow.{setting}", size)
-    for task in model.labels:
+    for task, labels in model.labels.items():
         yield from _choice("model.labels", task, tasks)
+        if not labels or len(set(labels)) < len(labels):
+            yield f"model.labels.{task}={list(labels)} must be labels, each once: leave it out to take the corpus's"
     if model.target_task in model.multilabel and model.target_loss == "kl":
         yield "model.target_loss=kl is of shares, and model.multilabel names the target: choose cross_entropy or focal"
     for task in model.multilabel:

@@ -24,6 +24,7 @@ SHAPES = {
     "is not a ListConfig": "a list, as [one,two]",
     "Cannot assign str to Dict": "a mapping, as {key: value}",
     "is not a subclass of": "a mapping, as {key: value}",
+    "is not Optional": "a list or a mapping and not null: empty it as [] or {}",
 }  # by OmegaConf's words
 
 
