@@ -39,6 +39,7 @@ from .padding_ser_meta import (
     forget_rotary_positions,
     keep_running_statistics,
     mask_depthwise_convolutions,
+    mask_normalised_positions,
     mask_of,
 )
 from .settings_ser_meta import WHISPER_ENCODERS
@@ -66,6 +67,9 @@ class WaveformEncoder(nn.Module):
         self.squeeze_factor = getattr(config, "squeeze_factor", 1)
         if config.model_type == "wavlm":
             call_projections(backbone.encoder.layers)
+        if getattr(config, "conv_pos_batch_norm", False):  # of some HuBERTs
+            mask_normalised_positions(backbone.encoder.pos_conv_embed)
+            keep_running_statistics(backbone.encoder.pos_conv_embed)
         if config.model_type == "data2vec-audio":
             backbone.encoder.pos_conv_embed = MaskedPositions(backbone.encoder.pos_conv_embed)
         if config.model_type == "wav2vec2-conformer":

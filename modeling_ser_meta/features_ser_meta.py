@@ -19,6 +19,7 @@ KINDS = {
     "SeamlessM4TFeatureExtractor": STACKED_LOG_MEL,
     "Wav2Vec2FeatureExtractor": WAVEFORM,
 }
+PADDED_TO = 2  # log-mel frames: SeamlessM4T's fills up to a multiple of so many
 TWO_LOG_MEL_FRAMES = 560  # samples: SeamlessM4T's divides by their deviation over time
 PROBED_SAMPLES = 8_000  # around which it is measured how many frames an extractor makes
 
@@ -100,7 +101,8 @@ def export_facts(extractor: FeatureExtractionMixin) -> tuple[dict[str, Any], dic
         return settings, {"mel_filters": extractor.mel_filters}
     if kind == STACKED_LOG_MEL:
         tables = {"mel_filters": extractor.mel_filters, "window": extractor.window}
-        return {"kind": kind, "stride": extractor.stride}, tables
+        settings = {"stride": extractor.stride, "padding_value": extractor.padding_value}
+        return {"kind": kind, "pad_to_multiple_of": PADDED_TO, **settings}, tables
     if kind == OTHER:
         raise ValueError(f"features of {type(extractor).__name__} cannot be computed without Transformers")
     return {"kind": kind, "normalize": extractor.do_normalize}, {}

@@ -147,18 +147,26 @@ def open_session(graph: Path, threads: int = 0, exact: bool = True) -> Any:
 
 @torch.no_grad()
 def graph_difference(model: "SerMetaModel", batch: Batch, graph: Path) -> float:
-    """The largest difference of what a graph tells from what the model does, over all tasks and the true frames."""
-    return difference(open_session(graph), batch, flat(model(**batch)))
+    """The largest difference of what a graph tells from what the model does, over all tasks and the true frames.
+
+    Divided by the largest number that the model tells, where that is above 1: so much is rounding.
+    """
+    mask, *numbers = flat(model(**batch))
+    largest = max(values.abs().max().item() for values in numbers)
+    return difference(open_session(graph), batch, [mask, *numbers]) / max(1.0, largest)
 
 
 def difference(session: Any, batch: Batch, expected: Sequence[torch.Tensor]) -> float:
-    """The largest difference of what a session gives from what is expected: a frame mask, and then numbers."""
+    """The largest difference of what a session gives from what is expected: a frame mask, and then numbers.
+
+    Infinite where one of them is no number.
+    """
     mask, *numbers = expected
     _, *found = session.run(None, {name: tensor.numpy() for name, tensor in batch.items()})
     differences = []
     for values, wanted in zip(map(torch.from_numpy, found), numbers, strict=True):
         values, wanted = (x[:, : mask.shape[1]][mask] if x.dim() == 3 else x for x in (values, wanted))
-        differences.append((values - wanted).abs().max().item())
+        differences.append((values - wanted).abs().nan_to_num(nan=torch.inf).max().item())
     return max(differences)
 
 

@@ -53,6 +53,17 @@ class MaskedPositions(nn.Module):
         return positions.transpose(1, 2)
 
 
+def mask_normalised_positions(positions: nn.Module) -> None:
+    """Has a positional convolution behind a batch norm see zeros beyond a recording's end, as alone."""
+    positions.batch_norm.register_forward_hook(_only_true_frames)
+
+
+def _only_true_frames(norm: nn.Module, args: tuple, normalised: torch.Tensor) -> torch.Tensor:
+    """The norm's output `(batch, width, frames)` where its input is not zero, to which padded frames have been set."""
+    (frames,) = args
+    return normalised * (frames != 0).any(dim=1, keepdim=True)
+
+
 def convolved(lengths: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
     """Frames that a convolution without padding makes of `lengths`."""
     return torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
@@ -78,8 +89,8 @@ def masked_group_norm(norm: nn.GroupNorm, features: torch.Tensor, lengths: torch
     return (normed * norm.weight[:, None] + norm.bias[:, None]).to(features.dtype)
 
 
-def keep_running_statistics(layers: nn.ModuleList) -> None:
-    """Conformer layers' batch norms use the statistics of the encoder's own training, also in training.
+def keep_running_statistics(layers: nn.Module) -> None:
+    """The batch norms in an encoder use the statistics of the encoder's own training, also in training.
 
     Those of a batch would depend on the other recordings in it, and on their padding.
     """

@@ -144,7 +144,7 @@ class SerMetaProcessor(ProcessorMixin):
         self,
         audio: np.ndarray | Sequence[np.ndarray],
         sampling_rate: int | None = None,
-        text: Sequence[str | None] | None = None,
+        text: str | Sequence[str | None] | None = None,
         half_seconds: bool = False,
         *,
         return_tensors: str | None = "pt",
@@ -159,7 +159,7 @@ class SerMetaProcessor(ProcessorMixin):
         Args:
             audio: one recording `(samples,)`, or a list of them.
             sampling_rate: of the recordings, in Hz; must be the encoder's.
-            text: their transcripts; None where one is missing.
+            text: their transcripts, or that of one recording; None where one is missing.
             half_seconds: pad the batch to a whole number of half seconds, so that few shapes occur: memory that is
                 taken and freed in ever new sizes grows.
             return_tensors: `"pt"`, or `"np"` for NumPy's arrays.
@@ -194,7 +194,12 @@ class SerMetaProcessor(ProcessorMixin):
                 "with padding=True, which never changes a result"
             )
         if text is not None:
-            batch["labels"] = self.encode_transcripts(text)
+            texts = [text] if isinstance(text, str) else list(text)
+            if len(texts) != len(recordings):
+                raise ValueError(
+                    f"{len(texts)} transcripts for {len(recordings)} recordings: give each its own, or None"
+                )
+            batch["labels"] = self.encode_transcripts(texts)
         return _as_tensors(batch, return_tensors)
 
     def encode_transcripts(self, transcripts: Sequence[str | None]) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+NUMBERS = ("window_seconds", "hop_seconds", "gate_decibels", "smoothing", "threshold", "least_familiar")
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": softmax,
     "sigmoid": lambda logits: 1 / (1 + np.exp(-logits)),
@@ -214,16 +215,20 @@ def check_options(facts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         raise ValueError(
             "least_familiar needs a model that tells what is familiar, and this one does not: train it anew"
         )
+    for name in NUMBERS:
+        value = given.get(name, 1)
+        if not isinstance(value, Real) or isinstance(value, bool) or value != value:
+            raise ValueError(f"{name}={value!r} must be a number")
     if not 0 <= given.get("least_familiar", 1) <= 1:
         raise ValueError(f"least_familiar={given['least_familiar']} must be from 0 to 1")
     for name in ("window_seconds", "hop_seconds", "threshold"):
-        if not given.get(name, 1) > 0:
-            raise ValueError(f"{name}={given[name]} must be above 0")
+        if not 0 < given.get(name, 1) < float("inf"):
+            raise ValueError(f"{name}={given[name]} must be above 0, and finite")
     if not given.get("smoothing", 0) >= 0:
         raise ValueError(f"smoothing={given['smoothing']} must be 0 or more")
     if given.get("threshold", 0) > 1:
         raise ValueError(f"threshold={given['threshold']} must be at most 1")
-    if not isinstance(given.get("top_k", 1), int) or given.get("top_k", 1) < 1:
+    if not isinstance(given.get("top_k", 1), Integral) or given.get("top_k", 1) < 1:
         raise ValueError(f"top_k={given['top_k']} must be a whole number of 1 or more")
     if given.get("function_to_apply", "none") not in FUNCTIONS:
         raise ValueError(f"function_to_apply={given['function_to_apply']} is none of {', '.join(FUNCTIONS)}")

@@ -89,6 +89,8 @@ def window_samples(
     """Samples of a window, and from the start of one to the next; see `cut_recording`."""
     window = round((window_seconds or WINDOW_SECONDS) * sampling_rate)
     hop = round(hop_seconds * sampling_rate) if hop_seconds else max(1, window // 2)
+    if window < 1:
+        raise ValueError(f"window_seconds={window_seconds} is shorter than a sample of {sampling_rate} Hz")
     if hop > window:
         raise ValueError(f"hop_seconds={hop_seconds} must be at most the {window / sampling_rate:g} s of a window")
     return window, hop
@@ -338,7 +340,7 @@ class Frames:
 
 
 def is_silent(samples: np.ndarray, sampling_rate: int, gate_decibels: float) -> bool:
-    """Whether `(samples,)` hold no sound above the gate; what is as short as a click, 50 ms, is none (ours)."""
+    """Whether `(samples,)` hold no sound above the gate; what is as short as a click, 100 ms, is none (ours)."""
     frames = Frames(round(FRAME_SECONDS * sampling_rate))
     levels = levels_of([*frames.feed(samples), *frames.end()])
     return not (smoothed(np.pad(levels, MEDIAN_REACH, constant_values=-np.inf)) >= gate_decibels).any()

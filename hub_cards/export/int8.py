@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 LAYER = re.compile(r"encoder[\w.]*\.layers\.\d+\.")
+LARGEST = 1536 * 2**20  # bytes of weights in a file of at most 2 GB, from where torch puts them beside it too
 DOMAIN, CONTRIBUTED = "ser_meta", "com.microsoft"
 ROWS_IN_8_BITS = """
 <domain: "ser_meta", opset_import: ["" : 20]>
@@ -79,7 +80,9 @@ def quantize(graph: Path, quantized: Path) -> None:
     _replace(model.graph.initializer, [*kept, *_stored_in_8_bits(tensors[name] for name in weights)])
     model.functions.extend(map(parser.parse_function, (ROWS_IN_8_BITS, PRODUCT_IN_8_BITS)))
     model.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in (DOMAIN, CONTRIBUTED))
-    onnx.save(model, quantized)
+    inside = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    beside = {"save_as_external_data": True, "location": f"{quantized.name}.data"} if inside > LARGEST else {}
+    onnx.save(model, quantized, **beside)
 
 
 def columns_in_8_bits(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

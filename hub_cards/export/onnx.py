@@ -46,7 +46,7 @@ seconds. Any sampling rate and number of channels will do; the model itself hear
 | file | what it is |
 |---|---|
 | `model.onnx` | the graph: `{input}`, `attention_mask` of any size in, each task's logits and perhaps `familiar` out |
-{quantized}| `preprocessing.json` | tasks, labels, sampling rate, and what the features are made with |
+{beside}{quantized}| `preprocessing.json` | tasks, labels, sampling rate, and what the features are made with |
 | `features.npz` | the tables of the features, where the encoder has them |
 | `runner.py`, `*_ser_meta.py` | the program; it needs numpy, onnxruntime, soundfile, soxr, and `av` for M4A or WebM |
 
@@ -56,6 +56,9 @@ clinical use, or for surveillance. The model's own card and licence hold for thi
 QUANTIZED = "model_quantized.onnx"  # as the Hub's repositories call it
 QUANTIZED_ROW = """\
 | `model_quantized.onnx` | the same in 8 bits, run where the processor has VNNI; one graph is enough, of either kind |
+"""
+BESIDE_ROW = """\
+| `*.onnx.data` | the weights of the graph of that name, which must lie beside it |
 """
 SHIPPED = (
     "audio_ser_meta.py",
@@ -79,8 +82,8 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
             runner takes it where the processor gains by it.
 
     Returns:
-        `difference`, the largest of the outputs of the last graph written from the model's on a padded batch of noise,
-        and `bytes` of that graph with its weights.
+        `difference`, the largest of the outputs of the last graph written from the model's on a padded batch of noise
+        (see `graph_difference`), and `bytes` of that graph with its weights.
 
     Raises:
         UserError: a library is missing, the folder holds something, or the encoder's family cannot be exported.
@@ -99,14 +102,15 @@ def export_onnx(model: SerMetaModel, processor: SerMetaProcessor, folder: Path, 
                 "written; run the model with torch"
             )
         make_folder(folder)
-        shutil.copy(graph, folder)
+        for part in Path(scratch).iterdir():  # where the weights are too large for the graph they lie beside it
+            shutil.copy(part, folder)
         if int8:
             graph = folder / QUANTIZED
             quantize(folder / "model.onnx", graph)
             difference = graph_difference(model, batch, graph)
     _write_facts(model, processor, folder, int8)
     _write_runner(folder)
-    return {"difference": difference, "bytes": (folder / graph.name).stat().st_size}
+    return {"difference": difference, "bytes": sum(part.stat().st_size for part in folder.glob(f"{graph.name}*"))}
 
 
 def require_exportable(model: SerMetaModel) -> None:
@@ -154,6 +158,7 @@ def _write_facts(model: SerMetaModel, processor: SerMetaProcessor, folder: Path,
         target=config.target_task.capitalize(),
         weights="32 bits, and once more 8 bits in the encoder's layers" if int8 else "32 bits",
         quantized=QUANTIZED_ROW if int8 else "",
+        beside=BESIDE_ROW if any(folder.glob("*.data")) else "",
         tasks=", ".join(f"`{name}`" for name in told),
         rate=processor.sampling_rate,
         input=facts["input"],

@@ -194,7 +194,7 @@ class Recognizer:
         if facts["kind"] == "log_mel":
             return log_mel(samples, self.tables["mel_filters"], facts["n_fft"], facts["hop_length"])
         if facts["kind"] == "kaldi_log_mel":
-            return kaldi_log_mel(samples, self.tables["mel_filters"], self.tables["window"], facts["stride"])
+            return kaldi_log_mel(samples, self.tables["mel_filters"], self.tables["window"], facts)
         return (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7) if facts["normalize"] else samples
 
 
@@ -209,8 +209,11 @@ def log_mel(samples: np.ndarray, mel_filters: np.ndarray, n_fft: int, hop_length
     return (np.maximum(logarithms, logarithms.max() - 8)[:frames].T + 4) / 4
 
 
-def kaldi_log_mel(samples: np.ndarray, mel_filters: np.ndarray, window: np.ndarray, stride: int) -> np.ndarray:
-    """wav2vec2-bert's features `(frames, mels x stride)`: 25 ms every 10 ms, each mel to zero mean, unit variance."""
+def kaldi_log_mel(samples: np.ndarray, mel_filters: np.ndarray, window: np.ndarray, facts: dict) -> np.ndarray:
+    """wav2vec2-bert's features `(frames, mels x stride)`: 25 ms every 10 ms, each mel to zero mean, unit variance.
+
+    A last frame that is filled up is kept, as Transformers' extractor keeps it.
+    """
     samples = np.pad(samples.astype(np.float64), (0, max(0, 560 - len(samples)))) * 2**15
     frames = np.lib.stride_tricks.sliding_window_view(samples, len(window))[::160]
     frames = frames - frames.mean(axis=1, keepdims=True)
@@ -219,6 +222,8 @@ def kaldi_log_mel(samples: np.ndarray, mel_filters: np.ndarray, window: np.ndarr
     energies = mel_energies(np.abs(spectrum) ** 2, mel_filters)
     features = np.log(np.maximum(energies, np.finfo(np.float32).eps))
     features = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0, ddof=1) + 1e-7)
+    multiple = np.full((-len(features) % facts["pad_to_multiple_of"], features.shape[1]), facts["padding_value"])
+    features, stride = np.concatenate([features, multiple]), facts["stride"]
     return features[: len(features) // stride * stride].reshape(len(features) // stride, -1)
 
 

@@ -41,6 +41,8 @@ def write_for_transformers_js(
     (folder / GRAPHS[0]).parent.mkdir(parents=True)
     whole, in_8_bits = (files[name] for name in GRAPHS)
     write_graph(model, batch, whole)
+    if len(list(whole.parent.iterdir())) > 1:
+        raise UserError("the graph is too large for one file, and for a browser: push without --onnx")
     if (difference := graph_difference(model, batch, whole)) > TOLERANCE:
         raise UserError(f"the graph's logits differ from the model's by {difference:.2g}: push without --onnx")
     _name_the_targets_logits(whole, vars(model.config), left_out)

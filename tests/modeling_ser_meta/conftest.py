@@ -81,6 +81,7 @@ FAMILIES: dict[str, Callable[..., PretrainedConfig]] = {
     "wav2vec2-large": lambda: Wav2Vec2Config(**LARGE),
     "mms": lambda: Wav2Vec2Config(**LARGE, adapter_attn_dim=8),
     "hubert": lambda: HubertConfig(**RAW),
+    "mhubert": lambda: HubertConfig(**RAW, conv_pos_batch_norm=True),
     "distilhubert": lambda: HubertConfig(**{**RAW, "num_hidden_layers": 2}, feat_proj_layer_norm=False),
     "wavlm": lambda: WavLMConfig(**RAW),
     "wavlm-large": lambda: WavLMConfig(**LARGE),
@@ -158,6 +159,10 @@ def make_model(make_speech_config) -> Callable[..., SerMetaModel]:
 
 @torch.no_grad()
 def randomize(model: torch.nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 2)
     for name, parameter in model.named_parameters():
         if "parametrizations" in name:  # a weight norm's own parts fit each other as they are
             continue

@@ -338,7 +338,20 @@ def test_the_stock_pipelines_options(raw_recognizer, changing):
     assert by_label(raw_recognizer(short)["emotion"]) == pytest.approx(softmax)
     sigmoid = {label: 1 / (1 + np.exp(-logit)) for label, logit in logits.items()}
     assert by_label(raw_recognizer(short, function_to_apply="sigmoid")["emotion"]) == pytest.approx(sigmoid)
-    for wrong in ({"top_k": 0}, {"top_k": 1.5}, {"function_to_apply": "tanh"}):
+    assert raw_recognizer(short, top_k=np.int64(2)) == raw_recognizer(short, top_k=2)
+    of_numbers = [
+        ("window_seconds", np.inf),
+        ("window_seconds", 1e-6),
+        ("gate_decibels", "loud"),
+        ("threshold", "0.5"),
+    ]
+    of_numbers += [("hop_seconds", np.nan), ("smoothing", True)]
+    for wrong in (
+        {"top_k": 0},
+        {"top_k": 1.5},
+        {"function_to_apply": "tanh"},
+        *({key: value} for key, value in of_numbers),
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             raw_recognizer(short, **wrong)
 

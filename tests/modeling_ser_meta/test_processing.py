@@ -173,6 +173,13 @@ def test_labels_are_padded_with_missing(raw_processor, recordings):
     assert raw_processor.encode_transcripts([None, None]).tolist() == [[-100], [-100]]
 
 
+def test_a_lone_transcript_is_that_of_the_recording(raw_processor, recordings):
+    one, listed = (raw_processor(recordings[0], 16_000, text)["labels"] for text in ("hello", ["hello"]))
+    assert one.shape == (1, 5) and torch.equal(one, listed)
+    with pytest.raises(ValueError, match="2 transcripts for 1 recordings"):
+        raw_processor(recordings[0], 16_000, ["hello", "world"])
+
+
 def test_save_and_load(processor, recordings, tmp_path):
     processor.save_pretrained(tmp_path)
     for loaded in (SerMetaProcessor.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)):

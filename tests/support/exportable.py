@@ -43,9 +43,9 @@ EXTRACTORS = {
 
 def make_model(config, narrow=None, **settings) -> SerMetaModel:
     """A model of random weights that answers otherwise to other sounds; `narrow` as in a recipe."""
-    options = {"tasks": TASKS, "coattention_heads": 2, "head_hidden_size": 8, "classifier_hidden_size": 8}
+    options = {"tasks": TASKS, "coattention_heads": 2, "head_hidden_size": 8, "classifier_hidden_size": 8, **settings}
     torch.manual_seed(0)
-    model = SerMetaModel(SerMetaConfig(speech_config=config, **options, **settings, calibration_temperature=2.0))
+    model = SerMetaModel(SerMetaConfig(speech_config=config, **options, calibration_temperature=2.0))
     model = narrowed(model, narrow) if narrow else model
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -14,13 +14,16 @@ import onnx
 import pytest
 import soundfile
 import torch
-from exportable import CONFIGS, EXTRACTORS, assert_same_result, make_model, speech
+from exportable import CONFIGS, EXTRACTORS, TASKS, assert_same_result, make_model, speech
 from tiny_model import RAW
 from transformers import SEWConfig
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.hub_cards.export.onnx import export_onnx
+from ser_meta.hub_cards.export.transformers_js import write_for_transformers_js
 from ser_meta.modeling_ser_meta import SerMetaModel, SerMetaProcessor, SpeechEmotionPipeline
+from ser_meta.modeling_ser_meta.features_ser_meta import features_of
+from ser_meta.modeling_ser_meta.graph_ser_meta import difference
 from ser_meta.modeling_ser_meta.processing_ser_meta import character_tokenizer
 
 
@@ -70,6 +73,48 @@ def test_logits_are_the_models_alone_and_in_a_batch(exported, monkeypatch):
             if name == "transcript":
                 values, expected = values[:, : mask.shape[1]][mask], expected[mask]
             np.testing.assert_allclose(values, expected, rtol=0, atol=1e-4)
+
+
+def test_features_are_the_extractors_at_every_length(exported, monkeypatch):
+    _, processor, folder = exported
+    runner = load_runner(folder, monkeypatch)
+    for samples in (720, 880, 3_600, 16_000, 16_160, 16_161):
+        recording = speech(2)[:samples].astype(np.float32)
+        found, expected = runner._features(recording), features_of(processor.feature_extractor, recording).numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
+def test_large_weights_lie_beside_their_graphs(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 1)
+    monkeypatch.setattr("ser_meta.hub_cards.export.int8.LARGEST", 1)
+    model = make_model(CONFIGS["wav2vec2"]())
+    processor = SerMetaProcessor(EXTRACTORS["wav2vec2"](), character_tokenizer())
+    facts = export_onnx(model, processor, tmp_path / "onnx", int8=True)
+    beside = {path.name: path.stat().st_size for path in (tmp_path / "onnx").glob("*.data")}
+    assert set(beside) == {"model.onnx.data", "model_quantized.onnx.data"}
+    assert facts["bytes"] > beside["model_quantized.onnx.data"] > 1_000
+    assert "`*.onnx.data`" in (tmp_path / "onnx" / "README.md").read_text()
+    runner, recording = load_runner(tmp_path / "onnx", monkeypatch), {"array": speech(1), "sampling_rate": 16_000}
+    recognise = SpeechEmotionPipeline(model=model, processor=processor)
+    for flags, tolerance in (("avx2", 1e-4), ("avx512_vnni", 0.05)):
+        pretend_processor(runner, tmp_path / "cpuinfo", flags, monkeypatch)
+        assert_same_result(runner(recording), recognise(recording), tolerance)
+        del runner.session
+    with pytest.raises(UserError, match="too large for one file, and for a browser: push without --onnx"):
+        write_for_transformers_js(model, processor, tmp_path / "browser")
+
+
+def test_wide_ranges_are_exported_and_what_is_no_number_is_not(tmp_path):
+    model = make_model(CONFIGS["wav2vec2"](), tasks={**TASKS, "valence": {"kind": "regression", "range": [-1e4, 1e4]}})
+    processor = SerMetaProcessor(EXTRACTORS["wav2vec2"](), character_tokenizer())
+    assert export_onnx(model, processor, tmp_path / "onnx")["difference"] < 1e-5
+
+    class Broken:
+        def run(self, outputs, inputs):
+            return [np.ones((1, 2), bool), np.array([[np.nan, 1]], np.float32)]
+
+    expected = [torch.ones(1, 2, dtype=torch.bool), torch.tensor([[0.0, 1.0]])]
+    assert difference(Broken(), {}, expected) == float("inf")
 
 
 def test_the_lowest_layers_of_an_encoder(tmp_path):
