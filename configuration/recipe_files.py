@@ -193,7 +193,10 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> list[DictConfig]
                 f"{name_or_path} is no recipe: a recipe is a file .yaml, which names a table of recordings by "
                 f"data.corpus=table data.root={name_or_path}"
             )
-        raise UserError(f"no such recipe: {name_or_path}: give a YAML file, or one of {', '.join(recipe_names())}")
+        known = f"one of {', '.join(recipe_names())}"
+        if str(path) == name_or_path:
+            raise UserError(f"no such file: {name_or_path}: give the path of a recipe, or {known}")
+        raise UserError(f"no such recipe: {name_or_path}: give a YAML file, or {known}")
     if path.resolve() in changes:
         raise UserError(f"recipe {path} extends itself: let one of its chain extend another recipe, or none")
     recipe = OmegaConf.create(read_yaml(path, f"recipe {path}", Recipe))

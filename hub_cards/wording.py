@@ -192,6 +192,8 @@ def speakers_line(speakers: Speakers | None) -> str:
     """
     if speakers is None:
         return ""
+    if speakers.trained_on is None and speakers.repeated:
+        return f"speaker-dependent: {speakers.repeated:,} of the utterances have names of ones that it was trained on"
     if speakers.trained_on is None:
         return "speaker-dependent, as far as is known: nothing tells whether these speakers were trained on"
     fold = ", counted fold by fold" if speakers.folds > 1 else ""

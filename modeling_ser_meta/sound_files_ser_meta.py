@@ -117,7 +117,10 @@ def unreadable(name: str, error: Exception) -> AudioError:
     """What is told of a file that cannot be read."""
     reason = " ".join(str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error).split())
     more = f", or {EXTRA} for M4A, AMR, WebM and others" if av is None else ""
-    return AudioError(f"{name} cannot be read as audio ({reason}): give WAV, FLAC, OGG or MP3{more}")
+    return AudioError(
+        f"{name} cannot be read as audio ({reason}): it is damaged, or not what its name says; give WAV, FLAC, OGG or "
+        f"MP3{more}"
+    )
 
 
 class _OfLibsndfile:

@@ -27,9 +27,9 @@ from ..wording import (
 
 
 def result_facts(report: Report) -> dict[str, Any]:
-    """What the template shows of the results; `measured` alone, which is false, where the report has none."""
+    """What the template shows of the results; where the report has none `measured` is false."""
     if not report.metrics:
-        return {"measured": False}
+        return {"measured": False, "familiarity": _familiarity(report.familiarity)}
     protocol = protocol_facts(report)
     if protocol.get("validation") in VALIDATION:
         protocol["validation"] += f" ({VALIDATION[protocol['validation']]})"

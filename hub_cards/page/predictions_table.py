@@ -62,7 +62,7 @@ def leading_task(result: Mapping[str, Any]) -> str | None:
 def segment_rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """A result's segments as `{"start", "end", "label", "score"}`; None where it was not cut into windows.
 
-    The label is None where it is abstained from.
+    The label is None where it is abstained from, and `because` then says why.
     """
     if "segments" not in result:
         return None
@@ -71,6 +71,7 @@ def segment_rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         best = segment[leading_task(segment)][0]
         label = None if segment.get("abstained") else best["label"]
         row = {"start": segment["start"], "end": segment["end"], "label": label, "score": best["score"]}
+        row |= {"because": segment.get("abstained_because", UNCERTAIN)} if label is None else {}
         rows.append(row | {name: value for name, value in of_a_row(segment).items() if name == "speaker"})
     return rows
 

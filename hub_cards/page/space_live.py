@@ -111,7 +111,7 @@ def finish(talk: Talk | None) -> tuple[list[list[str]], None]:
 def _row(turn: dict[str, Any]) -> list[str]:
     told = next(value for value in turn.values() if is_ranking(value))  # the target's, which comes first
     best = told[0]
-    label = UNCERTAIN if turn.get("abstained") else best["label"]
+    label = turn.get("abstained_because", UNCERTAIN) if turn.get("abstained") else best["label"]
     if "present" in best:
         label = ", ".join(entry["label"] for entry in told if entry["present"])
     end = clock(turn["end"]) if turn["final"] else f"{clock(turn['end'])} ..."

@@ -77,7 +77,9 @@ def _draw_lanes(axes: Axes, segments: Sequence[Mapping[str, Any]], labels: Seque
             facecolors=[(colour, 0.25 + 0.75 * segment["score"]) for segment in mine],
         )
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_yticks(range(len(labels)), [plain(UNCERTAIN if label is None else label) for label in labels], color=INK)
+    because = sorted({segment.get("because", UNCERTAIN) for segment in segments if segment["label"] is None})
+    names = [plain(" or ".join(because) if label is None else label) for label in labels]
+    axes.set_yticks(range(len(labels)), names, color=INK)
     axes.tick_params(axis="y", length=0)
 
 

@@ -78,6 +78,7 @@ def plot_risk(found: RiskAndCoverage, path: str | Path, title: str) -> Path:
             textcoords="offset points",
             color=INK,
             fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     axes.set(xlim=(0, 1.02), ylim=(0, max(risk) * 1.15 + 0.01))
     axes.set_xlabel("share of the recordings that is answered, the surest first", color=INK)

@@ -56,7 +56,7 @@ def test_a_recipe_of_which_no_stage_trains_the_target_is_refused(refused, recipe
 
 def test_training_refuses_a_recipe_that_is_not_there(refused, train, output, speech_table):
     refused(train(recipe="ravdes"), "no such recipe: ravdes", "ravdess-whisper-base")
-    refused(train(recipe="nowhere.yaml"), "no such recipe: nowhere.yaml")
+    refused(train(recipe="nowhere.yaml"), "no such file: nowhere.yaml")
     refused(train(recipe=str(speech_table)), f"{speech_table} is no recipe", f"data.root={speech_table}")
     assert not output.exists()
 

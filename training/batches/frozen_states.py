@@ -217,7 +217,7 @@ class FrozenStates:
         error = (frames - frames.half().double()).square().mean(dim=0).sqrt() / frames.std(dim=0).clamp(min=1e-12)
         return (
             f"half precision rounds them by {error.median():.1e} of a channel's standard deviation, in the worst "
-            f"channel by {error.max():.1e}"
+            f"channel by {error.max():.1e}; cache_precision=fp32 does not"
         )
 
     def _size(self, factor: float) -> int:

@@ -13,7 +13,8 @@ from ..planning.folds import read
 SPOILS = {
     "no emotion": "nothing can be learned: say which column has it, as columns={emotion: mine}",
     "one emotion": "there is nothing to tell apart",
-    "no speaker": "training and test may share voices, and nobody can tell: give each row its speaker",
+    "no speaker": "training and test may share voices, and nobody can tell: give each row its speaker; of "
+    "corpus=folders options.speaker=REGEX reads it from the path",
     "few speakers": "a result on one or two voices says little of others: add speakers",
     "one emotion a speaker": "most speakers have one emotion each: a model can learn the voice in its place",
     "emotion of one speaker": "where that speaker is tested nothing is left to learn it from",

@@ -85,8 +85,8 @@ class StagePlan:
         at_once = max(self.longest, self.bound.longest() * self.slowest)
         peak, all_of_it = self.peak / 1e9, device_memory(device) / 1e9
         return (
-            f"the longest recording lasts {self.longest:.1f} s; no more than one of {at_once:.0f} s would take is "
-            f"computed at once; about {peak:.1f} GB of memory at the peak, of {all_of_it:.0f} GB"
+            f"the longest recording lasts {self.longest:.1f} s; at once is computed what one of {at_once:.0f} s would "
+            f"take, or less: about {peak:.1f} of {all_of_it:.0f} GB of memory at the peak"
         )
 
 

@@ -201,7 +201,12 @@ def read_known(dataset: Dataset | Rows, column: str, rows: Sequence[int]) -> lis
     values = read(dataset, column)
     unknown = [row for row in rows if values[row] is None]
     if unknown:
-        remedy = "; a corpus without them has data.folds=utterances" if column == "speaker" else ""
+        remedy = (
+            "; data.options.speaker=REGEX reads it from the paths of data.corpus=folders; a corpus without speakers "
+            "has data.folds=utterances"
+            if column == "speaker"
+            else ""
+        )
         raise UserError(
             f"{len(unknown)} utterances have no {column}, the first in row {unknown[0]}: "
             f"add it to the corpus, or do not divide by {column}{remedy}"

@@ -19,7 +19,22 @@ def find_tasks(rows: Rows, train: Sequence[int], model: ModelRecipe, data: DataR
     Raises:
         UserError: the corpus has not got what a task needs, or something else than labels.
     """
-    return {name: _find_task(rows, train, name, model, data) for name in [model.target_task, *model.auxiliary_tasks]}
+    tasks = {name: _find_task(rows, train, name, model, data) for name in [model.target_task, *model.auxiliary_tasks]}
+    _refuse_empty(rows, train, model, data)
+    return tasks
+
+
+def _refuse_empty(rows: Rows, train: Sequence[int], model: ModelRecipe, data: DataRecipe) -> None:
+    """Raises `UserError` with all auxiliary tasks that nothing on the training side teaches."""
+    taught = [
+        name for name in model.auxiliary_tasks if learned_labels(rows, name, train, learned_from(name, model, data))
+    ]
+    if empty := [name for name in model.auxiliary_tasks if name not in taught]:
+        them = "it" if len(empty) == 1 else "them"
+        raise UserError(
+            f"no utterance of the training side has a value of {' or '.join(empty)}: leave {them} out of "
+            f"model.auxiliary_tasks, as model.auxiliary_tasks=[{','.join(taught)}]"
+        )
 
 
 def learned_from(task: str, model: ModelRecipe, data: DataRecipe) -> DataRecipe:
@@ -87,13 +102,8 @@ def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe, 
     if name not in rows.column_names:
         raise UserError(f"the corpus has no {name} for a task: its columns are {', '.join(rows.column_names)}")
     known = learned_labels(rows, name, train, learned_from(name, model, data))
-    if not known:
-        remedy = (
-            "choose another model.target_task"
-            if name == model.target_task
-            else "leave it out of model.auxiliary_tasks"
-        )
-        raise UserError(f"no utterance of the training side has a value of {name}: {remedy}")
+    if not known and name == model.target_task:
+        raise UserError(f"no utterance of the training side has a value of {name}: choose another model.target_task")
     if name == "transcript":
         return {"kind": "ctc"}
     if name in model.ranges:

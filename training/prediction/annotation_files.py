@@ -107,7 +107,7 @@ def _labels(heard: Mapping[str, Any]) -> dict[str, str]:
     labels = {name: value[0]["label"] for name, value in heard.items() if is_ranking(value)}
     leading = leading_task(heard)
     if heard.get("abstained"):
-        labels[leading] = UNCERTAIN
+        labels[leading] = heard.get("abstained_because", UNCERTAIN)
     return labels | {"score": f"{heard[leading][0]['score']:.4f}"}
 
 

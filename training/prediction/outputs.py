@@ -14,7 +14,6 @@ from ...configuration.errors import UserError
 from ...configuration.run_folder import make_folder, written
 from ...hub_cards.page.conversation import summary_rows
 from ...hub_cards.page.predictions_table import (
-    UNCERTAIN,
     channel_words,
     of_a_row,
     print_predictions,
@@ -345,7 +344,7 @@ def _created(path: Path) -> Iterator[Any]:
 
 
 def _words(row: dict[str, Any]) -> str:
-    label = UNCERTAIN if row["label"] is None else f"{row['label']} {row['score']:.2f}"
+    label = row["because"] if row["label"] is None else f"{row['label']} {row['score']:.2f}"
     return f"{row['speaker']}: {label}" if "speaker" in row else label
 
 

@@ -1,5 +1,6 @@
 """A trained model judged on other speech, or again on its own test side."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..planning.evaluation import Evaluation, foreign_labels, foreign_words, on_
 from ..planning.folds import read
 from ..planning.sides import describe_styles
 from ..planning.speakers import NOT_KNOWN, speaker_facts, speakers_not_known
+from ..planning.starting import heard_again, heard_by
 from .judging import predict_dataset, predict_in_conditions, report_on
 from .loading import load_model
 
@@ -36,7 +38,7 @@ def evaluate_model(evaluation: Evaluation) -> Report:
     model = model.to(processes().device)
     tasks, target = model.config.tasks, model.config.target_task
     whole, split, side = evaluation.rows, evaluation.split, evaluation.side
-    rows, speakers = whole, speakers_not_known(read(whole, "speaker"))
+    rows, speakers = whole, _speakers_of_all(whole, evaluation.model)
     if split is not None:
         rows, speakers = on_side(whole, split, side), _speakers_of_side(whole, split, side)
     foreign = foreign_labels(rows, tasks)
@@ -58,6 +60,12 @@ def evaluate_model(evaluation: Evaluation) -> Report:
         degraded={} if degraded is None else found_in_conditions(predictions, degraded, tasks, target),
         versions=environment(),
     )
+
+
+def _speakers_of_all(rows: Rows, model: Path) -> Speakers:
+    """What is known of a corpus's speakers, and how many utterances the model's run, if it is here, learned from."""
+    again = heard_again(heard_by(str(model)) or (), rows["utterance_id"])
+    return replace(speakers_not_known(read(rows, "speaker")), repeated=len(again))
 
 
 def _speakers_of_side(rows: Rows, split: Path, side: str) -> Speakers:

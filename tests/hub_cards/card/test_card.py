@@ -13,7 +13,7 @@ import ser_meta.hub_cards.card.render
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import CorpusRecipe
 from ser_meta.configuration.records import from_json, to_json
-from ser_meta.configuration.report import Report
+from ser_meta.configuration.report import FamiliarityFacts, Report
 from ser_meta.hub_cards.card.corpus_facts import CorpusFacts, licence_left, licence_sentences, licence_warnings
 from ser_meta.hub_cards.card.render import card_of_folder, write_card
 from ser_meta.hub_cards.card.terms import TERMS, Terms
@@ -166,6 +166,12 @@ def test_the_least_report_makes_a_card_without_gaps(model_folder, small_report):
     assert set(card.data.to_dict()) == {"library_name", "pipeline_tag", "tags", "model-index"}
     assert card.data.model_name == "ser-meta-own"
     assert '"./model"' in card.text
+
+
+def test_what_is_familiar_is_said_of_a_model_that_was_not_judged_too(model_folder, small_report):
+    facts = FamiliarityFacts(fitted_on="training", n=84, threshold=0.05)
+    text = write_card(model_folder, replace(small_report, metrics={}, familiarity=facts)).read_text(encoding="utf-8")
+    assert "## When it should not answer" in text and "the share of 84 recordings (side: training)" in text
 
 
 def test_the_card_says_how_much_of_the_encoder_there_is(model_folder, small_report):

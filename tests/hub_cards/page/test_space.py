@@ -123,7 +123,10 @@ def unusable(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("notes.wav", r"^notes\.wav cannot be read as audio \(.+\): give WAV, FLAC, OGG or MP3"),
+        (
+            "notes.wav",
+            r"^notes\.wav cannot be read as audio \(.+\): it is damaged, or not what its name says; give WAV, FLAC",
+        ),
         ("nothing.wav", r"^nothing\.wav is empty \(0 bytes\): upload it again, or record it again\.$"),
         ("concert.flac", r"^concert\.flac lasts 120 minutes, more than the 10 taken here: cut it\.$"),
         ("click.wav", r"^click\.wav: a piece of 20 samples is shorter than the "),

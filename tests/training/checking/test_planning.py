@@ -55,7 +55,11 @@ def test_nothing_is_found_where_all_can_be_trained(found):
         (["data.longest=0.5"], "data.longest=0.5 leaves nothing to train on"),
         (["model.encoder=/nowhere/encoder"], "model.encoder=/nowhere/encoder"),
         (["model.auxiliary_tasks=[gender,mood]"], "no mood for a task"),
-        (["model.auxiliary_tasks=[gender,style]"], "no utterance of the training side has a value of style"),
+        (
+            ["model.auxiliary_tasks=[gender,style,transcript]"],
+            "no utterance of the training side has a value of style or transcript: leave them out of "
+            "model.auxiliary_tasks, as model.auxiliary_tasks=[gender]",
+        ),
         (["model.labels.emotion=[angry,sad]"], "'neutral', which is not among the task's labels"),
     ],
 )
@@ -152,7 +156,7 @@ def test_another_target_than_emotion():
 def test_which_words_are_meant(refused, recipe, speech_table, tmp_path):
     refused(["check", "ravdess"], "ravdess is a corpus", "folder or table behind it")
     refused(["check", "data.root=x"], "nothing is named beside data.root=x", "or a recipe")
-    refused(["check", "nonsense.yaml"], "no such recipe: nonsense.yaml")
+    refused(["check", "nonsense.yaml"], "no such file: nonsense.yaml")
     refused(["check", *recipe(), "data.optoins.split=x"], "unknown recipe key data.optoins")
     refused(["check", *recipe(), "data.label_map={emotion: {agnry: cross}}"], "'agnry'", "did you mean angry")
     twin = shutil.copy(speech_table, tmp_path / "twin.csv")
