@@ -68,6 +68,7 @@ class SpeechEmotionStream:
         self._said: list[dict[str, Any]] = []  # of each window of the turn that goes on
         self._last: tuple[tuple[int, int] | None, dict[str, Any]] = None, {}  # what was asked last, and the answer
         self._number, self._told = 0, 0
+        self._closed = False
 
     def feed(self, block: Any) -> list[dict[str, Any]]:
         """Takes the next samples, and tells what is known now.
@@ -80,7 +81,10 @@ class SpeechEmotionStream:
 
         Raises:
             AudioError: no samples, such as several channels, or not a number.
+            ValueError: the stream has been closed.
         """
+        if self._closed:
+            raise ValueError("the stream is closed: make another one for what comes now")
         turns = list(self._hear(self._resampler.feed(read_block(block, self.name))))
         last = self._cutter.last() if self._cutter.stretches.waits else None
         if last is not None:  # while the pause goes on that will end the turn, there is time for its last window
@@ -89,6 +93,9 @@ class SpeechEmotionStream:
 
     def close(self) -> list[dict[str, Any]]:
         """The turn that still goes on, if one does: the stream has ended."""
+        if self._closed:
+            return []
+        self._closed = True
         turns = list(self._hear(self._resampler.end()))
         for rest in self._frames.end():
             turns += [turn for piece in self._cutter.feed(rest.samples) for turn in self._add(piece)]

@@ -83,7 +83,9 @@ def train(
     Example: ser-meta train ravdess-whisper-base data.root=/data/ravdess --output runs/ravdess
 
     A large encoder through LoRA: ser-meta train wavlm-large-lora data.root=my.tsv --output runs/large
+
     On several devices: accelerate launch -m ser_meta.training train RECIPE ... --output RUN
+
     Several machines: examples/accelerate; --output must be on a file system that they share, which is checked.
     """
     from .planning.beforehand import plan_training

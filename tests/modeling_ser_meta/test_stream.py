@@ -188,3 +188,6 @@ def test_what_is_refused(recognise):
         stream.feed(np.zeros((2, 800), np.float32))
     with pytest.raises(AudioError, match="holds NaN or infinite samples"):
         stream.feed(np.full(800, np.nan, np.float32))
+    assert stream.close() == stream.close() == []
+    with pytest.raises(ValueError, match="the stream is closed: make another one"):
+        stream.feed(np.zeros(800, np.float32))

@@ -58,8 +58,9 @@ def ablate(
 
     Example: ser-meta ablate 2 demo data.root=/tmp/recordings --output studies/demo
 
-    A file has a title, and rows with what each sets, as in a recipe; the recipe itself is the row ours. Such as this
+    A file has a title, and rows with what each sets, as in a recipe; the recipe itself is the row ours, such as this
     pooling.yaml: {title: Pooling, rows: {with deviation: {model: {frame_pooling: [mean, deviation]}}}}
+
     A row takes tasks away by model: {auxiliary_tasks: [...]} with those that stay, and a stage by stages: {NAME: null}
 
     Example: ser-meta ablate pooling.yaml demo data.root=/tmp/recordings data.validation=speaker
