@@ -49,7 +49,7 @@ STEPS = (
     *((f"{recipe}-table-1", recipe, "1") for recipe in CENTRED),
     *((f"{recipe}-table-1", recipe, "1") for recipe in LIGHT),
     (f"{LIGHT[0]}-table-light", LIGHT[0], str(TABLES / "light.yaml")),
-    (f"{TUNED}-table-1", TUNED, "1"),
+    (f"{TUNED}-crossval", TUNED, CROSSVAL),
     *((f"{recipe}-table-{table}", recipe, table) for table in "1234" for recipe in FINE_TUNED),
     *((f"ravdess-search-{path.stem}", "ravdess-search", str(path)) for path in SETTINGS),
 )

@@ -255,7 +255,7 @@ def _sides(report: Report) -> dict[str, list[str]]:
 
 def _stage_facts(report: Report) -> dict[str, Any]:
     """The stages side by side: setting -> its value in each."""
-    stages = report.stages
+    stages = {name: _as_trained(settings) for name, settings in report.stages.items()}
     names = dict.fromkeys(name for settings in stages.values() for name in settings)
     versions = dict(report.versions)
     return {
@@ -266,6 +266,13 @@ def _stage_facts(report: Report) -> dict[str, Any]:
         },
         "versions": words(versions) if versions else "",
     }
+
+
+def _as_trained(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A stage's settings, those of the encoder's training only where it was trained."""
+    if settings.get("freeze_layers") != "all":
+        return settings
+    return {**settings, "encoder": "frozen as a whole", "freeze_layers": None, "encoder_learning_rate": None}
 
 
 def _limits(report: Report, config: Mapping[str, Any], corpora: Sequence[CorpusFacts], data: str) -> list[str]:

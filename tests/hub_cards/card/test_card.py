@@ -112,6 +112,17 @@ def test_protocol_stages_and_sources(card):
     assert '<img src="plots/confusion.png"' in html(card)
 
 
+def test_a_frozen_encoder_has_no_rate(model_folder, report):
+    frozen = {
+        name: {**stage, "encoder": "all", "freeze_layers": "all", "encoder_learning_rate": 3e-5}
+        for name, stage in report.stages.items()
+    }
+    text = write_card(model_folder, replace(report, stages=frozen)).read_text(encoding="utf-8")
+    rows = {cells[1].strip(): cells[2:-1] for line in text.splitlines() if len(cells := line.split("|")) > 3}
+    assert {cell.strip() for cell in rows["encoder"]} == {"frozen as a whole"}
+    assert "3e-05" not in " ".join(rows["encoder learning rate"])
+
+
 def test_speakers_of_the_training_are_not_listed(card):
     said = cell_texts(card, "speaker")[1]
     assert said == "nothing: it served the training only; its head is in the file, and config.json names its labels"
