@@ -98,6 +98,13 @@ def test_training_refuses_a_fold_that_takes_a_class_away(refused, train, output,
     assert not output.exists()
 
 
+def test_an_encoder_that_no_network_gives_may_be_a_folder(refused, train, output):
+    refused(
+        train("model.encoder=someone/nowhere"), "model.encoder=someone/nowhere cannot be used", "model.encoder=FOLDER"
+    )
+    assert not output.exists()
+
+
 def test_training_refuses_an_encoder_that_hears_nothing(command_line, train, output, another_model):
     code, printed, errors = command_line(*train(f"model.encoder={another_model}"))
     assert (code, printed) == (2, "") and not output.exists()

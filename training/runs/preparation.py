@@ -235,7 +235,10 @@ def _encoder_told(encoder: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise UserError(f"model.encoder={encoder} cannot be used: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        if "connect to" in reason:
+            reason += " Where there is no network, give a folder that has it, as model.encoder=FOLDER"
+        raise UserError(f"model.encoder={encoder} cannot be used: {reason}") from error
 
 
 def _add_adapter(model: SerMetaModel, recipe: ModelRecipe) -> None:
