@@ -51,7 +51,7 @@ def plot_conversation(
         _draw_shares(axes, speaker, summary["over_time"], colours)
         axes.set_ylim(0, max([1.0, *(part["seconds"] for of in speakers.values() for part in of["over_time"])]))
     lanes.set_xlim(0, end)
-    shares[-1].set_xlabel("time", color=INK)
+    shares[-1].set_xlabel(f"Time. {_key(speakers)}", color=INK)
     shares[-1].xaxis.set_major_locator(MaxNLocator(9, steps=[1, 1.5, 2, 3, 6, 10]))
     shares[-1].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds).removesuffix(".0")))
     shown = {UNCERTAIN if segment["label"] is None else segment["label"] for segment in segments}
@@ -61,6 +61,15 @@ def plot_conversation(
         bare(axes)
         axes.spines["left"].set_visible(False)
     return save(figure, path)
+
+
+def _key(speakers: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the bars mean, all of which are of one length but for the last."""
+    first = next(part for summary in speakers.values() for part in summary["over_time"])
+    return (
+        f"A bar stands for {first['end'] - first['start']:g} s, its height for how much of them is spoken; pale turns "
+        "have a low score"
+    )
 
 
 def _draw_turns(
