@@ -7,7 +7,7 @@ anger away; a text that does not fit costs only the transcript's loss.
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -152,11 +152,15 @@ def duplicate_findings(
     return found
 
 
-def corpus_findings(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """By finding, the columns, speakers or styles it holds for with the detail."""
-    missing = {
-        column: sum(row[column] is None for row in rows) for column in (*METADATA, *RATINGS) if column in rows[0]
-    }
+def corpus_findings(
+    rows: Sequence[Mapping[str, Any]], learned: Collection[str] | None = None
+) -> dict[str, dict[str, str]]:
+    """By finding, the columns, speakers or styles it holds for with the detail.
+
+    Values are missing of what a recipe has `learned`, or where there is none of any column.
+    """
+    columns = (*METADATA, *RATINGS) if learned is None else ("speaker", *learned)
+    missing = {column: sum(row[column] is None for row in rows) for column in columns if column in rows[0]}
     return {
         "missing metadata": {column: f"{count:,} of {len(rows):,}" for column, count in missing.items() if count},
         "shared speakers": shared_speakers(rows) if "split" in rows[0] else {},

@@ -12,7 +12,8 @@ import soxr
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.checking.check import check_corpus
-from ser_meta.training.checking.findings import duplicate_findings, find_gaps, text_remarks
+from ser_meta.training.checking.findings import corpus_findings, duplicate_findings, find_gaps, text_remarks
+from ser_meta.training.corpora.rows import METADATA
 from ser_meta.training.runs.preparation import prepare
 
 RATE = 16_000
@@ -196,6 +197,12 @@ def test_metadata_and_an_official_split(tmp_path):
         {"fold": "test", "gender": "male", "emotions": {"-": 1, "sad": 1}},
         {"fold": "train", "gender": None, "emotions": {"-": 0, "sad": 1}},
     ]
+
+
+def test_nothing_is_missing_that_a_recipe_does_not_learn():
+    rows = [{**dict.fromkeys(METADATA), "utterance_id": name, "emotion": "sad", "speaker": "anna"} for name in "xy"]
+    assert {"gender", "style", "transcript"} < set(corpus_findings(rows)["missing metadata"])
+    assert corpus_findings(rows, ["emotion", "gender"])["missing metadata"] == {"gender": "2 of 2"}
 
 
 def test_the_command_prints_and_writes(command_line, folder, report, tmp_path):
