@@ -55,10 +55,12 @@ def _alone(report: CrossvalReport) -> Iterator[str]:
     measures = ("ua", "wa", "macro_f1")
     yield f"{protocol_line(report.protocol)}."
     yield ""
-    yield from _heading(["frozen encoder", *(NAMES[measure] for measure in measures)])
-    yield _line(["ours", *(with_interval(report.measures, measure) for measure in measures)])
+    tuned = any(stage["freeze_layers"] != "all" for stage in report.recipe["stages"].values())
+    heading, ours, others = ("encoder", "ours, fine-tuned", ", frozen") if tuned else ("frozen encoder", "ours", "")
+    yield from _heading([heading, *(NAMES[measure] for measure in measures)])
+    yield _line([ours, *(with_interval(report.measures, measure) for measure in measures)])
     for row in report.leaderboard:
-        yield _line([row["encoder"], *(percent(row[measure]) for measure in measures)])
+        yield _line([f"{row['encoder']}{others}", *(percent(row[measure]) for measure in measures)])
 
 
 def _table(report: AblationReport) -> Iterator[str]:
