@@ -56,7 +56,7 @@ def recipe_table(recipes: Sequence[Mapping[str, Any]]) -> Table:
             recipe["encoder"],
             percent(recipe["ua"]),
             span(recipe["interval"]),
-            recipe["judged_on"] or "not run here",
+            recipe["judged_on"] or "no figure of this version",
         ]
         for recipe in recipes
     ]
