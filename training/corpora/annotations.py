@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -229,11 +230,11 @@ def _recordings_below(folder: Path) -> dict[str, list[Path]]:
 
 def _recording_of(annotated: Annotated, folder: Path, found: Mapping[str, Sequence[Path]]) -> str:
     """The path, within the folder, of what was annotated: the file that it names, or the one of the same name."""
-    linked = [annotated.stem.parent / name for name in annotated.media]
+    linked = (annotated.stem.parent / name for name in annotated.media)
     stems = [annotated.stem, *(annotated.stem.with_name(Path(name).stem) for name in annotated.media)]
-    named = [nearest for stem in stems if (nearest := _nearest(stem, found.get(stem.name, ())))]
-    there = [file for file in linked if file.is_file()] + named
-    path = there[0] if there else annotated.stem.with_suffix(".wav")
+    named = (_nearest(stem, found.get(stem.name, ())) for stem in stems)
+    there = chain((file for file in linked if file.is_file()), (file for file in named if file is not None))
+    path = next(there, annotated.stem.with_suffix(".wav"))
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
 
 

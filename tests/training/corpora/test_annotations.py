@@ -128,6 +128,17 @@ def test_recordings_of_one_name_are_told_apart_by_their_folders(folder):
         load_rows("table", folder / "marks", audio_root=folder / "wav")
 
 
+def test_what_an_annotation_names_beside_it_is_taken_however_many_have_that_name(folder):
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "notes.wav").write_bytes((folder / "a.wav").read_bytes())
+    (folder / "marks").mkdir()
+    (folder / "marks" / "notes.wav").write_bytes((folder / "a.wav").read_bytes())
+    write_elan(folder / "marks" / "notes.eaf", {("emotion", "bob"): SEGMENTS})
+    rows = load_rows("table", folder / "marks", audio_root=folder)
+    assert set(rows["audio"]) == {str(folder / "marks" / "notes.wav")}
+
+
 def in_labels(database, audformat):
     return audformat.Scheme(labels={"anna": {"gender": "female", "age": 30}, "bob": {"gender": "male", "age": 20}})
 
