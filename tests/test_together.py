@@ -16,7 +16,9 @@ LABELS = ["angry", "sad"]
 
 @pytest.fixture(scope="module")
 def script():
-    return runpy.run_path(str(SCRIPT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        yield runpy.run_path(str(SCRIPT))
 
 
 def predictions(of_angry: dict[str, float], seed: int | None = None) -> pandas.DataFrame:

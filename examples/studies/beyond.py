@@ -23,10 +23,10 @@ import numpy as np
 import pandas
 import typer
 from beyond_kernels import PLAIN, SLOWER, Fold, Way, read, scores
+from scripts import run
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold
 
-from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.corpora.mixture import corpora_words, label_maps
@@ -198,8 +198,4 @@ def _between(interval: list[float] | None) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

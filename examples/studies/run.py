@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from scripts import run
 from summary import summarize
 
-from ser_meta.configuration.errors import Interrupted, UserError
+from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import BaselineRecipe, Recipe
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.run_folder import StudyFolder
@@ -34,7 +35,7 @@ RECIPES = Path(__file__).resolve().parent
 FROZEN, CENTRED = ("ravdess-frozen", "nemo-frozen"), ("ravdess-centred", "nemo-centred")
 LIGHT = ("ravdess-light", "nemo-light")  # fine-tuned at little cost
 FINE_TUNED = ("ravdess-speech", "ravdess", "nemo")
-EMOBOX, TUNED = "ravdess-emobox", "ravdess-emobox-tuned"  # on folds that are not ours
+ON_EMOBOX = EMOBOX, TUNED = "ravdess-emobox", "ravdess-emobox-tuned"  # on folds that are not ours
 CROSSVAL = "crossval"
 SETTINGS = sorted((RECIPES / "settings").glob("*.yaml"))
 TABLES = RECIPES / "tables"
@@ -143,7 +144,7 @@ def main(
     steps = []
     for name, recipe, table in chosen_steps(only, emobox is not None):
         root = roots[recipe.partition("-")[0]]
-        lists = [f"data.emobox={emobox}"] if recipe in (EMOBOX, TUNED) else []
+        lists = [f"data.emobox={emobox}"] if recipe in ON_EMOBOX else []
         changes = [f"data.root={root}", *lists, f"model.encoder={encoder}", *(settings or [])]
         loaded = load_recipe(str(RECIPES / f"{recipe}.yaml"), changes)
         steps.append(Step(name, loaded, table, output / recipe, list(seeds or (1, 2, 3))))
@@ -163,9 +164,9 @@ def chosen_steps(only: list[str] | None, with_emobox: bool) -> list[tuple[str, s
     if unknown := sorted(set(only or ()) - set(names)):
         raise UserError(f"no step {unknown[0]}: choose among {', '.join(names)}")
     chosen = [step for step in STEPS if not only or step[0] in only]
-    if only and not with_emobox and any(recipe in (EMOBOX, TUNED) for _, recipe, _ in chosen):
+    if only and not with_emobox and any(recipe in ON_EMOBOX for _, recipe, _ in chosen):
         raise UserError(f"the steps {EMOBOX}-* need --emobox, a clone of https://github.com/emo-box/EmoBox")
-    return [step for step in chosen if with_emobox or step[1] not in (EMOBOX, TUNED)]
+    return [step for step in chosen if with_emobox or step[1] not in ON_EMOBOX]
 
 
 def planned(steps: list[Step]) -> Iterator[str]:
@@ -183,8 +184,4 @@ def planned(steps: list[Step]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except (Interrupted, UserError) as error:
-        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
+    run(main)

@@ -44,10 +44,10 @@ def _probes(report: ProbeReport) -> Iterator[str]:
     styles = _styles(report.rows[0].pooled)
     yield f"{protocol_line(replace(report.protocol, folds=str(len(report.protocol.folds))))}."
     yield ""
-    yield from _heading(["frozen states", "UA", *styles])
+    yield from heading(["frozen states", "UA", *styles])
     for row in report.rows:
         measured = with_interval(row.pooled.metrics[report.target], "ua")
-        yield _line([row.name, measured, *_of_styles(row.pooled, styles)])
+        yield line([row.name, measured, *_of_styles(row.pooled, styles)])
 
 
 def _alone(report: CrossvalReport) -> Iterator[str]:
@@ -56,11 +56,11 @@ def _alone(report: CrossvalReport) -> Iterator[str]:
     yield f"{protocol_line(report.protocol)}."
     yield ""
     tuned = any(stage["freeze_layers"] != "all" for stage in report.recipe["stages"].values())
-    heading, ours, others = ("encoder", "ours, fine-tuned", ", frozen") if tuned else ("frozen encoder", "ours", "")
-    yield from _heading([heading, *(NAMES[measure] for measure in measures)])
-    yield _line([ours, *(with_interval(report.measures, measure) for measure in measures)])
+    encoder, ours, others = ("encoder", "ours, fine-tuned", ", frozen") if tuned else ("frozen encoder", "ours", "")
+    yield from heading([encoder, *(NAMES[measure] for measure in measures)])
+    yield line([ours, *(with_interval(report.measures, measure) for measure in measures)])
     for row in report.leaderboard:
-        yield _line([f"{row['encoder']}{others}", *(percent(row[measure]) for measure in measures)])
+        yield line([f"{row['encoder']}{others}", *(percent(row[measure]) for measure in measures)])
 
 
 def _table(report: AblationReport) -> Iterator[str]:
@@ -68,14 +68,14 @@ def _table(report: AblationReport) -> Iterator[str]:
     differences = {each.against: each for each in report.differences}
     yield f"{protocol_line(report.protocol)}."
     yield ""
-    yield from _heading(["row", "UA", "full less row", *(f"{style}{of}" for style in styles for of in ("", ", less"))])
+    yield from heading(["row", "UA", "full less row", *(f"{style}{of}" for style in styles for of in ("", ", less"))])
     for row in report.rows:
         compared = differences.get(row.name)
         by_style = compared.slices.get("style", {}) if compared else {}
-        cells = [row.name, with_interval(row.measures, "ua"), _difference(compared.ua if compared else None)]
+        cells = [row.name, with_interval(row.measures, "ua"), difference(compared.ua if compared else None)]
         for style, figure in zip(styles, _of_styles(row.pooled, styles), strict=True):
-            cells += [figure, _difference(by_style.get(style, {}).get("ua"))]
-        yield _line(cells)
+            cells += [figure, difference(by_style.get(style, {}).get("ua"))]
+        yield line(cells)
 
 
 def _styles(found: Findings) -> list[str]:
@@ -87,19 +87,22 @@ def _of_styles(found: Findings, styles: list[str]) -> list[str]:
     return [percent(found.slices["style"][style].get("ua")) for style in styles]
 
 
-def _difference(found: Change | None) -> str:
+def difference(found: Change | None) -> str:
+    """In points, with its interval; a dash for none."""
     if found is None:
         return NOTHING
     between = " to ".join(map(signed_points, found["interval"])) if "interval" in found else "no interval"
     return f"{signed_points(found['difference'])} ({between})"
 
 
-def _heading(names: list[str]) -> Iterator[str]:
-    yield _line(names)
+def heading(names: list[str]) -> Iterator[str]:
+    """A table's first two lines in Markdown, a name and then figures."""
+    yield line(names)
     yield "|---" + "|--:" * (len(names) - 1) + "|"
 
 
-def _line(cells: list[str]) -> str:
+def line(cells: list[str]) -> str:
+    """A row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -7,15 +7,19 @@ counts as one study. Nothing is fitted or chosen: all studies have the same weig
 """
 
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas
 import typer
+from scripts import run
+from summary import difference, heading, line
 
 from ser_meta.configuration.errors import UserError
+from ser_meta.hub_cards.document import with_interval
+from ser_meta.hub_cards.wording import NAMES
 from ser_meta.training.measures.resampling import check_same_utterances
 from ser_meta.training.measures.statistics import paired_difference
 from ser_meta.training.runs.judging import report_on
@@ -39,7 +43,7 @@ def main(
     output.mkdir(parents=True, exist_ok=True)
     rows[TOGETHER].to_parquet(output / PREDICTIONS)
     (output / "report.json").write_text(json.dumps(report, indent=2, default=str) + "\n", encoding="utf-8")
-    print(page(report))
+    print("\n".join(page(report)))
 
 
 def read_study(folder: Path) -> list[pandas.DataFrame]:
@@ -79,24 +83,14 @@ def labels_of(table: pandas.DataFrame, target: str) -> list[str]:
     return sorted(set(table[target].dropna()) | set(table[f"{target}_predicted"]))
 
 
-def page(report: dict) -> str:
+def page(report: dict) -> Iterator[str]:
     """The table in Markdown."""
-    lines = ["| scores of | UA | WA | macro F1 | together less this, points of UA |", "|---|--:|--:|--:|--:|"]
+    measures = ("ua", "wa", "macro_f1")
+    yield from heading(["scores of", *(NAMES[measure] for measure in measures), "together less this, points of UA"])
     for name, row in report["rows"].items():
-        cells = [f"{row[key]:.1%}{_span(row['interval'].get(key))}" for key in ("ua", "wa", "macro_f1")]
-        gain = report["gain"][name]["ua"]
-        cells.append("" if name == TOGETHER else f"{100 * gain['difference']:+.1f}{_span(gain.get('interval'))}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _span(interval: list[float] | None) -> str:
-    return f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+        gain = None if name == TOGETHER else report["gain"][name]["ua"]
+        yield line([name, *(with_interval(row, measure) for measure in measures), difference(gain)])
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        print(f"{Path(__file__).name}: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(main)

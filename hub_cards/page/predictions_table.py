@@ -71,9 +71,14 @@ def segment_rows(result: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         best = segment[leading_task(segment)][0]
         label = None if segment.get("abstained") else best["label"]
         row = {"start": segment["start"], "end": segment["end"], "label": label, "score": best["score"]}
-        row |= {"because": segment.get("abstained_because", UNCERTAIN)} if label is None else {}
+        row |= {"because": why_not(segment)} if label is None else {}
         rows.append(row | {name: value for name, value in of_a_row(segment).items() if name == "speaker"})
     return rows
+
+
+def why_not(result: Mapping[str, Any]) -> str:
+    """In a word why a result that is abstained from has no answer."""
+    return result.get("abstained_because", UNCERTAIN)
 
 
 def is_ranking(value: Any) -> bool:

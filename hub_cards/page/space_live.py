@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import soundfile
 
-from .predictions_table import UNCERTAIN, clock, is_ranking
+from .predictions_table import clock, is_ranking, why_not
 
 CHUNK_SECONDS = 0.5  # of sound that the browser sends at once
 PROVISIONAL_SECONDS = 2.0
@@ -111,7 +111,7 @@ def finish(talk: Talk | None) -> tuple[list[list[str]], None]:
 def _row(turn: dict[str, Any]) -> list[str]:
     told = next(value for value in turn.values() if is_ranking(value))  # the target's, which comes first
     best = told[0]
-    label = turn.get("abstained_because", UNCERTAIN) if turn.get("abstained") else best["label"]
+    label = why_not(turn) if turn.get("abstained") else best["label"]
     if "present" in best:
         label = ", ".join(entry["label"] for entry in told if entry["present"])
     end = clock(turn["end"]) if turn["final"] else f"{clock(turn['end'])} ..."

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .plots_style import FAINT, INK, TASK_COLOURS, bare, plain, save
-from .predictions_table import UNCERTAIN, clock
+from .predictions_table import clock
 
 BIN_SECONDS = 0.01  # of the waveform's envelope while it is read
 BINS = 1500  # of the envelope that is drawn
@@ -77,7 +77,7 @@ def _draw_lanes(axes: Axes, segments: Sequence[Mapping[str, Any]], labels: Seque
             facecolors=[(colour, 0.25 + 0.75 * segment["score"]) for segment in mine],
         )
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    because = sorted({segment.get("because", UNCERTAIN) for segment in segments if segment["label"] is None})
+    because = sorted({segment["because"] for segment in segments if segment["label"] is None})
     names = [plain(" or ".join(because) if label is None else label) for label in labels]
     axes.set_yticks(range(len(labels)), names, color=INK)
     axes.tick_params(axis="y", length=0)

@@ -95,7 +95,7 @@ def check_rows(rows: Rows, workers: int | None = None, recipe: Recipe | None = N
     described = [one | other for one, other in zip(metadata, facts, strict=True)]
     found = rows.remarks | spoiling_findings(rows, target) | label_findings(rows, target)
     found |= utterance_findings(described)
-    found |= corpus_findings(described, recipe and dict.fromkeys([target, *recipe.model.auxiliary_tasks]))
+    found |= corpus_findings(described, recipe and [target, *recipe.model.auxiliary_tasks])
     if recipe is not None:
         found |= plan_findings(recipe, rows, [row["samples"] / row["rate"] if row["rate"] else 0 for row in described])
     if present:

@@ -45,7 +45,7 @@ def load(
 
     patterns = {name: _compiled(name, given) for name, given in (("speaker", speaker), ("emotion", emotion)) if given}
     files = find_recordings(folder, "folders", LAYOUT, (*SOUND_FILES, *OF_OTHER_DECODERS))
-    _refuse_deeper_tables(folder)
+    _refuse_tables_of_sides(folder)
     rows = gather([describe(file, folder, patterns) for file in files])
     if emotion is None and (deeper := _folders_of_classes(rows)):
         rows.remarks["folders in those of classes"] = deeper
@@ -70,7 +70,7 @@ def describe(file: Path, folder: Path, patterns: Mapping[str, re.Pattern[str]]) 
     return row
 
 
-def _refuse_deeper_tables(folder: Path) -> None:
+def _refuse_tables_of_sides(folder: Path) -> None:
     """Raises `UserError` for a metadata file that lists the recordings of one side alone."""
     sides = [side for side in sorted(folder.iterdir()) if side.name.lower() in SPLITS]
     deeper = next((side / name for side in sides for name in METADATA if (side / name).is_file()), None)

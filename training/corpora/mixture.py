@@ -45,7 +45,13 @@ def load_corpora(
         if source.root is None:
             where = "data.root=FOLDER" if len(sources) == 1 else "root in its entry of data.corpora"
             raise UserError(f"the corpus {source.corpus} has no root: give its folder or table as {where}")
-    parts = [_load(source, target, ranges or {}, require, votes, ties, several) for source in sources]
+    parts = []
+    for source in sources:
+        rows = _load(source, require, votes)
+        if votes == "majority":
+            settled = {task: names for task, names in source.label_map.items() if task not in several}
+            rows = with_outvoted(rows, settled, ties, corpus_name(source))
+        parts.append(with_majority(_mapped(rows, source, target, ranges or {}), ties))
     if len(parts) == 1:
         return parts[0]
     names = [corpus_name(source) for source in sources]
@@ -101,15 +107,7 @@ def value_ranges(tasks: Mapping[str, Mapping]) -> dict[str, list[float]]:
     return {name: task["range"] for name, task in tasks.items() if task["kind"] == "regression"}
 
 
-def _load(
-    source: CorpusRecipe,
-    target: str,
-    ranges: Mapping[str, Sequence[float]],
-    require: bool,
-    votes: str,
-    ties: str,
-    several: Collection[str],
-) -> Rows:
+def _load(source: CorpusRecipe, require: bool, votes: str) -> Rows:
     name = corpus_name(source)
     asked = {"votes": True} if votes == "shares" and "votes" in loader_options(source.corpus) else {}
     rows = load_rows(source.corpus, source.root, **asked | source.options)
@@ -120,12 +118,14 @@ def _load(
         rows = leave_out_absent(rows, name)
     elif require:
         require_recordings(rows, name)
-    if votes == "majority":
-        settled = {task: names for task, names in source.label_map.items() if task not in several}
-        rows = with_outvoted(rows, settled, ties, name)
+    return rows
+
+
+def _mapped(rows: Rows, source: CorpusRecipe, target: str, ranges: Mapping[str, Sequence[float]]) -> Rows:
+    """A corpus with the shared labels and scales."""
+    name = corpus_name(source)
     mapped = map_labels(rows, source.label_map, target, name)
-    rows = scale_ratings(_counted(f"{name}: {target} mapped to null", rows, mapped), source.corpus, ranges)
-    return with_majority(rows, ties)
+    return scale_ratings(_counted(f"{name}: {target} mapped to null", rows, mapped), source.corpus, ranges)
 
 
 def _counted(why: str, rows: Rows, kept: Rows) -> Rows:

@@ -41,8 +41,12 @@ EMOTIONS = tuple(CODES.values())
 RATING_SCALE = (1.0, 7.0)
 NO_AGREEMENT = "X"
 SPLITS = {
-    **{"Train": "train", "Development": "validation", "Validation": "validation"},  # the last in earlier releases
-    **{"Test1": "test", "Test2": "test2", "Test3": "test3"},
+    "Train": "train",
+    "Development": "validation",
+    "Validation": "validation",  # in earlier releases
+    "Test1": "test",
+    "Test2": "test2",
+    "Test3": "test3",
 }
 COLUMNS = ("FileName", "EmoClass", "EmoAct", "EmoVal", "EmoDom", "SpkrID", "Gender", "Split_Set")
 TABLES = ("labels_consensus.csv", "labels_concensus.csv")  # the second in earlier releases

@@ -17,6 +17,9 @@ MISSING = ("NA", "N/A", "#N/A", "<NA>", "NaN", "None", "Null", "-", "--", "?")
 NAMES = ("utterance_id", "speaker", "session", "transcript", "split", "rater")
 """Columns in which only an empty cell is a missing value: a speaker may be called Nan."""
 
+WHO = ("speaker", "session")
+"""Columns that say who is meant, by which folds are made: 01 and 1 are one."""
+
 DECORATED = re.compile(r"(?<!\d)0+(?=\d)|(?<=\d)\.0+$")  # zeros that change no number
 TIME_UNITS = ("s", "ms", "h:m:s")
 
@@ -86,12 +89,12 @@ def plain_name(name: str) -> str:
     return plain(DECORATED.sub("", name))
 
 
-def spellings(values: Iterable[str | None], plain: Callable[[str], str] = plain) -> list[dict[str, int]]:
+def spellings(values: Iterable[str | None], same: Callable[[str], str] = plain) -> list[dict[str, int]]:
     """Labels that differ in case, spaces or accents alone: of each such group the spellings with their counts."""
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for value in values:
         if value is not None:
-            groups[plain(value)][value] += 1
+            groups[same(value)][value] += 1
     return [dict(group.most_common()) for group in groups.values() if len(group) > 1]
 
 
@@ -100,7 +103,7 @@ def spelling_remarks(rows: Rows, columns: Iterable[str]) -> dict[str, str]:
     found = {}
     for name in columns:
         labels = rows[name] if rows.types.get(name) == "string" else []
-        same = plain_name if name in ("speaker", "session") else plain
+        same = plain_name if name in WHO else plain
         if groups := spellings([*labels, *_voted_alone(rows, name, labels)], same):
             found[name] = "; ".join(
                 " and ".join(f"{label!r} ({count:,})" for label, count in group.items()) for group in groups

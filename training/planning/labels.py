@@ -19,21 +19,25 @@ def find_tasks(rows: Rows, train: Sequence[int], model: ModelRecipe, data: DataR
     Raises:
         UserError: the corpus has not got what a task needs, or something else than labels.
     """
-    tasks = {name: _find_task(rows, train, name, model, data) for name in [model.target_task, *model.auxiliary_tasks]}
-    _refuse_empty(rows, train, model, data)
-    return tasks
+    names = [model.target_task, *model.auxiliary_tasks]
+    if absent := [name for name in names if name not in rows.column_names]:
+        raise UserError(f"the corpus has no {absent[0]} for a task: its columns are {', '.join(rows.column_names)}")
+    taught = {name: learned_labels(rows, name, train, learned_from(name, model, data)) for name in names}
+    _refuse_empty(taught, model)
+    return {name: _find_task(rows, taught[name], name, model, data) for name in names}
 
 
-def _refuse_empty(rows: Rows, train: Sequence[int], model: ModelRecipe, data: DataRecipe) -> None:
-    """Raises `UserError` with all auxiliary tasks that nothing on the training side teaches."""
-    taught = [
-        name for name in model.auxiliary_tasks if learned_labels(rows, name, train, learned_from(name, model, data))
-    ]
-    if empty := [name for name in model.auxiliary_tasks if name not in taught]:
-        them = "it" if len(empty) == 1 else "them"
+def _refuse_empty(taught: Mapping[str, set[str]], model: ModelRecipe) -> None:
+    """Raises `UserError` with the target, or all auxiliary tasks, of which the training side teaches no label."""
+    if not taught[model.target_task]:
+        raise UserError(
+            f"no utterance of the training side has a value of {model.target_task}: choose another model.target_task"
+        )
+    if empty := [name for name in model.auxiliary_tasks if not taught[name]]:
+        them, rest = "it" if len(empty) == 1 else "them", (name for name in model.auxiliary_tasks if taught[name])
         raise UserError(
             f"no utterance of the training side has a value of {' or '.join(empty)}: leave {them} out of "
-            f"model.auxiliary_tasks, as model.auxiliary_tasks=[{','.join(taught)}]"
+            f"model.auxiliary_tasks, as model.auxiliary_tasks=[{','.join(rest)}]"
         )
 
 
@@ -98,12 +102,7 @@ def _refuse_other_votes(rows: Rows, name: str, labels: Sequence[str], data: Data
         )
 
 
-def _find_task(rows: Rows, train: Sequence[int], name: str, model: ModelRecipe, data: DataRecipe) -> dict[str, Any]:
-    if name not in rows.column_names:
-        raise UserError(f"the corpus has no {name} for a task: its columns are {', '.join(rows.column_names)}")
-    known = learned_labels(rows, name, train, learned_from(name, model, data))
-    if not known and name == model.target_task:
-        raise UserError(f"no utterance of the training side has a value of {name}: choose another model.target_task")
+def _find_task(rows: Rows, known: set[str], name: str, model: ModelRecipe, data: DataRecipe) -> dict[str, Any]:
     if name == "transcript":
         return {"kind": "ctc"}
     if name in model.ranges:

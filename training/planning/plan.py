@@ -11,7 +11,7 @@ from ...configuration.recipe import Recipe
 from ..corpora.mixture import load_corpora
 from ..corpora.remarks import tell
 from ..corpora.rows import Rows
-from ..corpora.values import spelling_remarks
+from ..corpora.values import WHO, spelling_remarks
 from .folds import recipe_folds
 from .judged_by import judged_by
 from .labels import check_labels, find_tasks, learned_from, learned_labels
@@ -22,7 +22,6 @@ from .teachers import UNLABELLED, refuse_untested, taught, with_unlabelled
 if TYPE_CHECKING:
     from datasets import Dataset
 
-WHO = ("speaker", "session")  # by which folds are made
 SIDES = ("train", "validation", "test")
 
 

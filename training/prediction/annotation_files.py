@@ -9,7 +9,7 @@ from typing import Any
 
 from ...configuration.errors import UserError
 from ...configuration.run_folder import make_folder, written
-from ...hub_cards.page.predictions_table import UNCERTAIN, is_ranking, leading_task, of_a_row
+from ...hub_cards.page.predictions_table import is_ranking, leading_task, of_a_row, why_not
 from ..corpora.annotations import AUDFORMAT, EXTRA
 
 NAME = "{}"  # stands for a recording's in a path
@@ -107,7 +107,7 @@ def _labels(heard: Mapping[str, Any]) -> dict[str, str]:
     labels = {name: value[0]["label"] for name, value in heard.items() if is_ranking(value)}
     leading = leading_task(heard)
     if heard.get("abstained"):
-        labels[leading] = heard.get("abstained_because", UNCERTAIN)
+        labels[leading] = why_not(heard)
     return labels | {"score": f"{heard[leading][0]['score']:.4f}"}
 
 
