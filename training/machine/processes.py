@@ -2,6 +2,7 @@
 
 import sys
 
+import torch
 from accelerate import PartialState
 from transformers.utils.logging import disable_progress_bar
 
@@ -10,8 +11,12 @@ from .device import without_gpu
 
 def processes() -> PartialState:
     """Those that train together."""
+    had_met = torch.distributed.is_available() and torch.distributed.is_initialized()
     # on a CPU they find each other only if Accelerate is told that it is one, before the Trainer does so
-    return PartialState(cpu=without_gpu())
+    together = PartialState(cpu=without_gpu())
+    if not had_met:  # an error of the first one right after would break off the others while they still look for it
+        together.wait_for_everyone()
+    return together
 
 
 def is_main_process() -> bool:
