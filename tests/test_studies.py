@@ -126,7 +126,7 @@ def test_a_step_is_there_for_every_recipe(script):
         "nemo-light": {"1"},
         "ravdess": set("1234"),
         "ravdess-centred": {None, "1"},
-        "ravdess-emobox": {None, "crossval", "1", *map(table_file, ("full-method", "what-decides"))},
+        "ravdess-emobox": {None, "crossval", "1", *map(table_file, ("full-method", "what-decides", "longer"))},
         "ravdess-emobox-tuned": {"crossval"},
         "ravdess-frozen": {None, *"1234"},
         "ravdess-light": {"1", table_file("light")},

@@ -46,6 +46,7 @@ STEPS = (
     (f"{EMOBOX}-table-1", EMOBOX, "1"),
     (f"{EMOBOX}-table-full-method", EMOBOX, str(TABLES / "full-method.yaml")),
     (f"{EMOBOX}-table-what-decides", EMOBOX, str(TABLES / "what-decides.yaml")),
+    (f"{EMOBOX}-table-longer", EMOBOX, str(TABLES / "longer.yaml")),
     *((f"{recipe}-table-{table}", recipe, table) for table in "2134" for recipe in FROZEN),
     *((f"{recipe}-table-1", recipe, "1") for recipe in CENTRED),
     *((f"{recipe}-table-1", recipe, "1") for recipe in LIGHT),
