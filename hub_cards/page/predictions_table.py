@@ -50,12 +50,14 @@ def of_a_row(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: result[name] for name in OF_A_ROW if name in result and not is_ranking(result[name])}
 
 
-def leading_task(result: Mapping[str, Any]) -> str | None:
-    """The task that a result's segments are of, and that it may be abstained from: its first one with labels.
+def answered_task(result: Mapping[str, Any]) -> str | None:
+    """The task that a result may be abstained from: its first one with labels."""
+    return next((name for name, value in result.items() if is_ranking(value)), None)
 
-    None where that may have several labels at once.
-    """
-    ranked = next((name for name, value in result.items() if is_ranking(value)), None)
+
+def leading_task(result: Mapping[str, Any]) -> str | None:
+    """The task that a result's segments are of: that one, or None where it may have several labels at once."""
+    ranked = answered_task(result)
     return None if ranked and "present" in result[ranked][0] else ranked
 
 
@@ -109,15 +111,16 @@ def clock(seconds: float) -> str:
 
 
 def _cells(result: Mapping[str, Any], shown: Sequence[str]) -> list[Text]:
-    leading = leading_task(result)
+    answer = answered_task(result)
     if result.get("silent"):
-        return [Text(SILENT if name == (leading or shown[0]) else "") for name in shown]
-    return [_cell(result.get(name), result.get("abstained") and name == leading) for name in shown]
+        return [Text(SILENT if name == (answer or shown[0]) else "") for name in shown]
+    return [_cell(result.get(name), result.get("abstained") and name == answer) for name in shown]
 
 
 def _cell(value: Any, abstained: bool | None) -> Text:
     if is_ranking(value) and "present" in value[0]:
-        return Text(", ".join(f"{entry['label']} {entry['score']:.2f}" for entry in value if entry["present"]))
+        present = [f"{entry['label']} {entry['score']:.2f}" for entry in value if entry["present"]]
+        return Text(", ".join([UNCERTAIN] * bool(abstained) + present))
     if is_ranking(value):
         label = f"{UNCERTAIN}, {value[0]['label']}" if abstained else value[0]["label"]
         return Text(f"{label} {value[0]['score']:.2f}")

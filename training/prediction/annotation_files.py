@@ -11,6 +11,7 @@ from ...configuration.errors import UserError
 from ...configuration.run_folder import make_folder, written
 from ...hub_cards.page.predictions_table import is_ranking, leading_task, of_a_row, why_not
 from ..corpora.annotations import AUDFORMAT, EXTRA
+from .inputs import Inputs
 
 NAME = "{}"  # stands for a recording's in a path
 LIBRARIES = {".textgrid": ("praatio", "praatio"), ".eaf": ("pympi", "pympi-ling"), ".yaml": ("audformat", "audformat")}
@@ -45,21 +46,21 @@ class AnnotationFiles:
     they are called `emotion@anna`, `emotion@channel 0`. RTTM has the leading task's label as the subtype.
 
     Args:
-        path: its ending says the format; `{}` in it stands for a recording's name.
-        speaker_of: of a recording or a row, by its name; None where nobody is named.
+        path: its ending says the format; `{}` in it stands for a recording's name, with its own sub-folders.
+        inputs: the recordings.
     """
 
-    def __init__(self, path: Path, speaker_of: Callable[[str], str | None]):
-        self.path, self.speaker_of = path, speaker_of
+    def __init__(self, path: Path, inputs: Inputs):
+        self.path, self.speaker_of, self.names = path, inputs.speaker_of, inputs.recordings()
         self.files: dict[str, dict[tuple[str | None, int | None], list[Interval]]] = defaultdict(dict)
         self.lengths: dict[str, float] = {}
 
     def __enter__(self) -> "AnnotationFiles":
         return self
 
-    def __exit__(self, failed: Any, *_: Any) -> None:
-        """Writes the files, when all recordings have been heard."""
-        if self.files and not failed:
+    def __exit__(self, *_: Any) -> None:
+        """Writes the files, of what has been heard."""
+        if self.files:
             with written(self.path):
                 WRITERS[_kind(self.path)](self)
 
@@ -76,7 +77,7 @@ class AnnotationFiles:
 
     def path_of(self, file: str) -> Path:
         """Where one recording's annotations go."""
-        path = self.path.with_name(self.path.name.replace(NAME, Path(file).stem))
+        path = annotation_path(self.path, self.names[file])
         make_folder(path.parent)
         return path
 
@@ -89,6 +90,13 @@ class AnnotationFiles:
                 for name, label in _labels(heard).items():
                     tiers[f"{name}@{of}" if of else name].append((start, end, label))
         return tiers
+
+
+def annotation_path(path: Path, recording: Path) -> Path:
+    """What `path` is of one recording, see `AnnotationFiles`; `recording` as `Inputs.recordings` calls it."""
+    if NAME not in path.name:
+        return path
+    return path.parent / recording.parent / path.name.replace(NAME, recording.name)
 
 
 def _intervals(result: Mapping[str, Any], seconds: float) -> Iterator[Interval]:
@@ -152,7 +160,7 @@ def _write_elan(files: AnnotationFiles) -> None:
 def _write_rttms(files: AnnotationFiles) -> None:
     lines = defaultdict(list)
     for file, places in files.files.items():
-        name = "_".join(Path(file).stem.split())
+        name = "_".join(files.names[file].as_posix().split())
         for (speaker, channel), intervals in places.items():
             who = "_".join((_whose(speaker, channel) or "speaker").split())
             for start, end, heard in sorted(intervals, key=lambda interval: interval[:2]):

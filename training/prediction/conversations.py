@@ -22,9 +22,9 @@ from ..machine.processes import say
 from .adaptation import centred_by, mean_of
 from .inputs import STANDARD_INPUT, Files, Inputs, heard_channels, seconds_of
 from .listening import counted
-from .outputs import Outputs, open_outputs
+from .outputs import Outputs, check_files, open_outputs
 from .recognition import Recording, load_pipeline, recognise_all, tell_centring
-from .turns import FOUND, Turn, diarized, read_turns, turns_of
+from .turns import FOUND, Turn, diarized, fitting, read_turns, turns_of
 
 NOBODY = "speaker"  # what somebody is called whose name nobody gave
 NOT_JOINED = {*OF_A_ROW, *BESIDE_TASKS} - {"familiar"}  # of turns; how familiar they are is a number as any other
@@ -56,6 +56,12 @@ class Conversations:
             raise UserError("--task speaker: with turns, speaker is who they say it is: leave it out")
         if self.given is None:
             return
+        for called, those in fitting(recordings).items():
+            if len(those) > 1 and any(turn.recording == called for turn in self.given):
+                raise UserError(
+                    f"--turns {self.turns}: the turns of {called} could be of {those[0]} or of {those[1]}: name the "
+                    "recording there as it is given here"
+                )
         only = len(recordings) == 1
         if not any(turns_of(name, self.given, only) for name in recordings):
             named = self.given[0].recording
@@ -119,6 +125,7 @@ def _check(inputs: Inputs, outputs: Outputs, options: dict, state: PartialState,
         raise UserError(f"--parquet {outputs.parquet}: turns are written as --json, --segments, --speakers or --csv")
     if state.num_processes > 1:
         raise UserError("turns are recognised by one process: start it without accelerate launch")
+    check_files(outputs, inputs, asked.turns)
     asked.check(inputs.names, options.get("tasks"))
 
 
@@ -197,8 +204,8 @@ class Hearer:
                 if isinstance(result, ValueError):
                     wrong.append(str(result))
                     continue
-                channel = self._channel(turn)
-                of_channel = {} if channel is None else {"channel": channel}
+                # a table has the column in all rows, also where some turns have no channel of their own
+                of_channel = {} if self.asked.channels == "mix" else {"channel": self._channel(turn)}
                 told = {"start": turn.start, "end": turn.end, **result}
                 segments += _pieces(told, turn.start, number, speaker, of_channel)
         return segments, wrong

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from glob import glob
 from pathlib import Path
@@ -36,11 +37,13 @@ class Inputs(Protocol):
         names: by which each is opened, and its results are found again.
         left_out: how many were asked about and are not there.
         read_once: whether one of them can be read only once.
+        files: what is read of this machine, the recordings among it.
         settings: what else its predictions depend on.
         of_parts: whether it names parts of recordings.
     """
 
     names: Sequence[str]
+    files: Sequence[str]
     left_out: int
     read_once: bool
     of_parts: bool
@@ -57,6 +60,9 @@ class Inputs(Protocol):
 
     def paths(self, folder: Path, ending: str) -> dict[str, Path]:
         """By name, the file that an output makes of each; `folder` is that file itself where it has the ending."""
+
+    def recordings(self) -> dict[str, Path]:
+        """By file, or by id where a recording is in no file: what no other is called, without ending."""
 
 
 class Files:
@@ -85,6 +91,11 @@ class Files:
         """Paths of the recordings, see `find_recordings`."""
         return find_recordings(self.given)
 
+    @property
+    def files(self) -> list[str]:
+        """What was given, and what it was found to mean."""
+        return [*self.given, *self.names]
+
     def open(self, name: str) -> Any:
         """The path, or the stream."""
         return open_recording(name, self.raw_rate)
@@ -99,6 +110,10 @@ class Files:
     def paths(self, folder: Path, ending: str) -> dict[str, Path]:
         """See `output_paths`."""
         return output_paths(folder, self.names, ending)
+
+    def recordings(self) -> dict[str, Path]:
+        """See `names_below`."""
+        return names_below(self.names)
 
 
 def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | None = None) -> Inputs:
@@ -143,15 +158,14 @@ def find_recordings(given: Sequence[str]) -> list[str]:
     """
     found, passed_over = [], []
     for name in given:
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             readable, others = _in_folder(name)
             found += map(str, readable)
             passed_over += others
-        elif name == STANDARD_INPUT or Path(name).exists():
+        elif name == STANDARD_INPUT or os.path.exists(name):
             found += _within(name)
         else:
-            matching = sorted(glob(name, recursive=True)) or [name]
-            found += [part for path in matching for part in _within(path)]
+            found += _matching(name) or [name]
     odd = [name for name in found if not _is_text(name)]
     if found and len(odd) == len(found):
         raise UserError(_not_text(odd))
@@ -190,12 +204,12 @@ def require_some(given: Sequence[str]) -> None:
     """Raise `UserError` where nothing that was given is there; what is missing beside others is told at the end."""
     if not given:
         raise UserError("nothing to recognise: give sound files, folders or patterns, or a table as --table")
-    there = [name for name in given if name == STANDARD_INPUT or Path(name).exists() or glob(name, recursive=True)]
+    there = [name for name in given if name == STANDARD_INPUT or os.path.exists(name) or glob(name, recursive=True)]
     if not there:
         raise UserError(f"no such file: {given[0]}{f' ({len(given)} are missing)' if len(given) > 1 else ''}")
     for name in there:
-        if Path(name).is_dir():
-            _in_folder(name)
+        if os.path.isdir(name):
+            _in_folder(name)  # refuses one without recordings
 
 
 def open_recording(name: str, raw_rate: int | None = None) -> Any:
@@ -225,19 +239,24 @@ def seconds_of(recording: Any) -> float | None:
 
 
 def output_paths(folder: Path, names: Sequence[str], ending: str) -> dict[str, Path]:
-    """A file for each recording, in a folder with the recordings' own sub-folders; a path of that ending is a file.
-
-    The recording's ending gives way to the new one, unless two recordings differ in it only.
-    """
+    """A file for each recording, in a folder with the recordings' own sub-folders; a path of that ending is a file."""
     if folder.suffix == ending:
         return {names[0]: folder}
+    return {name: folder / f"{below}{ending}" for name, below in names_below(names).items()}
+
+
+def names_below(names: Sequence[str]) -> dict[str, Path]:
+    """By path, a recording's own below the folder that all are in, without its ending.
+
+    The ending stays where two recordings differ in it only.
+    """
     files = {name: Path(os.path.abspath(name)) for name in names if name != STANDARD_INPUT}  # without `..`
     root = os.path.commonpath([file.parent for file in files.values()]) if files else ""
     whole = {name: file.relative_to(root) for name, file in files.items()}
     short = {name: path.with_suffix("") for name, path in whole.items()}
     taken = Counter([*short.values(), *whole.values()])
     below = {name: short[name] if taken[short[name]] == 1 else whole[name] for name in files}
-    return {name: folder / f"{below.get(name, 'standard-input')}{ending}" for name in names}
+    return {name: below.get(name, Path("standard-input")) for name in names}
 
 
 def _is_text(name: str) -> bool:
@@ -260,6 +279,18 @@ def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
         return recordings_in(Path(name))
     except AudioError as error:
         raise UserError(str(error)) from error
+
+
+def _matching(pattern: str) -> list[str]:
+    """The recordings that a pattern means, each once, and those of the folders that it means."""
+    found: list[str] = []
+    for path in sorted(glob(pattern, recursive=True)):
+        if not os.path.isdir(path):
+            found += _within(path)
+            continue
+        with suppress(AudioError):  # of `**` most have none of their own
+            found += map(str, recordings_in(Path(path))[0])
+    return list(dict.fromkeys(found))
 
 
 def _within(path: str) -> list[str]:

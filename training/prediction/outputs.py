@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from ...hub_cards.page.predictions_table import (
 from ...modeling_ser_meta.audio_ser_meta import stream_audio
 from ...modeling_ser_meta.segments_ser_meta import told_tasks
 from ...modeling_ser_meta.windows_ser_meta import WINDOW_SECONDS
-from .annotation_files import AnnotationFiles, check_annotations
+from .annotation_files import AnnotationFiles, annotation_path, check_annotations
 from .inputs import Inputs
 from .rows import flat_row, rounded
 
@@ -76,6 +77,13 @@ class Outputs:
         given |= {"--annotations": self.annotations}
         return {name: path for name, path in given.items() if path}
 
+    @property
+    def tables(self) -> dict[str, Path]:
+        """The options that write one file of all recordings."""
+        given = {"--csv": self.csv, "--segments": self.segments}
+        given |= {"--speakers": self.speakers, "--embeddings": self.embeddings}
+        return {name: path for name, path in given.items() if path}
+
 
 @dataclass
 class Writers:
@@ -115,6 +123,32 @@ class Writers:
                 output.write(result, recording)
 
 
+def check_files(outputs: Outputs, inputs: Inputs, turns: str | None = None) -> None:
+    """Raises `UserError` where an output would take the place of another, or of what is read.
+
+    Args:
+        outputs: which.
+        inputs: the recordings.
+        turns: a file that is read beside them.
+    """
+    written = {}
+    for option, path in _files(outputs, inputs):
+        other = written.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise UserError(f"{other} and {option} are both {path}: give each a file of its own")
+    endings = {os.path.splitext(path)[1].lower() for path in written}
+    for path in (*inputs.files, *([turns] if turns else [])):
+        if os.path.splitext(path)[1].lower() in endings and os.path.realpath(path) in written:
+            option = written[os.path.realpath(path)]
+            raise UserError(f"{option} would be written over {path}, which is read: give another name")
+
+
+def _files(outputs: Outputs, inputs: Inputs) -> Iterator[tuple[str, Path]]:
+    yield from outputs.tables.items()
+    if outputs.annotations:
+        yield from (("--annotations", annotation_path(outputs.annotations, it)) for it in inputs.recordings().values())
+
+
 @contextmanager
 def open_outputs(
     outputs: Outputs, inputs: Inputs, config: Any, settings: dict[str, Any], state: PartialState
@@ -133,7 +167,7 @@ def open_outputs(
     """
     leading = _leading_task(config, settings.get("tasks"))
     if outputs.annotations:
-        check_annotations(outputs.annotations, len({inputs.describe(name)["file"] for name in inputs.names}))
+        check_annotations(outputs.annotations, len(inputs.recordings()))
     _check(outputs, inputs.names, state, leading, settings.get("channels", "mix"))
     with ExitStack() as stack:
         opened, done, parts = [], set(), None
@@ -143,12 +177,13 @@ def open_outputs(
             parts = stack.enter_context(ParquetParts(outputs.parquet, state, settings))
             opened.append(parts)
             done = parts.done(inputs.describe(name) for name in inputs.names)
+            _check_whole(outputs, len(done))
         if outputs.csv:
             opened.append(CsvTable(stack.enter_context(_created(outputs.csv))))
         if outputs.segments:
             opened.append(SegmentTable(stack.enter_context(_created(outputs.segments))))
         if outputs.annotations:
-            opened.append(stack.enter_context(AnnotationFiles(outputs.annotations, inputs.speaker_of)))
+            opened.append(stack.enter_context(AnnotationFiles(outputs.annotations, inputs)))
         if outputs.srt:
             opened.append(Subtitles(outputs.srt, inputs.paths(outputs.srt, ".srt")))
         if outputs.plot:
@@ -319,15 +354,27 @@ def _leading_task(config: Any, tasks: Sequence[str] | None) -> str | None:
 def _check(outputs: Outputs, names: Sequence[str], state: PartialState, leading: str | None, channels: str) -> None:
     if state.num_processes > 1 and (outputs.parquet is None or outputs.of_one_process):
         raise UserError(f"{state.num_processes} processes cannot share one output: give --parquet FOLDER alone")
-    for option, path in outputs.of_segments.items():
+    shown = outputs.of_segments | ({"--speakers": outputs.speakers} if outputs.speakers else {})
+    for option, path in shown.items():
         if leading is None:
-            raise UserError(f"{option} {path} shows labels over time: name a --task that has labels")
+            raise UserError(f"{option} {path} shows labels over time: name a --task that has one label at a time")
         if path.suffix != {"--srt": ".srt", "--plot": ".png"}.get(option):
             continue
         if len(set(names)) > 1:
             raise UserError(f"{option} {path} is one file for {len(names)} recordings: give a folder")
         if channels == "separate":
             raise UserError(f"{option} {path} is one file for the channels of a recording: give a folder")
+
+
+def _check_whole(outputs: Outputs, done: int) -> None:
+    """What goes on in --parquet hears only what is missing there: another table would hold that alone."""
+    others = outputs.tables | ({"--annotations": outputs.annotations} if outputs.annotations else {})
+    if done and others:
+        option, path = next(iter(others.items()))
+        raise UserError(
+            f"--parquet {outputs.parquet} has {done} of the recordings already, which {option} {path} would lack: "
+            f"leave {option} out, or give a new folder"
+        )
 
 
 @contextmanager

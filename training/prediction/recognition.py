@@ -32,7 +32,7 @@ from ..machine.processes import say
 from ..runs.loading import load_model
 from .inputs import STANDARD_INPUT, Inputs, header_of, heard_channels, open_recording, seconds_of
 from .listening import counted
-from .outputs import Outputs, open_outputs
+from .outputs import Outputs, check_files, open_outputs
 
 GROUP = 8  # batches of recordings that are sorted by length
 AT_ONCE = 8  # recordings at most that a CPU hears at the same time: each takes memory of its own
@@ -97,6 +97,7 @@ def predict(
     names = inputs.names
     if inputs.read_once and outputs.plot:
         raise UserError(f"--plot {outputs.plot} reads a recording twice, which a raw stream cannot be: give a file")
+    check_files(outputs, inputs)
     options = {**options, **outputs.needed_options(options, inputs)}
     recognise = load_pipeline(model.folder, options, batch_size, state.device, precision, backend)
     tell_centring(model, recognise.model.config)

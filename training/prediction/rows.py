@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...hub_cards.page.predictions_table import BESIDE_TASKS, leading_task, of_a_row
+from ...hub_cards.page.predictions_table import BESIDE_TASKS, answered_task, of_a_row
 
 
 def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
@@ -17,14 +17,14 @@ def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
         facts: more of what it is of, such as the `duration` of a recording.
     """
     row = of_a_row(result) | facts
-    silent, leading = result.get("silent", False), leading_task(result)
+    silent, answer = result.get("silent", False), answered_task(result)
     for name, value in _tasks(result).items():
+        abstained = bool(result.get("abstained")) and name == answer
         if isinstance(value, list) and "present" in value[0]:
-            told = {name: ";".join(entry["label"] for entry in value if entry["present"])}
+            told = {name: None if abstained else ";".join(entry["label"] for entry in value if entry["present"])}
             told |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}
         elif isinstance(value, list):
-            label = None if result.get("abstained") and name == leading else value[0]["label"]
-            told = {name: label, f"{name}_score": value[0]["score"]}
+            told = {name: None if abstained else value[0]["label"], f"{name}_score": value[0]["score"]}
             told |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}
         else:
             told = {name: value}

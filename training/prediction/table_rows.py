@@ -1,5 +1,6 @@
 """The rows of a table as recordings to recognise: whole ones, or segments by their start and end."""
 
+import hashlib
 import logging
 import os
 import re
@@ -14,12 +15,14 @@ from ...modeling_ser_meta.audio_ser_meta import channel_number
 from ..corpora.recordings import ABSENT, find_absent, find_outside, recording, recording_columns, require_segments
 from ..corpora.rows import SEGMENT, Rows
 from ..planning.beforehand import read_corpus
+from .inputs import names_below
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 
+LONGEST_NAME = 200  # bytes: file systems have 255, of which a channel's number, an ending and the digest take some
 UNFIT = re.compile(r"[^\w .,+=@()\[\]-]")  # for a file's name
 
 
@@ -42,13 +45,19 @@ class TableRows:
 
     def __init__(self, table: str, settings: Sequence[str]):
         rows = read_corpus("table", table, settings)
-        self._rows = _present(rows, table)
+        self._table, self._rows = table, _present(rows, table)
         self.left_out = len(rows) - len(self._rows)
         self.names: list[str] = self._rows["utterance_id"]
         self.of_parts = any(rows[time].count(None) < len(rows) for time in SEGMENT if time in rows.column_names)
         self._row_of = {name: row for row, name in enumerate(self.names)}
         if len(list(find_outside(self._rows))) == len(self.names):
             require_segments(self._rows, table)
+
+    @property
+    def files(self) -> list[str]:
+        """The table, or what is in its folder, and the recordings."""
+        within = [os.path.join(folder, name) for folder, _, names in os.walk(self._table) for name in names]
+        return [self._table, *within, *(path for path in self._rows["audio"] if isinstance(path, str))]
 
     def open(self, name: str) -> dict[str, Any]:
         """What `read_audio` reads of the row."""
@@ -68,17 +77,33 @@ class TableRows:
         return self._rows["speaker"][self._row_of[name]]
 
     def paths(self, folder: Path, ending: str) -> dict[str, Path]:
-        """Files named after the ids, in which `%2F` stands for a stroke and so on, as in an address."""
+        """Files named after the ids, see `_file_name`."""
         if folder.suffix == ending:
             return {self.names[0]: folder}
+        return {name: folder / f"{_file_name(name)}{ending}" for name in self.names}
+
+    def recordings(self) -> dict[str, Path]:
+        """The files as `names_below` calls them; what is in no file as its row."""
+        paths = [path for path in self._rows["audio"] if isinstance(path, str)]
+        alone = zip(self.names, self._rows["audio"], strict=True)
         return {
-            name: folder / f"{UNFIT.sub(lambda found: quote(found[0], safe=''), name)}{ending}" for name in self.names
+            **names_below(list(dict.fromkeys(paths))),
+            **{name: Path(_file_name(name)) for name, path in alone if not isinstance(path, str)},
         }
 
     @cached_property
     def _dataset(self) -> "Dataset":
         dataset = self._rows.dataset()
         return dataset.select_columns(recording_columns(dataset))
+
+
+def _file_name(utterance_id: str) -> str:
+    """A file's name, in which `%2F` stands for a stroke and so on, as in an address; a long one ends in a digest."""
+    name = UNFIT.sub(lambda found: quote(found[0], safe=""), utterance_id)
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(utterance_id.encode()).hexdigest()[:16]
+    return f"{name.encode()[:LONGEST_NAME].decode(errors='ignore')}-{digest}"
 
 
 def _present(rows: Rows, table: str) -> Rows:

@@ -1,6 +1,7 @@
 """Who speaks when in a recording: read from a file, or asked of a diarisation."""
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,9 +59,22 @@ def turns_of(recording: str, turns: list[Turn], only: bool) -> list[Turn]:
         turns: of all recordings.
         only: whether no other recording is asked about: turns without a recording's name are then its own.
     """
-    path = Path(recording)
-    names = {path.stem, path.name, str(path)}
+    names = _names(recording)
     return [turn for turn in turns if (only and turn.recording is None) or turn.recording in names]
+
+
+def fitting(recordings: Sequence[str]) -> dict[str, list[str]]:
+    """By what a turn may call them, the recordings of that name."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for recording in recordings:
+        for name in _names(recording):
+            found[name].append(recording)
+    return found
+
+
+def _names(recording: str) -> set[str]:
+    path = Path(recording)
+    return {path.stem, path.name, str(path)}
 
 
 def diarized(name: str, device: Any) -> Callable[[Any], list[Turn]]:

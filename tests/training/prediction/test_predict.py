@@ -364,7 +364,9 @@ def test_segments_of_another_task(command_line, refused, model, long_recording, 
     assert words == [segment["gender"][0]["label"] for segment in result["segments"]]
     assert (tmp_path / "long.png").is_file()
     for option in ("--srt", "--plot", "--segments"):
-        refused([*asked[:-1], "transcript", option, tmp_path / "x"], option, "name a --task that has labels")
+        refused(
+            [*asked[:-1], "transcript", option, tmp_path / "x"], option, "name a --task that has one label at a time"
+        )
 
 
 def test_a_table_of_segments(command_line, model, long_recording, recordings, tmp_path):
