@@ -27,6 +27,7 @@ from ser_meta.training.runs.stages import run_stages, train_first_stage
 FROZEN = ["stages.metadata.freeze_layers=all", "stages.emotion.freeze_layers=all"]
 ONE_EPOCH = ["stages.metadata.epochs=1", "stages.emotion.epochs=1"]
 LAST_HIDDEN = ["model.layer_fusion=last_hidden", "model.coattention=false", "model.auxiliary_tasks=[]"]
+LOGGED = 1.5e-4  # by which losses may differ that Transformers 4 rounds to four digits
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_losses_with_the_cache_equal_those_without(freeze_layers, trim, recipe_f
     losses, trainer = train(recipe, tmp_path / "with", freeze_layers)
     assert isinstance(trainer.data_collator, FrozenStatesCollator)
     halves = {"rel": 1e-3} if freeze_layers == "all" else {}  # what all layers give is kept in half precision
-    assert len(losses) == 12 and losses == pytest.approx(expected, abs=1e-4, **halves)
+    assert len(losses) == 12 and losses == pytest.approx(expected, abs=LOGGED, **halves)
 
 
 @DRAWS_ALIKE
@@ -94,7 +95,7 @@ def test_a_fusion_of_the_last_layer_alone_keeps_one_state(freeze_layers, recipe_
     recipe = load_recipe(str(recipe_file), [*settings, f"cache={tmp_path / 'states'}"])
     losses, trainer = train(recipe, tmp_path / "with", freeze_layers)
     assert trainer.data_collator.states.states == 1
-    assert losses == pytest.approx(expected, abs=1e-4)
+    assert losses == pytest.approx(expected, abs=LOGGED)
 
 
 @DRAWS_ALIKE
@@ -107,7 +108,7 @@ def test_states_are_kept_in_the_precision_that_is_asked_for(freeze_layers, preci
     losses, trainer = train(recipe, tmp_path / "with", freeze_layers)
     states, told = trainer.data_collator.states, capsys.readouterr().err
     assert states.dtype == (np.float16 if precision == "fp16" else np.float32)
-    assert losses == pytest.approx(expected, abs=1e-4, rel=1e-3 if precision == "fp16" else None)
+    assert losses == pytest.approx(expected, abs=LOGGED, rel=1e-3 if precision == "fp16" else None)
     pattern = r"half precision rounds them by (\S+) of a channel's .*, in the worst channel by ([^\s;]+)"
     found = re.search(pattern, told)
     assert (found is not None) == (precision == "fp16")
@@ -124,7 +125,7 @@ def test_a_third_of_the_lowest_layers_is_kept(recipe_file, tmp_path):
     expected, _ = train(load_recipe(str(recipe_file), settings), tmp_path / "without", "third")
     losses, trainer = train(load_recipe(str(recipe_file), [*settings, f"cache={tmp_path}"]), tmp_path, "third")
     assert trainer.data_collator.states.depth == 1 and len(trainer.model.encoder.layers) == 3
-    assert losses == pytest.approx(expected, abs=1e-4)
+    assert losses == pytest.approx(expected, abs=LOGGED)
 
 
 def _target_alone() -> list[str]:

@@ -82,7 +82,8 @@ def test_two_processes_log_the_losses_of_one(one_process, two_processes):
     for one, two in zip(expected, logged, strict=True):
         names = {name for name in one if name.startswith("loss")}
         assert len(names) >= 5 and {name: two[name] for name in names} == pytest.approx(
-            {name: one[name] for name in names}, abs=1e-4
+            {name: one[name] for name in names},
+            abs=1.5e-4,  # Transformers 4 rounds them to four digits
         )
 
 
