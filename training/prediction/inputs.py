@@ -117,7 +117,7 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
         from ..corpora.table_files import READERS
 
         endings = {*READERS, *ANNOTATIONS}
-        if written := [word for word in words if Path(word).suffix.lower() in endings and Path(word).is_file()]:
+        if written := [word for word in words if Path(word).suffix.lower() in endings and os.path.isfile(word)]:
             raise UserError(f"{written[0]} is a table, and no recording: give it as --table {written[0]}")
         return Files(words, raw_rate)
     if raw_rate is not None:
@@ -135,7 +135,7 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
 def find_recordings(given: Sequence[str]) -> list[str]:
     """Paths of the recordings in what was given, in order; `-` stays as it is, a shard gives its recordings.
 
-    Of a folder those with a sound file's ending, but no hidden ones. One line tells which sound files are passed over,
+    Of a folder those with a sound file's ending, but no hidden ones. One line tells what of it is passed over,
     another one which names are: those that are not UTF-8 fit into no table.
 
     Raises:
@@ -143,11 +143,11 @@ def find_recordings(given: Sequence[str]) -> list[str]:
     """
     found, passed_over = [], []
     for name in given:
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             readable, others = _in_folder(name)
             found += map(str, readable)
             passed_over += others
-        elif name == STANDARD_INPUT or Path(name).exists():
+        elif name == STANDARD_INPUT or os.path.exists(name):
             found += _within(name)
         else:
             matching = sorted(glob(name, recursive=True)) or [name]
@@ -190,11 +190,11 @@ def require_some(given: Sequence[str]) -> None:
     """Raise `UserError` where nothing that was given is there; what is missing beside others is told at the end."""
     if not given:
         raise UserError("nothing to recognise: give sound files, folders or patterns, or a table as --table")
-    there = [name for name in given if name == STANDARD_INPUT or Path(name).exists() or glob(name, recursive=True)]
+    there = [name for name in given if name == STANDARD_INPUT or os.path.exists(name) or glob(name, recursive=True)]
     if not there:
         raise UserError(f"no such file: {given[0]}{f' ({len(given)} are missing)' if len(given) > 1 else ''}")
     for name in there:
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             _in_folder(name)
 
 
@@ -264,7 +264,7 @@ def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
 
 def _within(path: str) -> list[str]:
     """A shard's recordings, or the path itself."""
-    return shard_names(path) if path.endswith(ENDING) and Path(path).is_file() else [path]
+    return shard_names(path) if path.endswith(ENDING) and os.path.isfile(path) else [path]
 
 
 def header_of(recording: Any) -> Header | None:
