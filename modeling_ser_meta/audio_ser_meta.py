@@ -1,7 +1,7 @@
 """Recordings as the model hears them: mono float32 at the model's sampling rate, whole or block by block."""
 
 import io
-import os.path
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ FULL_SCALES = {"uint8": (128, 128), "int16": (0, 2**15), "int32": (0, 2**31)}  #
 CHANNELS = {"left": 0, "right": 1}
 LOST_IN_MIX = 0.1  # share of the energy of all channels, from which on they differ (ours)
 LISTENED = 60  # seconds of a recording, in which its channels are compared
+OF_SYSTEMS = ("__MACOSX", "lost+found")  # folders that nobody means; and macOS leaves a ._a.wav beside an a.wav
 LOUDEST = 100.0  # of a sample, where full scale is 1: 40 dB beyond it are integers in disguise, or damaged (ours)
 
 
@@ -193,17 +194,17 @@ def file_blocks(source: Any) -> tuple[Iterator[np.ndarray], float]:
 
 
 def recordings_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Sound files in a folder and below that can be read, by their endings, and those that cannot; no hidden ones.
+    """Sound files in a folder and below that can be read, by their endings, and what cannot; no hidden ones.
+
+    What cannot be read are sound files that take another decoder, and folders that cannot be opened.
 
     Raises:
         AudioError: there is none that can be read.
     """
-    # macOS leaves a ._a.wav beside an a.wav
-    names = (file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file())
-    files = [folder / name for name in names if not any(part.startswith(".") for part in name.parts)]
+    files, closed = files_below(folder)
     endings = readable_endings()
     readable = [file for file in files if file.suffix.lower() in endings]
-    others = [file for file in files if file.suffix.lower() in set(OF_OTHER_DECODERS) - set(endings)]
+    others = [file for file in files if file.suffix.lower() in set(OF_OTHER_DECODERS) - set(endings)] + closed
     if not readable and others:
         raise AudioError(f"{folder} holds no sound files that can be read: {cannot_be_read(others)}")
     if not readable:
@@ -211,11 +212,43 @@ def recordings_in(folder: Path) -> tuple[list[Path], list[Path]]:
     return readable, others
 
 
-def cannot_be_read(files: list[Path]) -> str:
-    """Why sound files are passed over, in one line."""
-    endings = ", ".join(sorted({file.suffix.lower() for file in files}))
-    which = f"{files[0]} is" if len(files) == 1 else f"{len(files)} files such as {files[0]} are"
-    return f"{which} of a kind that libsndfile does not read ({endings}): {EXTRA}, or convert to WAV or FLAC"
+def files_below(folder: Path, above: frozenset[str] = frozenset()) -> tuple[list[Path], list[Path]]:
+    """Files in a folder and below, sorted, and the folders that cannot be opened; nothing hidden.
+
+    Links to folders are followed, but never to one that is on the way already: those are `above`.
+    """
+    above |= {os.path.realpath(folder)}
+    try:
+        entries = [entry for entry in os.scandir(folder) if not _is_hidden(entry.name)]
+    except FileNotFoundError:  # gone meanwhile
+        return [], []
+    except OSError:
+        return [], [folder]
+    files, closed = [], []
+    for entry in entries:
+        if not _is_folder(entry):
+            files.append(Path(entry.path))
+        elif os.path.realpath(entry.path) not in above:
+            files_there, closed_there = files_below(Path(entry.path), above)
+            files += files_there
+            closed += closed_there
+    return sorted(files), sorted(closed)
+
+
+def cannot_be_read(paths: list[Path]) -> str:
+    """Why sound files and folders are passed over, in one line."""
+    files = [path for path in paths if os.path.isfile(path)]
+    closed = [path for path in paths if not os.path.isfile(path)]
+    reasons = []
+    if files:
+        endings = ", ".join(sorted({file.suffix.lower() for file in files}))
+        which = f"{files[0]} is" if len(files) == 1 else f"{len(files)} files such as {files[0]} are"
+        remedy = f"{EXTRA}, or convert to WAV or FLAC"
+        reasons.append(f"{which} of a kind that libsndfile does not read ({endings}): {remedy}")
+    if closed:
+        which = str(closed[0]) if len(closed) == 1 else f"{len(closed)} folders such as {closed[0]}"
+        reasons.append(f"{which} cannot be opened: see to the permissions, and that the disk answers")
+    return "; ".join(reasons)
 
 
 def recording_name(source: Any) -> str:
@@ -261,6 +294,17 @@ def speech_bounds(samples: np.ndarray, sampling_rate: int, decibels: float | Non
 def trim_silence(samples: np.ndarray, sampling_rate: int, decibels: float) -> np.ndarray:
     """Cuts off both ends of `(samples,)` what lies more than `decibels` below the loudest 10 ms; 100 ms of it stay."""
     return samples[slice(*speech_bounds(samples, sampling_rate, decibels))]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to where nobody may look: told when it is opened
+        return True
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in OF_SYSTEMS
 
 
 def _part(source: Any) -> tuple[Any, Any]:

@@ -3,16 +3,18 @@
 What libsndfile and soundfile get wrong is put right here, by what the file itself says:
 soundfile seeks after each read, which an MP3's decoder answers with a burst, and which a FLAC stream of open length
 refuses: here nothing is sought but where any sample is found at once. GSM 6.10 and ADPCM in WAV fill up their last
-block: the `fact` chunk tells where the recording ends. An MP3 without an encoder's tag, also in WAV, and FLAC of open
-length are counted. A WAV whose sizes were never filled in is FFmpeg's.
+block: the `fact` chunk tells where the recording ends. An MP3 without an encoder's tag, also in WAV, or one that is
+shorter than its tag says, and FLAC of open length are counted. A WAV whose sizes were never filled in is FFmpeg's, and
+so are MP3 and Ogg files of which several were joined. Joined FLAC files are not noticed: only reading all would tell.
 """
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, NamedTuple
 
 try:
@@ -29,7 +31,10 @@ BLOCK_VALUES = 2**22  # of all channels together that are read at once: a header
 EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # encodings in which any sample is found at once (FLAC's is PCM)
 FILLED_UP = ("GSM610", "IMA_ADPCM", "MS_ADPCM")  # encodings of blocks, of which the last one is filled up
 OPEN_LENGTH = 2**62  # samples, from which on a header does not tell how many there are
-HEAD_BYTES = 4096  # of an MP3, in which its encoder's tag begins
+HEAD_BYTES = 4096  # of an MP3, in which its encoder's tag begins; and less than any file that was joined to one (ours)
+MP3_TAG = re.compile(rb"(?:Xing|Info)\0\0\0(.)", re.DOTALL)  # and which numbers follow: 1 of frames, 2 of bytes
+OGG_PAGE = re.compile(rb"OggS\0(.).{8}(.{4})", re.DOTALL)  # its flags, of which 2 begins a stream, and its stream
+OGG_PAGE_BYTES = 2**16  # at most
 SOUND_FILES = (
     *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"),
     *(".w64", ".rf64", ".sph", ".nist", ".voc", ".sf", ".8svx"),
@@ -48,10 +53,20 @@ ODDITIES = {
     "padded blocks": "GSM or ADPCM, which fills up its last block: what lies behind the end is not heard",
     "open length": "the header does not tell it: written into a pipe; all samples are heard",
     "never filled in": "a WAV whose writer was stopped: its header says that it is empty; all that is there is heard",
+    "joined files": "several files, one behind the other: other programs may play the first alone; all is heard",
+    "cut off": "an MP3 whose tag tells of more sound than there is, as of a broken download: what is there is heard",
     "late MP3": "without its encoder's tag: sound begins up to 0.1 s late, so that times of other programs differ",
     "read by FFmpeg": "libsndfile does not read it, or not rightly: whoever trains or listens needs the extra `media`",
 }
 """What is odd about a file, though it is read rightly."""
+MISREAD = {
+    "never filled in": "its header says that it is empty, as of a recorder that was stopped",
+    "joined files": "it is several files, one behind the other, of which libsndfile hears the first alone",
+}
+"""Why a file that libsndfile opens is FFmpeg's."""
+OF_FFMPEG = () if av is None else (av.FFmpegError,)
+# What libraries and disks raise for a file
+FAULTS = (OSError, ValueError, *OF_FFMPEG, *(() if soundfile is None else (soundfile.LibsndfileError,)))
 
 
 class AudioError(ValueError):
@@ -74,6 +89,22 @@ class Header(NamedTuple):
     oddities: tuple[str, ...]
 
 
+class _Mp3Tag(NamedTuple):
+    """What an MP3's encoder has told of its delay, the number of samples, and of bytes.
+
+    Args:
+        found: whether it has.
+        end: the byte at which the sound ends by that, as far as it is told.
+        size: of the file, in bytes.
+        others_follow: whether other MPEG files stand behind it.
+    """
+
+    found: bool = False
+    end: int = 0
+    size: int = 0
+    others_follow: bool = False
+
+
 def open_sound(file: Any, name: str) -> Any:
     """Opens a sound file.
 
@@ -85,27 +116,28 @@ def open_sound(file: Any, name: str) -> Any:
         what has `header()`, `samplerate`, `skip_to(sample)` and `blocks(samples)`; each file is read once, forward.
 
     Raises:
-        AudioError: no sound file, or one that nothing installed here reads.
+        AudioError: no sound file, or one that cannot be opened, or that nothing installed here reads.
     """
     if soundfile is None:
         raise AudioError("reading recordings needs soundfile and soxr: pip install soundfile soxr")
-    try:
-        opened = _OfLibsndfile(file, name)
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        return _open_by_ffmpeg(file, name, error)
-    if opened.was_never_filled_in:
-        reason = ValueError("its header says that it is empty, as of a recorder that was stopped")
-        return _open_by_ffmpeg(file, name, reason, "never filled in")
-    return opened
+    with _told(name):
+        try:
+            opened = _OfLibsndfile(file, name)
+        except (*FAULTS, TypeError) as error:  # that of what ends in .raw
+            return _open_by_ffmpeg(file, name, error)
+        if oddity := opened.misread:
+            return _open_by_ffmpeg(file, name, ValueError(MISREAD[oddity]), oddity)
+        return opened
 
 
 def read_header(file: Any, name: str) -> Header:
     """What is known of a sound file, see `open_sound`; one whose header does not tell its length is read through."""
     opened = open_sound(file, name)
-    try:
-        return opened.header()
-    finally:
-        opened.close()
+    with _told(name):
+        try:
+            return opened.header()
+        finally:
+            opened.close()
 
 
 def readable_endings() -> tuple[str, ...]:
@@ -116,11 +148,26 @@ def readable_endings() -> tuple[str, ...]:
 def unreadable(name: str, error: Exception) -> AudioError:
     """What is told of a file that cannot be read."""
     reason = " ".join(str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error).split())
+    if isinstance(error, OSError) and not isinstance(error, OF_FFMPEG):
+        return AudioError(
+            f"{name} cannot be read ({reason}): see to the permissions, and that the disk answers; or leave it out"
+        )
     more = f", or {EXTRA} for M4A, AMR, WebM and others" if av is None else ""
     return AudioError(
         f"{name} cannot be read as audio ({reason}): it is damaged, or not what its name says; give WAV, FLAC, OGG or "
         f"MP3{more}"
     )
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Makes `AudioError` of what libraries and disks raise for a file."""
+    try:
+        yield
+    except AudioError:
+        raise
+    except FAULTS as error:
+        raise unreadable(name, error) from error
 
 
 class _OfLibsndfile:
@@ -134,8 +181,14 @@ class _OfLibsndfile:
         self._file.seekable = lambda: False  # or soundfile seeks after each read
         self.samplerate, self.channels = self._file.samplerate, self._file.channels
 
-    @cached_property
-    def was_never_filled_in(self) -> bool:
+    @property
+    def misread(self) -> str | None:
+        """Which of `MISREAD` it is."""
+        found = {"never filled in": self._was_never_filled_in, "joined files": self._is_joined}
+        return next((name for name, holds in found.items() if holds), None)
+
+    @property
+    def _was_never_filled_in(self) -> bool:
         """Whether it is a WAV whose sizes were never filled in, though there is sound."""
         if self._file.frames or not self._file.format.startswith("WAV"):
             return False
@@ -158,7 +211,8 @@ class _OfLibsndfile:
         found = {
             "padded blocks": self._end < min(self._file.frames, OPEN_LENGTH),
             "open length": self._file.frames >= OPEN_LENGTH,
-            "late MP3": self._is_mpeg and not self._has_tag,
+            "late MP3": self._is_mpeg and not self._tag.found,
+            "cut off": self._is_short and self._samples < self._file.frames,
         }
         return tuple(name for name, holds in found.items() if holds)
 
@@ -168,18 +222,27 @@ class _OfLibsndfile:
 
     @property
     def _is_to_count(self) -> bool:
-        return self._file.frames >= OPEN_LENGTH or (self._is_mpeg and not self._has_tag)
+        return self._file.frames >= OPEN_LENGTH or self._is_short or (self._is_mpeg and not self._tag.found)
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether an MP3 has fewer bytes than its tag says."""
+        return self._tag.end > self._tag.size
+
+    @property
+    def _is_joined(self) -> bool:
+        """Whether other files stand behind the one that libsndfile reads."""
+        if self._file.format != "OGG":
+            return self._tag.others_follow
+        with _bytes_of(self._path) as content:
+            return _ogg_is_joined(content)
 
     @cached_property
-    def _has_tag(self) -> bool:
-        """Whether an MP3's encoder has told its delay, and the number of samples."""
+    def _tag(self) -> _Mp3Tag:
+        if self._file.format != "MP3":
+            return _Mp3Tag()
         with _bytes_of(self._path) as content:
-            head = content.read(10)
-            # an ID3 tag in front may hold a picture; seven bits a byte
-            size = sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-            content.seek(10 + size if head.startswith(b"ID3") else 0)
-            head = content.read(HEAD_BYTES)
-        return self._file.format == "MP3" and (b"Xing" in head or b"Info" in head)
+            return _mp3_tag(content)
 
     @cached_property
     def _end(self) -> int:
@@ -211,13 +274,10 @@ class _OfLibsndfile:
         """
         most = min(BLOCK_SECONDS * self.samplerate, BLOCK_VALUES // self.channels)
         left = self._end if samples is None else min(self._end, samples)
-        with self._file:
-            try:
-                while len(block := self._file.read(min(most, left), dtype="float32", always_2d=True)):
-                    yield block
-                    left -= len(block)
-            except soundfile.LibsndfileError as error:
-                raise unreadable(self._name, error) from error
+        with self._file, _told(self._name):
+            while len(block := self._file.read(min(most, left), dtype="float32", always_2d=True)):
+                yield block
+                left -= len(block)
 
 
 class _OfFfmpeg:
@@ -226,7 +286,7 @@ class _OfFfmpeg:
     def __init__(self, file: Any, name: str, *oddities: str):
         self._path, self._name, self._oddities = file, name, (*oddities, "read by FFmpeg")
         self._container, stream = _container(file)
-        self._decoded = self._container.decode(stream)
+        self._decoded = self._frames(stream)
         first = next(self._decoded, None)
         # the decoder's own, which of HE-AAC is twice the header's
         self.samplerate = first.sample_rate if first else stream.rate
@@ -235,6 +295,11 @@ class _OfFfmpeg:
 
     def header(self) -> Header:
         """What is known of it, of which the length is that of its packets, and not what it claims."""
+        # of joined files the packets' times begin anew
+        samples = sum(map(len, self.blocks())) if "joined files" in self._oddities else self._samples_in_packets()
+        return Header(samples, self.samplerate, self.channels, self._oddities)
+
+    def _samples_in_packets(self) -> int:
         container, stream = _container(self._path)
         first, end, length = None, 0, 0
         with container:
@@ -245,7 +310,7 @@ class _OfFfmpeg:
             # before 0 lies what a decoder needs to start, and does not give
             first = first or 0
             seconds = float(max(end - max(first, 0), length + min(first, 0)) * (stream.time_base or 0))
-        return Header(round(seconds * self.samplerate), self.samplerate, self.channels, self._oddities)
+        return round(seconds * self.samplerate)
 
     def close(self) -> None:
         """As that of libsndfile's."""
@@ -261,24 +326,34 @@ class _OfFfmpeg:
 
         resampler = av.AudioResampler(format="fltp")  # of the samples' kind alone
         most, kept = BLOCK_SECONDS * self.samplerate, []
-        with self._container:
+        with self._container, _told(self._name):
+            for frame in chain(self._decoded, [None]):
+                self._require_same_kind(frame)
+                kept += [part.to_ndarray().T for part in resampler.resample(frame)]
+                if kept and (frame is None or sum(map(len, kept)) >= most):
+                    yield np.concatenate(kept)
+                    kept = []
+
+    def _frames(self, stream: Any) -> Iterator[Any]:
+        for packet in self._container.demux(stream):
             try:
-                for frame in chain(self._decoded, [None]):
-                    kept += [part.to_ndarray().T for part in resampler.resample(frame)]
-                    if kept and (frame is None or sum(map(len, kept)) >= most):
-                        yield np.concatenate(kept)
-                        kept = []
-            except (av.FFmpegError, ValueError) as error:
-                raise unreadable(self._name, error) from error
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                if "joined files" not in self._oddities:  # between those may stand tags and pictures
+                    raise
+
+    def _require_same_kind(self, frame: Any) -> None:
+        """Raises `ValueError` where another file begins, which is unlike the first."""
+        if frame is not None and (frame.sample_rate, frame.layout.nb_channels) != (self.samplerate, self.channels):
+            raise ValueError("its parts differ in their sampling rate or channels")
 
 
 def _open_by_ffmpeg(file: Any, name: str, why: Exception, *oddities: str) -> _OfFfmpeg:
+    with _bytes_of(file) as content:
+        content.read(1)  # a disk's own fault is told first
     if av is None:
         raise unreadable(name, why) from why
-    try:
-        return _OfFfmpeg(file, name, *oddities)
-    except (av.FFmpegError, ValueError) as error:
-        raise unreadable(name, error) from error
+    return _OfFfmpeg(file, name, *oddities)
 
 
 def _container(file: Any) -> tuple[Any, Any]:
@@ -325,3 +400,52 @@ def _number(content: Any, chunk: tuple[int, int] | None, offset: int, size: int)
         return 0
     content.seek(chunk[0] + offset)
     return int.from_bytes(content.read(size), "little")
+
+
+def _mp3_tag(content: Any) -> _Mp3Tag:
+    start, size = _start_of_mpeg(content, 0), content.seek(0, os.SEEK_END)
+    content.seek(start)
+    head = content.read(HEAD_BYTES)
+    tag = MP3_TAG.search(head)
+    if tag is None:
+        return _Mp3Tag()
+    flags = tag[1][0]
+    place = tag.end() + 4 * (flags & 1)
+    told = int.from_bytes(head[place : place + 4]) if flags & 2 else 0
+    if not told:
+        return _Mp3Tag(found=True)
+    following = _start_of_mpeg(content, start + told)
+    content.seek(following)
+    # some encoders leave the tag's own frame out, so that the last one stands behind the end
+    follows = size - following > HEAD_BYTES and _is_mpeg_frame(content.read(2))
+    return _Mp3Tag(True, start + told, size, follows)
+
+
+def _start_of_mpeg(content: Any, place: int) -> int:
+    """The byte, from `place` on, at which tags of ID3 and APE end, which may hold pictures."""
+    while True:
+        content.seek(place)
+        head = content.read(16)
+        if head.startswith(b"ID3"):
+            # seven bits a byte
+            place += 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+        elif head.startswith(b"TAG"):
+            place += 128
+        elif head.startswith(b"APETAGEX"):
+            place += 32 + int.from_bytes(head[12:], "little")
+        else:
+            return place
+
+
+def _is_mpeg_frame(head: bytes) -> bool:
+    """Whether two bytes begin a frame of layer III."""
+    return len(head) == 2 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+
+
+def _ogg_is_joined(content: Any) -> bool:
+    """Whether the stream of an Ogg file's last page is none of those that begin with the file."""
+    head = content.read(HEAD_BYTES)
+    content.seek(max(0, content.seek(0, os.SEEK_END) - OGG_PAGE_BYTES))
+    begun = [page[2] for page in takewhile(lambda page: page[1][0] & 2, OGG_PAGE.finditer(head))]
+    pages = OGG_PAGE.findall(content.read())
+    return bool(pages) and pages[-1][1] not in begun

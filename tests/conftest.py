@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+NOBODY = 65_534  # the user of that name
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SPEAKERS = {"anna": "female", "bela": "male", "cleo": "female", "dora": "female", "emil": "male", "finn": "male"}
 EMOTIONS = {"angry": 1500.0, "neutral": 600.0, "sad": 200.0}  # the tone of each, in Hz; a woman's is a third higher
@@ -47,6 +48,28 @@ stages:
     head_learning_rate: 5.0e-3
     freeze_layers: third
 """
+
+
+@pytest.fixture
+def locked(tmp_path, monkeypatch):
+    """Goes into an empty folder, and locks what is named there for whoever runs the tests, root too."""
+    root, names = os.name == "posix" and os.geteuid() == 0, []
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)
+
+    def lock(name: str) -> None:
+        names.append(name)
+        os.chmod(name, 0)
+        if root:
+            os.seteuid(NOBODY)
+        if os.access(name, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            pytest.skip("nothing can be locked here")
+
+    yield lock
+    if root:
+        os.seteuid(0)
+    for name in names:
+        os.chmod(name, 0o700)
 
 
 def leave_imports_alone() -> None:

@@ -245,10 +245,10 @@ def sums_bytes_exactly() -> bool:
 
 
 def expanded(given: Sequence[str]) -> list[str]:
-    """Files as they are, and the sound files in folders; told on stderr which of those cannot be read."""
+    """Files as they are, and the sound files in folders; told on stderr what of those cannot be read."""
     found: list[str] = []
     for name in given:
-        readable, others = recordings_in(Path(name)) if Path(name).is_dir() else ([Path(name)], [])
+        readable, others = recordings_in(Path(name)) if os.path.isdir(name) else ([Path(name)], [])
         found += map(str, readable)
         if others:
             print(f"runner.py: passed over: {cannot_be_read(others)}", file=sys.stderr)

@@ -1,6 +1,8 @@
 """What libsndfile reads wrongly or not at all: the fault of the library first, then what is read here."""
 
+import errno
 import io
+import os
 import subprocess
 import sys
 
@@ -110,6 +112,92 @@ def test_an_mp3_without_its_encoders_tag_is_counted_and_told(name, speech, tmp_p
     assert file_header(write_format("mp3", tmp_path, speech)).oddities == ()
 
 
+PICTURE = np.random.default_rng(0).integers(0, 255, 10_000, np.uint8).tobytes()  # without the byte that begins frames
+
+
+def tagged(content: bytes, picture: bytes = PICTURE) -> bytes:
+    """An MP3 with tags that hold a picture, in front and behind."""
+    size = len(picture)
+    in_front = b"ID3\3\0\0" + bytes(size >> shift & 127 for shift in (21, 14, 7, 0)) + picture
+    ape = b"APETAGEX" + (2_000).to_bytes(4, "little") + (size + 32).to_bytes(4, "little") + bytes(16)
+    return in_front + content + ape + picture + ape + b"TAG" + bytes(125)
+
+
+def test_pictures_in_tags_are_no_joined_files(speech, tmp_path):
+    content = write_format("mp3", tmp_path, speech).read_bytes()
+    for picture in (PICTURE, b"\xff\xfb\x90\xc4" * 2_500):  # as a frame begins
+        source = {"bytes": tagged(content, picture)}
+        header = file_header(source)
+        assert (header.frames, header.oddities) == (len(speech), ())
+        np.testing.assert_array_equal(read_audio(source), read_audio(content))
+
+
+@pytest.mark.parametrize("tag", [lambda content: content, tagged], ids=["plain", "tagged"])
+@pytest.mark.parametrize("second", ["mp3", "mp3-without-tag"])
+def test_joined_mp3_files_are_heard_whole(second, tag, speech, tmp_path):
+    pytest.importorskip("av")
+    both = [tag(write_format(name, tmp_path, speech).read_bytes()) for name in ("mp3", second)]
+    source = {"path": "both.mp3", "bytes": b"".join(both)}
+    assert soundfile.info(io.BytesIO(source["bytes"])).frames == len(speech)
+    header, heard = file_header(source), read_audio(source)
+    assert header.frames == len(heard) and header.oddities == ("joined files", "read by FFmpeg")
+    assert abs(lag(heard, speech)) < 800
+    assert 0 < lag(heard[len(speech) :], speech) < 2_400  # an encoder's delay, and a decoder's
+
+
+def test_joined_files_that_are_unlike_are_refused(speech, tmp_path):
+    pytest.importorskip("av")
+    both = b"".join(write_format(name, tmp_path, speech).read_bytes() for name in ("mp3", "mp3-joined"))
+    for read in (read_audio, file_header):
+        with pytest.raises(AudioError, match="parts differ in their sampling rate"):
+            read(both)
+
+
+def test_an_mp3_that_is_cut_off_tells_what_is_there(speech, tmp_path):
+    content = write_format("mp3", tmp_path, speech).read_bytes()
+    source = {"path": "a.mp3", "bytes": content[: len(content) // 2]}
+    header = file_header(source)
+    assert soundfile.info(io.BytesIO(source["bytes"])).frames == len(speech)
+    assert header.frames == len(read_audio(source)) == pytest.approx(len(speech) / 2, abs=4_000)
+    assert header.oddities == ("cut off",)
+
+
+class BrokenDisk(io.BytesIO):
+    """A file of which the end cannot be read."""
+
+    def read(self, size: int = -1) -> bytes:
+        if self.tell() > len(self.getbuffer()) // 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+def test_a_disk_that_fails_is_told_as_any_fault_of_a_file(speech, tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    content = write_format("aac", tmp_path, np.tile(speech, 10)).read_bytes()
+    sources = [{"path": "a.aac", "bytes": BrokenDisk(content)}]
+    if os.path.isfile("/proc/self/mem"):  # of which nobody may read the beginning
+        sources.append("/proc/self/mem")
+    for read in (read_audio, file_header):
+        for source in sources:
+            with pytest.raises(AudioError, match=r"cannot be read \(Input/output error\): see to"):
+                read(source)
+    monkeypatch.setattr(sound_files, "av", None)
+    for source in sources[1:]:
+        with pytest.raises(AudioError, match=r"cannot be read \(Input/output error\): see to"):
+            read_audio(source)
+
+
+@pytest.mark.parametrize("av", [True, False])
+def test_a_file_that_may_not_be_read(av, locked, monkeypatch):
+    if not av:
+        monkeypatch.setattr(sound_files, "av", None)
+    soundfile.write("a.wav", np.zeros(RATE), RATE)
+    locked("a.wav")
+    for read in (read_audio, file_header):
+        with pytest.raises(AudioError, match=r"^a.wav cannot be read \(Permission denied\): see to the permissions"):
+            read("a.wav")
+
+
 @pytest.mark.parametrize("name", [name for name, form in FORMATS.items() if form.needs_av])
 def test_ffmpeg_reads_the_rest(name, speech, tmp_path):
     pytest.importorskip("av")
@@ -136,7 +224,8 @@ def test_without_ffmpeg_one_line_names_the_extra(speech, tmp_path, monkeypatch):
             read_audio(path)
         assert str(refused.value).startswith(str(path)) and "\n" not in str(refused.value)
     readable, passed_over = recordings_in(tmp_path)
-    assert {path.suffix for path in readable} == {".wav", ".oga"} and tmp_path / "amr.amr" in passed_over
+    assert {path.suffix for path in readable} == {".wav", ".oga", ".mp3", ".ogg", ".opus"}
+    assert tmp_path / "amr.amr" in passed_over
 
 
 def test_a_list_of_other_files_is_no_recording(speech, tmp_path):

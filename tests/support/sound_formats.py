@@ -96,6 +96,19 @@ def flac_of_open_length(path: Path, samples: np.ndarray, rate: int) -> None:
     path.write_bytes(content)
 
 
+def joined(write: Callable[[Path, np.ndarray, int], None]) -> Callable[[Path, np.ndarray, int], None]:
+    """Writes two files, each of half the samples, and joins them as `cat` does."""
+
+    def write_both(path: Path, samples: np.ndarray, rate: int) -> None:
+        content = b""
+        for half in np.array_split(samples, 2):
+            write(path, half, rate)
+            content += path.read_bytes()
+        path.write_bytes(content)
+
+    return write_both
+
+
 FORMATS = {
     "wav-16-bit": Format(".wav", 16_000, False, by_libsndfile("PCM_16")),
     "wav-24-bit-48-kHz": Format(".wav", 48_000, False, by_libsndfile("PCM_24")),
@@ -119,6 +132,9 @@ FORMATS = {
     "ogg-flac": Format(".oga", 16_000, True, by_ffmpeg("flac", "ogg")),
     "mp3": Format(".mp3", 16_000, False, by_libsndfile("MPEG_LAYER_III")),
     "mp3-without-tag": Format(".mp3", 16_000, False, by_ffmpeg("libmp3lame", "mp3", write_xing="0")),
+    "mp3-joined": Format(".mp3", 44_100, True, joined(by_libsndfile("MPEG_LAYER_III"))),
+    "ogg-vorbis-joined": Format(".ogg", 16_000, True, joined(by_libsndfile("VORBIS"))),
+    "ogg-opus-joined": Format(".opus", 48_000, True, joined(by_libsndfile("OPUS", "OGG"))),
     "m4a-aac": Format(".m4a", 44_100, True, by_ffmpeg("aac", "ipod")),
     "m4a-alac": Format(".m4a", 44_100, True, by_ffmpeg("alac", "ipod")),
     "aac": Format(".aac", 16_000, True, by_ffmpeg("aac", "adts")),

@@ -38,7 +38,7 @@ WRITTEN_AT_ONCE = 64
 # sound_files_ser_meta.py and audio_ser_meta.py), speed perturbation (augmentation.py), features and padding
 # (processing_ser_meta.py, padding_ser_meta.py), or of what is kept here. States that were computed before are then no
 # longer taken. What makes recordings worse has a VERSION of its own, in degradations.py.
-HEARING = 2
+HEARING = 3
 HEARD_WITH = ("soundfile", "soxr", "transformers")  # whose other versions may read, resample or compute otherwise
 FEATURES = Features({"states": Value("large_binary"), "seconds": Value("float64")})
 CONVOLUTIONS = 0  # a depth: no layer is frozen, but the convolutions in front of them are

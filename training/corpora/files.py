@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,31 +21,16 @@ def existing_folder(root: str | Path, corpus: str, layout: str) -> Path:
 
 
 def visible_files(folder: Path, endings: Iterable[str]) -> list[Path]:
-    """Every file below `folder` with one of these endings, in any case, sorted; without what macOS leaves.
+    """Every file below `folder` with one of these endings, in any case, sorted; see `files_below`.
 
-    Links to folders are followed, each folder once on a way.
+    `UserError` for a folder that cannot be opened.
     """
-    files = (file for file in _files_below(folder, frozenset()) if file.suffix.lower() in endings)
-    return sorted(file for file in files if not is_hidden(file.relative_to(folder)))
+    from ...modeling_ser_meta.audio_ser_meta import cannot_be_read, files_below
 
-
-def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    """`above` are the folders on the way: a link to one of them is not followed, and what cannot be read is left."""
-    above |= {os.path.realpath(folder)}
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
-        if not entry.is_dir():
-            yield Path(entry.path)
-        elif os.path.realpath(entry.path) not in above:
-            yield from _files_below(Path(entry.path), above)
-
-
-def is_hidden(path: Path) -> bool:
-    """Whether a file is one that no corpus means: `._name.wav`, or anything in `.git` or `__MACOSX`."""
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    files, closed = files_below(folder)
+    if closed:
+        raise UserError(cannot_be_read(closed))
+    return [file for file in files if file.suffix.lower() in endings]
 
 
 def find_recordings(folder: Path, corpus: str, layout: str, endings: Iterable[str] = RECORDINGS) -> list[Path]:

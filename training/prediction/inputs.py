@@ -132,7 +132,7 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
         from ..corpora.table_files import READERS
 
         endings = {*READERS, *ANNOTATIONS}
-        if written := [word for word in words if Path(word).suffix.lower() in endings and Path(word).is_file()]:
+        if written := [word for word in words if Path(word).suffix.lower() in endings and os.path.isfile(word)]:
             raise UserError(f"{written[0]} is a table, and no recording: give it as --table {written[0]}")
         return Files(words, raw_rate)
     if raw_rate is not None:
@@ -150,7 +150,7 @@ def find_inputs(words: Sequence[str], table: str | None = None, raw_rate: int | 
 def find_recordings(given: Sequence[str]) -> list[str]:
     """Paths of the recordings in what was given, in order; `-` stays as it is, a shard gives its recordings.
 
-    Of a folder those with a sound file's ending, but no hidden ones. One line tells which sound files are passed over,
+    Of a folder those with a sound file's ending, but no hidden ones. One line tells what of it is passed over,
     another one which names are: those that are not UTF-8 fit into no table.
 
     Raises:
@@ -165,7 +165,9 @@ def find_recordings(given: Sequence[str]) -> list[str]:
         elif name == STANDARD_INPUT or os.path.exists(name):
             found += _within(name)
         else:
-            found += _matching(name) or [name]
+            matching, others = _matching(name)
+            found += matching or [name]
+            passed_over += others
     odd = [name for name in found if not _is_text(name)]
     if found and len(odd) == len(found):
         raise UserError(_not_text(odd))
@@ -281,21 +283,24 @@ def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
         raise UserError(str(error)) from error
 
 
-def _matching(pattern: str) -> list[str]:
-    """The recordings that a pattern means, each once, and those of the folders that it means."""
+def _matching(pattern: str) -> tuple[list[str], list[Path]]:
+    """The recordings that a pattern means, each once, and those of the folders that it means; see `_in_folder`."""
     found: list[str] = []
+    others: list[Path] = []
     for path in sorted(glob(pattern, recursive=True)):
         if not os.path.isdir(path):
             found += _within(path)
             continue
         with suppress(AudioError):  # of `**` most have none of their own
-            found += map(str, recordings_in(Path(path))[0])
-    return list(dict.fromkeys(found))
+            readable, unreadable = recordings_in(Path(path))
+            found += map(str, readable)
+            others += unreadable
+    return list(dict.fromkeys(found)), list(dict.fromkeys(others))
 
 
 def _within(path: str) -> list[str]:
     """A shard's recordings, or the path itself."""
-    return shard_names(path) if path.endswith(ENDING) and Path(path).is_file() else [path]
+    return shard_names(path) if path.endswith(ENDING) and os.path.isfile(path) else [path]
 
 
 def header_of(recording: Any) -> Header | None:

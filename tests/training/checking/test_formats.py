@@ -13,7 +13,8 @@ FOUND = {
     "open length": {"flac-of-a-pipe"},
     "never filled in": {"wav-never-filled-in"},
     "late MP3": {"mp3-without-tag", "wav-mp3"},
-    "read by FFmpeg": {"m4a-aac", "wav-never-filled-in"},
+    "joined files": {"mp3-joined", "ogg-vorbis-joined", "ogg-opus-joined"},
+    "read by FFmpeg": {"m4a-aac", "wav-never-filled-in", "mp3-joined", "ogg-vorbis-joined", "ogg-opus-joined"},
 }
 
 

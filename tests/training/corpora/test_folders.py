@@ -50,6 +50,13 @@ def test_a_class_may_be_a_linked_folder(folder, tmp_path_factory):
     assert rows["utterance_id"] == ["happy/a.wav", "sad/b.wav"] and rows["emotion"] == ["happy", "sad"]
 
 
+def test_a_class_that_cannot_be_opened_is_refused(folder, locked):
+    folder("happy/a.wav", "sad/b.wav")
+    locked("sad")
+    with pytest.raises(UserError, match=r"^sad cannot be opened: see to the permissions"):
+        load_rows("folders", ".")
+
+
 def test_classes_below_other_folders_are_told_and_found_by_an_expression(folder):
     root = folder("anna/happy/1.wav", "bela/sad/2.wav")
     rows = load_rows("folders", root)

@@ -123,6 +123,26 @@ def test_one_unusable_recording_does_not_hold_up_the_others(command_line, model,
     assert str(recordings / "text.wav") in errors[0]
 
 
+@pytest.mark.skipif(not os.path.isfile("/proc/self/mem"), reason="no file that nobody can read from its beginning")
+def test_a_disk_that_fails_does_not_hold_up_the_others(command_line, model, recordings):
+    code, printed, (error,) = command_line("predict", model, "/proc/self/mem", recordings, "--json")
+    assert code == 1 and [result["file"] for result in objects(printed)] == [
+        str(recordings / "a.wav"),
+        str(recordings / "b.flac"),
+    ]
+    assert "/proc/self/mem cannot be read (Input/output error): see to the permissions" in error
+
+
+def test_what_may_not_be_opened_is_passed_over_in_a_line(locked, capsys):
+    os.mkdir("sub")
+    for name in ("a.wav", "sub/b.wav"):
+        soundfile.write(name, NOISE, 16_000)
+    locked("sub")
+    assert find_recordings([".", "sub/b.wav"]) == ["a.wav", "sub/b.wav"]
+    told = "passed over: sub cannot be opened: see to the permissions, and that the disk answers"
+    assert capsys.readouterr().err.splitlines() == [told]
+
+
 def test_prediction_refuses_what_is_no_model_of_ours(refused, another_model, tmp_path, recordings):
     recording = recordings / "a.wav"
     refused(["predict", another_model, recording], another_model, "'bert'", "ser_meta")
