@@ -377,8 +377,15 @@ def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def _print_what_cannot_be_encoded() -> None:
+    """Standard output names a character that its encoding lacks, such as \\xf6, as stderr always does."""
+    if hasattr(sys.stdout, "reconfigure"):  # what stands in for it may have none
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Runs the command line: a user's mistake is one line on stderr and exit code 2; `--debug` adds the traceback."""
+    _print_what_cannot_be_encoded()
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "60")  # seconds, so that bars do not fill a log
     try:

@@ -8,6 +8,7 @@ or in Python, with this folder on the path: `from runner import Recognizer; Reco
 """
 
 import argparse
+import codecs
 import json
 import os
 import sys
@@ -245,14 +246,25 @@ def sums_bytes_exactly() -> bool:
 
 
 def expanded(given: Sequence[str]) -> list[str]:
-    """Files as they are, and the sound files in folders; told on stderr what of those cannot be read."""
+    """Files as they are, and the sound files in folders; told on stderr what of those cannot be read.
+
+    Names that are not UTF-8 are told and left out, since JSON is.
+    """
     found: list[str] = []
     for name in given:
         readable, others = recordings_in(Path(name)) if os.path.isdir(name) else ([Path(name)], [])
         found += map(str, readable)
         if others:
             print(f"runner.py: passed over: {cannot_be_read(others)}", file=sys.stderr)
-    return found
+    for name in found:
+        if not is_text(name):
+            print(f"runner.py: passed over: {name!a} is a name that is not UTF-8: rename it", file=sys.stderr)
+    return list(filter(is_text, found))
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8."""
+    return name.encode(errors="replace").decode() == name
 
 
 def main() -> int:
@@ -266,20 +278,21 @@ def main() -> int:
     arguments = parser.parse_args()
     names = ("window_seconds", "threshold", "least_familiar")
     settings = {name: getattr(arguments, name) for name in names}
-    recognise, failed = Recognizer(), False
+    recognise = Recognizer()
     try:
         paths = expanded(arguments.recordings)
         check_options(recognise.facts, settings)
     except ValueError as error:
         print(f"runner.py: {error}", file=sys.stderr)
         return 2
+    failed, is_utf8 = not paths, codecs.lookup(sys.stdout.encoding).name == "utf-8"
     recordings = [{"path": path, "channel": arguments.channel} for path in paths]
     for path, result in zip(paths, recognise.many(recordings, **settings), strict=True):
         if isinstance(result, AudioError):
             failed = True
             print(f"runner.py: {result}", file=sys.stderr)
         else:
-            print(json.dumps({"file": path, **result}, ensure_ascii=False))
+            print(json.dumps({"file": path, **result}, ensure_ascii=not is_utf8))
     return 2 if failed else 0
 
 

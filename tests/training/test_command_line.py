@@ -1,4 +1,7 @@
+import io
 import json
+import re
+import shutil
 
 import pytest
 import soundfile
@@ -144,3 +147,23 @@ def test_the_doctor_names_versions_and_the_device(command_line):
     assert found["device"] and found["python"] and "espeakng_loader" in found
     code, printed, _ = command_line("doctor")
     assert code == 0 and len(printed.splitlines()) == len(found)
+
+
+def test_labels_that_standard_output_cannot_encode(command_line, finished_run, speech_table, tmp_path, monkeypatch):
+    model = shutil.copytree(finished_run / "model", tmp_path / "model")
+    config = (model / "config.json").read_text(encoding="utf-8")
+    config = re.sub('"(angry|neutral|sad)"', r'"\1, für 😀"', config)
+    (model / "config.json").write_text(config, encoding="utf-8")
+    recording = sorted(speech_table.parent.glob("*.wav"))[0]
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def printed(*form: str) -> str:
+        output = io.BytesIO()
+        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(output, encoding="ascii"))
+        code, _, errors = command_line("predict", model, recording, "--task", "emotion", *form)
+        assert (code, errors) == (0, [])
+        return output.getvalue().decode("ascii")
+
+    entries = json.loads(printed("--json"))["emotion"]
+    assert {entry["label"] for entry in entries} == {f"{label}, für 😀" for label in ("angry", "neutral", "sad")}
+    assert r", f\xfcr \U0001f600 0." in printed()

@@ -144,7 +144,10 @@ def listen(
     least_familiar: LeastFamiliar = None,
     tasks: Annotated[list[str] | None, typer.Option("--task", help="Report this task; may be given again.")] = None,
     buffer: Annotated[float, typer.Option(help="Seconds of sound that may wait to be heard.")] = 10.0,
-    port: Annotated[int | None, typer.Option(help="Open a WebSocket here instead of standard input.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Open a WebSocket here instead of standard input; 0 finds a free port."),
+    ] = None,
     host: Annotated[str, typer.Option(help="The WebSocket's address; 0.0.0.0 for all.")] = "127.0.0.1",
     origin: Annotated[
         list[str] | None, typer.Option(help="A web page that may connect, as https://example.org; may be given again.")
@@ -202,7 +205,7 @@ def listen(
 def serve(
     model: Model,
     host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 7860,
     minutes: Annotated[float, typer.Option(help="That a visitor's recording may last.")] = 10,
     megabytes: Annotated[float, typer.Option(help="That it may take.")] = 50,
     backend: Backend = "torch",

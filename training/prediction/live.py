@@ -1,7 +1,6 @@
 """`ser-meta listen`: turns as JSON lines while the sound still comes in, from standard input or a WebSocket."""
 
 import io
-import json
 import signal
 import sys
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...configuration.errors import UserError
+from ...configuration.printable import json_line
 from ...modeling_ser_meta import SpeechEmotionPipeline, SpeechEmotionStream
 from ...modeling_ser_meta.audio_ser_meta import channel_number
 from .live_sound import PIECE, Arrivals, Decoder, SoundFormat
@@ -143,7 +143,7 @@ def listen_to_input(listening: Listening, raw: SoundFormat | None) -> None:
     arrivals = listening.arrivals(lambda: source.read(PIECE) or b"", raw)
     with ended_by_signals(arrivals.stop):
         for line in hear(listening, arrivals, decoder):
-            print(json.dumps(line, ensure_ascii=False), flush=True)
+            print(json_line(line), flush=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from threading import Event, Lock, Thread
 from typing import Any
@@ -14,7 +15,9 @@ from .live import Listening, ended_by_signals, hear
 from .live_sound import Arrivals, Decoder, SoundFormat
 
 LARGEST_MESSAGE = 2**20  # bytes
+FIRST_MESSAGE = 10  # seconds that who has connected has for the first message
 LAST_TURNS = 30  # seconds that all who are connected have for their last turns
+LONGEST_REASON = 123  # bytes, by RFC 6455
 SETTINGS = ("sampling_rate", "channels", "encoding")
 BUSY, REFUSED, GOING_AWAY, DONE = 1013, 1008, 1001, 1000  # why a connection is closed, by RFC 6455
 
@@ -31,7 +34,8 @@ class Socket:
     A client's first message is JSON text that says how its samples are written, such as `{"sampling_rate": 8000}`,
     with `channels` and `encoding` where they are not 1 and `pcm_16`; or at once the bytes of a WAV file. Then it sends
     samples as binary messages, and `{"end": true}` at the end. It gets each line as a text message; what was refused,
-    as `{"error": "..."}`.
+    as `{"error": "..."}`. Who sends nothing in `FIRST_MESSAGE` seconds is refused too, so that no place is held for
+    nothing.
 
     Args:
         listening: how its sound is heard.
@@ -63,7 +67,7 @@ class Socket:
         self.close()
 
     def close(self) -> None:
-        """Ends every connection after its last turn, and the server."""
+        """Ends every connection, after its last turn where one has begun, and the server."""
         self.stopped.set()
         deadline = time.monotonic() + LAST_TURNS
         while self.visits and time.monotonic() < deadline:
@@ -71,28 +75,29 @@ class Socket:
         self.server.shutdown()
 
     def _visit(self, connection: Any) -> None:
+        from websockets.exceptions import ConnectionClosed
+
         with self.lock:
             has_place = len(self.visits) < self.most
             if has_place:
                 self.visits.add(connection)
-        if not has_place:
-            _end(connection, BUSY, f"{self.most} streams are heard already: try again later")
-            return
         try:
-            self._answer(connection)
+            with suppress(ConnectionClosed):  # who has left hears no more
+                if has_place:
+                    self._answer(connection)
+                else:
+                    _end(connection, BUSY, f"{self.most} streams are heard already: try again later")
         finally:
             self.visits.discard(connection)
 
     def _answer(self, connection: Any) -> None:
-        from websockets.exceptions import ConnectionClosed
-
         try:
-            messages = iter(connection)
-            first = next(messages, None)
+            first = self._first_message(connection)
             if first is None:
+                connection.close(GOING_AWAY, "the server ends")
                 return
             sound = None if isinstance(first, bytes) else sound_format(first)
-            received = _sound([first] if sound is None else [], messages)
+            received = _sound([first] if sound is None else [], iter(connection))
             arrivals = self.listening.arrivals(lambda: next(received, b""), sound)
             Thread(target=_stop_with, args=(self.stopped, arrivals), daemon=True).start()
             for line in hear(self.listening, arrivals, Decoder(sound), self.hearing):
@@ -100,8 +105,16 @@ class Socket:
             connection.close(GOING_AWAY if self.stopped.is_set() else DONE)
         except (UserError, AudioError) as error:
             _end(connection, REFUSED, str(error))
-        except ConnectionClosed:  # who has left hears no more
-            pass
+
+    def _first_message(self, connection: Any) -> bytes | str | None:
+        """None where the server ends before it comes; `UserError` where it does not come in time."""
+        deadline = time.monotonic() + FIRST_MESSAGE
+        while not self.stopped.is_set():
+            with suppress(TimeoutError):
+                return connection.recv(timeout=0.2)
+            if time.monotonic() > deadline:
+                raise UserError(f"no message came in {FIRST_MESSAGE} s: connect when there is sound to send")
+        return None
 
 
 def sound_format(message: str) -> SoundFormat:
@@ -109,6 +122,7 @@ def sound_format(message: str) -> SoundFormat:
 
     Raises:
         UserError: no such message, or a value that there is not.
+        AudioError: a rate that there is not.
     """
     try:
         said = json.loads(message)
@@ -117,9 +131,10 @@ def sound_format(message: str) -> SoundFormat:
             raise UserError(f"{unknown[0]} is none of the settings {', '.join(SETTINGS)}")
         rate, channels = int(said["sampling_rate"]), int(said.get("channels", 1))
         return SoundFormat(rate, channels, str(said.get("encoding", "pcm_16")).lower()).checked()
-    except (ValueError, TypeError, KeyError) as error:
-        if isinstance(error, UserError):
-            raise
+    except (UserError, AudioError):  # which say more
+        raise
+    # infinity is no whole number, and what is nested too deep cannot be read
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError('the first message is JSON such as {"sampling_rate": 8000}, or begins a WAV file') from error
 
 
@@ -141,5 +156,5 @@ def _stop_with(stopped: Event, arrivals: Arrivals) -> None:
 
 
 def _end(connection: Any, code: int, message: str) -> None:
-    connection.send(json.dumps({"error": message}, ensure_ascii=False))
-    connection.close(code, message[:100])
+    connection.send(json.dumps({"error": message}))  # in ASCII: what a client wrote may be no UTF-8
+    connection.close(code, message.encode(errors="replace")[:LONGEST_REASON].decode(errors="ignore"))

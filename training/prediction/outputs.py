@@ -1,7 +1,6 @@
 """Where predictions go: the screen, JSON lines, CSV tables, Parquet parts, subtitles, pictures."""
 
 import csv
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from accelerate import PartialState
 
 from ...configuration.errors import UserError
+from ...configuration.printable import json_line
 from ...configuration.run_folder import make_folder, written
 from ...hub_cards.page.conversation import summary_rows
 from ...hub_cards.page.predictions_table import (
@@ -209,7 +209,7 @@ class JsonLines:
 
     def write(self, result: dict[str, Any], recording: Any) -> None:
         """Prints one result."""
-        print(json.dumps(result, ensure_ascii=False), flush=True)
+        print(json_line(result), flush=True)
 
 
 class CsvTable:

@@ -209,13 +209,16 @@ def test_the_command_and_the_runner_without_torch(command_line, speech_table, tm
     files = {path.name for path in folder.iterdir()} - {"README.md", "requirements.txt", "__pycache__"}
     assert all(name in text or name.endswith("_ser_meta.py") for name in files)
     (tmp_path / "calls").mkdir()
-    for name in ("one.wav", "._one.wav", "two.m4a"):
-        (tmp_path / "calls" / name).write_bytes(Path(recordings[0]).read_bytes())
+    for name in (b"f\xc3\xbcr.wav", b"f\xfcr.wav", b"._one.wav", b"two.m4a"):
+        Path(os.fsdecode(os.fsencode(tmp_path / "calls") + b"/" + name)).write_bytes(Path(recordings[0]).read_bytes())
     program = [*program[:2], str(tmp_path / "calls"), "--threshold", "1"]
+    environment["PYTHONIOENCODING"] = "ascii"
     of_folder = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
     (line,) = of_folder.stdout.splitlines()
-    assert json.loads(line)["file"] == str(tmp_path / "calls" / "one.wav") and json.loads(line)["abstained"] is True
-    assert of_folder.returncode == 0 and "passed over" in of_folder.stderr and "two.m4a" in of_folder.stderr
+    assert json.loads(line)["file"] == str(tmp_path / "calls" / "für.wav") and json.loads(line)["abstained"] is True
+    unread, unnamed = of_folder.stderr.splitlines()
+    assert of_folder.returncode == 0 and "passed over" in unread and "two.m4a" in unread
+    assert "passed over" in unnamed and r"f\udcfcr.wav' is a name that is not UTF-8" in unnamed
     recognise = SpeechEmotionPipeline(model=model, processor=processor)
     for line, path in zip(done.stdout.splitlines(), recordings, strict=True):
         assert_same_result(json.loads(line), {"file": path, **recognise(path)})

@@ -225,11 +225,19 @@ def test_what_a_websocket_refuses(socket):
         ("hello", "the first message is JSON"),
         ('{"rate": 8000}', "rate is none of the settings sampling_rate"),
         ('{"sampling_rate": 8000, "encoding": "mp3"}', "encoding mp3 is none of"),
+        ('{"sampling_rate": 10}', "has a sampling rate of 10 Hz"),
+        ('{"sampling_rate": 1e999}', "the first message is JSON"),
+        ("[" * 200_000, "the first message is JSON"),
+        ('{"sampling_rate": 8000, "encoding": "x%s"}' % ("ö" * 80), "encoding xöö"),
+        (r'{"\ud800": 8000}', "\ud800 is none of the settings"),
         (b"no sound", "is no WAV file"),
     ):
         with connect() as client:
             client.send(first)
-            assert part in json.loads(client.recv())["error"]
+            error, closing = json.loads(client.recv())["error"], closing_of(client)
+            assert part in error and closing.code == 1008
+            assert error.replace("\ud800", "?").startswith(closing.reason)
+            assert len(closing.reason.encode()) >= min(len(error.encode(errors="replace")), 122)
     with pytest.raises(InvalidStatus, match="403"):
         connect(origin="https://elsewhere.org")
     with connect(origin="https://example.org") as one, connect() as another, connect() as third:
@@ -237,10 +245,54 @@ def test_what_a_websocket_refuses(socket):
         assert "2 streams are heard already" in json.loads(told)["error"]
 
 
+def test_who_sends_nothing_holds_no_place(socket, monkeypatch):
+    monkeypatch.setattr("ser_meta.training.prediction.live_socket.FIRST_MESSAGE", 0)
+    connect, _ = socket
+    with connect() as one, connect() as another:
+        for silent in (one, another):
+            assert "no message came in 0 s" in json.loads(silent.recv())["error"]
+            assert closing_of(silent).code == 1008
+
+
+def test_a_server_that_ends_waits_for_nobody_who_has_not_begun(socket, monkeypatch):
+    monkeypatch.setattr("ser_meta.training.prediction.live_socket.FIRST_MESSAGE", 1_000)
+    connect, server = socket
+    with connect() as one, connect() as another, connect() as third:
+        clients = [one, another, third]
+        refused = _first_message(*clients)  # so that the other two have their places
+        server.close()
+        reasons = [closing_of(client).reason for client in clients]
+    assert sorted(reasons) == sorted([json.loads(refused)["error"], "the server ends", "the server ends"])
+
+
+def test_who_has_left_before_being_refused_is_no_fault(socket, caplog):
+    connect, server = socket
+    server.most = 0
+    with server.lock, connect():  # nobody is refused before the client has left
+        pass
+    server.close()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def closing_of(client):
+    """Code and reason with which the server closes."""
+    from websockets.exceptions import ConnectionClosed
+
+    with pytest.raises(ConnectionClosed) as closed:
+        client.recv()
+    return closed.value.rcvd
+
+
 def _first_message(*clients):
     for client in cycle(clients):
         with suppress(TimeoutError):
             return client.recv(timeout=0.1)
+
+
+@pytest.mark.parametrize(("command", "port"), [("listen", 65536), ("listen", -1), ("serve", 65536), ("serve", 0)])
+def test_a_port_that_there_is_not(command_line, command, port):
+    code, printed, errors = command_line(command, "nowhere", "--port", port)
+    assert (code, printed) == (2, "") and "--port" in errors[-1]
 
 
 def test_an_address_that_is_taken(recognise, socket):
