@@ -53,7 +53,7 @@ def read(text: str, kind: Any = Any) -> Any:
 def kind_at(kind: Any, keys: list[str]) -> Any:
     """The type of the setting at the end of a path of keys; `Any` where the path leads out of what is known."""
     for key in keys:
-        kind = _kind_of(kind, key)
+        kind = kind_of(kind, key)
     return kind
 
 
@@ -74,7 +74,7 @@ def _value(node: yaml.Node, kind: Any) -> Any:
     if node.tag not in TAGS:
         raise yaml.YAMLError(f"it has the tag {node.tag!r}: write plain words, numbers, lists and mappings")
     if isinstance(node, yaml.SequenceNode):
-        return [_value(item, _kind_of(kind, None)) for item in node.value]
+        return [_value(item, kind_of(kind, None)) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         pairs = list(_pairs(node, kind))
         keys = [key for key, _ in pairs]
@@ -89,7 +89,7 @@ def _pairs(node: yaml.MappingNode, kind: Any) -> Iterator[tuple[Any, Any]]:
         if not isinstance(key_node, yaml.ScalarNode):
             raise yaml.YAMLError("a key must be a word, not a list or a mapping")
         key = _value(key_node, Any if kind is Any else Text)
-        yield key, _value(value_node, _kind_of(kind, key))
+        yield key, _value(value_node, kind_of(kind, key))
 
 
 def _scalar(node: yaml.ScalarNode, kind: Any) -> Any:
@@ -105,7 +105,7 @@ def _scalar(node: yaml.ScalarNode, kind: Any) -> Any:
     return node.value
 
 
-def _kind_of(kind: Any, key: Any) -> Any:
+def kind_of(kind: Any, key: Any) -> Any:
     """The type of what a list, a mapping or a dataclass of this type holds under a key."""
     kind = _without_none(kind)
     if kind is Text:

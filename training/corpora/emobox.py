@@ -60,7 +60,7 @@ SPEAKERS = {
     "shemo": ("fa", r"([FM]\d\d)\w+$"),
     "subesco": ("bn", r"([FM]_\d\d)_[^/]+$"),
     "tess": ("en", r"([A-Z]{3})_\w+$"),
-    "turevdb": ("tr", r"\d+_(\w\w)_[^/]+$"),
+    "turevdb": ("tr", r"(\d+)_\w\w_[^/]+$"),
     "urdu": ("ur", r"(S[FM]\d+)_\w+$"),
 }
 """By corpus: its language, null for several; where a recording's path names its speaker, null where it does not."""

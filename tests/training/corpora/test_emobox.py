@@ -6,7 +6,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import CorpusRecipe
-from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe, read_corpus
 from ser_meta.training.corpora import load_corpus, load_rows
 from ser_meta.training.corpora.emobox import KNOWN, SPEAKERS, read_lists, with_emobox
 from ser_meta.training.corpora.mixture import load_corpora
@@ -116,6 +116,19 @@ def test_the_folds_need_the_lists(recipe):
         recipe("data.corpus=emobox")
 
 
+def test_what_raters_said_is_refused_beside_the_lists(recipe, ravdess):
+    for setting, told in (
+        ("data.votes=shares", "data.votes=shares learns from raters' votes, and data.emobox has one class"),
+        ("data.options.label=perceived", "no votes: leave out options.label=perceived"),
+        ("data.options.votes=true", "no votes: leave out options.votes=true"),
+    ):
+        with pytest.raises(UserError, match=told):
+            recipe(setting)
+    emobox, root = ravdess
+    with pytest.raises(UserError, match=r"no votes: leave out options\.label=perceived"):
+        read_corpus("cremad", str(root), [f"emobox={emobox}", "options.label=perceived"])
+
+
 def test_another_corpus_beside_it_is_trained_on_in_every_fold(recipe, ravdess, tmp_path):
     emobox, root = ravdess
     table = tmp_path / "more.csv"
@@ -213,6 +226,7 @@ def test_parts_of_a_recording(clone):
         ("iemocap", "downloads/iemocap/Session2/sentences/wav/Ses02M_impro05/Ses02M_impro05_F020.wav", "Ses02F"),
         ("mead", "downloads/mead/W019/audio/neutral/level_1/020.m4a", "W019"),
         ("subesco", "downloads/subesco/F_10_FAHMEE_S_6_FEAR_5.wav", "F_10"),
+        ("turevdb", "downloads/turevdb/Sound Source/Angry/1234_sk_koku.wav", "1234"),
         ("resd", "downloads/resd/train/sadness_disgust_16/16_sadness_disgust_s_012.wav", None),
     ],
 )
@@ -249,6 +263,8 @@ def test_what_is_no_clone_or_no_corpus_is_refused(ravdess, tmp_path):
         read_lists(tmp_path, "ravdess")
     with pytest.raises(UserError, match=r"there is no corpus 'ravdes': set options.corpus to one of aesdd"):
         load_rows("emobox", emobox, corpus="ravdes")
+    with pytest.raises(UserError, match="unknown option 'root' for the corpus 'emobox': choose among corpus, audio"):
+        load_rows("emobox", emobox, **{"root": root})
     with pytest.raises(UserError, match=r"name one of its corpora with options.corpus: aesdd, ased"):
         load_rows("emobox", emobox)
     with pytest.raises(UserError, match="EmoBox has no folds of the corpus 'nemo': choose one of ravdess, "):
