@@ -140,6 +140,11 @@ class DataRecipe(CorpusRecipe):
         """The corpora, also where it is a single one."""
         return self.corpora or [CorpusRecipe(**{key: getattr(self, key) for key in OF_A_CORPUS})]
 
+    @property
+    def speakers_may_overlap(self) -> bool:
+        """Whether a speaker may stand on two sides: where asked for, and where utterances are dealt whoever speaks."""
+        return self.allow_speaker_overlap or self.folds == "utterances"
+
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value

@@ -72,6 +72,9 @@ KNOWN = {name: name for name in ("ravdess", "iemocap", "cremad", "emodb", "tess"
 }
 """Corpora that we read too, and what EmoBox calls them."""
 
+OURS = {theirs: ours for ours, theirs in KNOWN.items()}
+NOT_LISTED = "not in EmoBox's lists"  # why a row is left out
+
 TRAIN, VALIDATION = "train", "validation"
 SIDES = {"train": TRAIN, "valid": VALIDATION, "test": "test"}  # as the lists' names spell them
 NEEDED = ("key", "wav", "emo")
@@ -148,7 +151,7 @@ def with_emobox(rows: Rows, corpus: str, root: str | Path) -> Rows:
     left_out = changed.remarks.setdefault("left out", {})
     if extra := len(rows) - len(kept):
         name = next(name for name, each in zip(rows["utterance_id"], found, strict=True) if each is None)
-        left_out[f"{corpus}: not in EmoBox's lists"] = f"{extra} of {len(rows)} rows, such as {name}"
+        left_out[f"{corpus}: {NOT_LISTED}"] = f"{extra} of {len(rows)} rows, such as {name}"
     if missing:
         told = f"{len(missing)} of {len(listed)} utterances, such as {missing[0]}"
         left_out[f"{corpus}: in EmoBox's lists and not in the corpus"] = told

@@ -1,10 +1,12 @@
 """EmoBox's lists on miniature trees whose files and lines are named as its own."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.protocol import Protocol
 from ser_meta.configuration.recipe import CorpusRecipe
 from ser_meta.configuration.recipe_files import load_recipe, read_corpus
 from ser_meta.training.corpora import load_corpus, load_rows
@@ -16,6 +18,7 @@ from ser_meta.training.studies.leaderboard import ENCODERS, FIGURES, leaderboard
 SPEECH = "downloads/ravdess/audio/Audio_Speech_Actors_01-24"
 LABELS = {"Angry": "Angry", "Fearful": "Fear"}
 CODES = {"Angry": "05", "Fearful": "06"}
+TESTED_ON_ALL = Protocol.untold("ravdess")
 
 
 def line(corpus, name, wav, emotion, **more):
@@ -139,7 +142,7 @@ def test_another_corpus_beside_it_is_trained_on_in_every_fold(recipe, ravdess, t
     plan = plan_run(both)
     assert find_folds(both) == ["fold_1", "fold_2"] and len(plan.sides["test"]) == 4
     assert {plan.rows["speaker"][row] for row in plan.sides["train"]} == {"ravdess:01", "ravdess:04", "more:zoe"}
-    assert leaderboard(both) == []
+    assert leaderboard(both, TESTED_ON_ALL) == []
 
 
 def emodb_line(name, emotion):
@@ -279,6 +282,24 @@ def test_what_is_no_clone_or_no_corpus_is_refused(ravdess, tmp_path):
 def test_the_leaderboard_is_of_the_corpora_that_emobox_has(recipe):
     assert set(FIGURES) == set(SPEAKERS) >= set(KNOWN.values())
     assert all(len(values) == len(ENCODERS) and max(values) < 100 for rows in FIGURES.values() for values in rows)
-    best, *others = leaderboard(recipe())
+    best, *others = leaderboard(recipe(), TESTED_ON_ALL)
     assert best == {"encoder": "Whisper large v3", "ua": 0.7532, "wa": 0.7587, "macro_f1": 0.7519} and len(others) == 9
-    assert leaderboard(recipe("data.folds=speaker")) == []
+    assert leaderboard(recipe("data.folds=speaker"), TESTED_ON_ALL) == []
+
+
+def test_the_leaderboard_stands_beside_figures_of_the_same_utterances_alone(recipe, ravdess):
+    _, root = ravdess
+    plan = plan_run(recipe())
+    assert list(plan.left_out) == ["ravdess: not in EmoBox's lists"]
+    assert len(leaderboard(recipe(), replace(TESTED_ON_ALL, left_out=plan.left_out))) == 10
+    (root / "Audio_Speech_Actors_01-24" / "Actor_02" / "03-01-06-01-01-01-02.flac").unlink()
+    for change in (
+        {"left_out": plan_run(recipe()).left_out},
+        {"left_out": {"ravdess: quarantine": "1 of 12 rows"}},
+        {"judged_on": "the validation sides"},
+        {"folds_left_out": {"fold_2": "no utterance of Angry"}},
+    ):
+        assert leaderboard(recipe(), replace(TESTED_ON_ALL, **change)) == [], change
+    weights = ["stages.emotion.loss_weights={emotion: 0, gender: 1}", "stages.metadata=null"]
+    of_gender = recipe("model.target_task=gender", "model.auxiliary_tasks=[emotion]", *weights)
+    assert leaderboard(of_gender, TESTED_ON_ALL) == []
