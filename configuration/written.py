@@ -40,7 +40,7 @@ def read(text: str, kind: Any = Any) -> Any:
 
     A scalar of `str` is its text, but for `null`; of `Text`, in any case. One of `int` is read in tens, so that `0011`
     is eleven; what is no number, and truth values, stay text for OmegaConf to convert or refuse. Of `Any` it is what
-    YAML makes of it. Nothing at all is None.
+    YAML makes of it, but for a whole number in another form, such as `01`, which stays text. Nothing at all is None.
 
     Raises:
         yaml.YAMLError: the text is no YAML, repeats parts of itself by `*` aliases, or is nested too deep.
@@ -98,7 +98,9 @@ def _scalar(node: yaml.ScalarNode, kind: Any) -> Any:
     if node.tag == NULL:
         return None
     if kind is Any or is_dataclass(kind):
-        return _Reader("").construct_object(node)
+        value = _Reader("").construct_object(node)
+        # 01 is a code rather than the number 1, as 09 is to YAML too
+        return node.value if type(value) is int and str(value) != node.value else value
     if kind in (int, float):
         with suppress(ValueError):
             return kind(node.value)
