@@ -39,8 +39,9 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     Raises:
         UserError: no such recipe, an unknown key, a value of the wrong type or outside its choices.
     """
-    parts = [*_read(name_or_path), *(_read_setting(setting, Recipe) for setting in overrides or ())]
-    return _joined(parts, f"recipe {name_or_path}")
+    settings = [_read_setting(setting, Recipe) for setting in overrides or ()]
+    settings.sort(key=_lists_corpora, reverse=True)  # so that what is set of a single one beside them is refused
+    return _joined([*_read(name_or_path), *settings], f"recipe {name_or_path}")
 
 
 def load_recipes(words: list[str]) -> dict[str, Recipe]:
@@ -263,7 +264,7 @@ def _change(recipe: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
     A list of corpora takes the place of a single one with all that is its, and null takes a stage away.
     """
-    if (change.get("data") or {}).get("corpora"):
+    if _lists_corpora(change):
         data = recipe.get("data") or {}
         recipe = {**recipe, "data": {key: value for key, value in data.items() if key not in OF_A_CORPUS}}
     changed = laid_over(recipe, change, Recipe)
@@ -273,6 +274,11 @@ def _change(recipe: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
                 raise UserError(f"stages.{name}=null takes no stage away: there are {', '.join(there) or 'none'}")
             del changed["stages"][name]
     return changed
+
+
+def _lists_corpora(change: dict[str, Any]) -> bool:
+    data = change.get("data")
+    return isinstance(data, dict) and bool(data.get("corpora"))
 
 
 def _words(error: Exception) -> str:

@@ -278,6 +278,8 @@ def test_a_list_of_corpora_takes_the_place_of_a_single_one(base, tmp_path):
     assert load_recipe(str(tmp_path / "saved.yaml")) == recipe
     with pytest.raises(UserError, match=r"data\.corpora lists the corpora, but data\.root is set beside it"):
         load_recipe(str(own), ["data.root=/c"])
+    with pytest.raises(UserError, match=r"data\.corpora lists the corpora, but data\.root is set beside it"):
+        load_recipe(base, ["data.root=/c", f"data.corpora={several}"])
 
 
 def test_a_single_corpus_is_a_list_of_one(base):
