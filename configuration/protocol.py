@@ -23,7 +23,8 @@ class Protocol:
     Attributes:
         corpus: its name, or those of several.
         label_map: in words, which labels of the corpora read otherwise.
-        left_out: reason -> in words, how many rows of the corpus are on no side for it: a quarantine, lists of others.
+        left_out: reason -> in words, how many rows of the corpus are on no side for it: a quarantine, lists of others,
+            a side of the corpus's own.
         allow_speaker_overlap: whether speakers of the test side may have been trained on.
         longest: in words, what was too long to be trained on.
         styles: in words, the speaking styles that were trained on and judged, such as song beside speech.

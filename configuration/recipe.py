@@ -48,7 +48,8 @@ class CorpusRecipe:
         root: the corpus's folder or table.
         options: of the corpus's loader.
         emobox: a clone of https://github.com/emo-box/EmoBox: of the corpus are then read the utterances of its lists
-            alone, with its classes as the emotion, and with its folds, which `folds: emobox` takes.
+            alone, with its classes as the emotion, and with its folds, which `folds: emobox` takes. Raters' votes are
+            of other classes, and refused beside it.
         label_map: by task, from the corpus's label to the shared one. A name counts whatever its case, spaces and
             accents, and `*` in it stands for anything, as in `{"neu*": neutral, "hap*": happy, "*": null}`. A label
             goes by its own name first, then by one alike, then by the first pattern; one that none fits stays as it
@@ -138,6 +139,11 @@ class DataRecipe(CorpusRecipe):
     def sources(self) -> list[CorpusRecipe]:
         """The corpora, also where it is a single one."""
         return self.corpora or [CorpusRecipe(**{key: getattr(self, key) for key in OF_A_CORPUS})]
+
+    @property
+    def speakers_may_overlap(self) -> bool:
+        """Whether a speaker may stand on two sides: where asked for, and where utterances are dealt whoever speaks."""
+        return self.allow_speaker_overlap or self.folds == "utterances"
 
 
 def _whole(value: Any) -> Any:
@@ -287,7 +293,8 @@ class DistillationRecipe:
             tests the student.
         loss_weights: of `target`, the teacher's probabilities of the target's labels; `tasks`, the same of the
             auxiliary tasks that both have; `frames`, what its layer fusion makes of each frame; `layers`, what goes
-            into the fusion, of layers evenly chosen, where both encoders are of one width. See `Distillation`.
+            into the fusion, of layers evenly chosen, where both encoders are of one width. One that is not named keeps
+            its default, target 1, tasks 0.3 and frames 1: 0 takes it away. See `Distillation`.
         temperature: by which both sides' logits are divided before they are compared.
         unlabelled: a folder of further recordings, which have a teacher and no labels.
     """

@@ -23,6 +23,7 @@ from .recipe import (
     TRAINED_OF_ENCODER,
     VALIDATIONS,
     VOTES,
+    CorpusRecipe,
     DataRecipe,
     ModelRecipe,
     Recipe,
@@ -86,6 +87,17 @@ def check_seed(seed: int) -> Iterator[str]:
     yield from _within("seed", seed, 0, LARGEST_SEED)
 
 
+def corpus_faults(source: CorpusRecipe) -> Iterator[str]:
+    """What of one corpus does not go together: EmoBox has classes of its own, and raters chose among the corpus's."""
+    if source.emobox is None:
+        return
+    if source.corpus == "emobox":
+        yield "data.emobox is for a corpus read by its own name: data.corpus=emobox has EmoBox's folds, leave it out"
+    for option, value in (("votes", True), ("label", "perceived")):
+        if source.options.get(option) == value:
+            yield f"data.emobox has classes and no votes: leave out options.{option}={str(value).lower()}"
+
+
 def _data_faults(data: DataRecipe) -> Iterator[str]:
     beside = [f"data.{key}" for key in OF_A_CORPUS if getattr(data, key)]
     if data.corpora and beside:
@@ -104,6 +116,13 @@ def _data_faults(data: DataRecipe) -> Iterator[str]:
     if not 0 < data.validation_fraction < 1:
         yield f"data.validation_fraction={data.validation_fraction} must be between 0 and 1"
     yield from _fold_faults(data)
+    for source in data.sources:
+        yield from corpus_faults(source)
+    if data.votes != "majority" and any(source.emobox for source in data.sources):
+        yield (
+            f"data.votes={data.votes} learns from raters' votes, and data.emobox has one class an utterance: set "
+            "data.votes=majority, or leave data.emobox out"
+        )
     if not data.speed_factors:
         yield "data.speed_factors=[] is empty: [1.0] is the speed of the recordings"
     for factor in data.speed_factors:
@@ -117,8 +136,6 @@ def _fold_faults(data: DataRecipe) -> Iterator[str]:
     yield from _positive("data.group_size", data.group_size)
     if data.folds == "emobox" and not any(source.emobox or source.corpus == "emobox" for source in data.sources):
         yield "data.folds=emobox needs EmoBox's lists: set data.emobox to a clone of https://github.com/emo-box/EmoBox"
-    if any(source.emobox and source.corpus == "emobox" for source in data.sources):
-        yield "data.emobox is for a corpus read by its own name: data.corpus=emobox has EmoBox's folds, leave it out"
     if data.fold_count is not None and data.folds not in DEALT:
         yield f"data.fold_count={data.fold_count} needs data.folds={' or '.join(DEALT)}, not {data.folds}"
     if data.fold_count is not None and data.fold_count < 2:

@@ -2,11 +2,13 @@
 
 import difflib
 import os.path
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import reduce
+from dataclasses import is_dataclass
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -15,17 +17,14 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from . import written
 from .errors import UserError
 from .recipe import OF_A_CORPUS, CorpusRecipe, DataRecipe, ModelRecipe, Recipe, StageRecipe
-from .recipe_checks import recipe_faults, refuse
+from .recipe_checks import corpus_faults, recipe_faults, refuse
+from .shapes import laid_over, misshapen
 
 RECIPES = Path(__file__).parent / "recipes"
+BESIDE_A_CORPUS = {*OF_A_CORPUS} - {"corpus", "root"}  # settings of one that is named with its root
 DEFAULT_BATCH_SIZE = 4  # the paper's section III-B
 PARTS = {"data": DataRecipe, "model": ModelRecipe, "stages.NAME": StageRecipe}  # where a key at the top may belong
-SHAPES = {
-    "is not a ListConfig": "a list, as [one,two]",
-    "Cannot assign str to Dict": "a mapping, as {key: value}",
-    "is not a subclass of": "a mapping, as {key: value}",
-    "is not Optional": "a list or a mapping and not null: empty it as [] or {}",
-}  # by OmegaConf's words
+EMPTIED = {dict: "empty it as {}", list: "empty it as []"}
 
 
 def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
@@ -34,14 +33,15 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
     Args:
         name_or_path: a YAML file, or the name of one that comes with the package. Its top-level `extends` names a
             recipe that it changes: one that comes with the package, or a file beside it.
-        overrides: such as `stages.emotion.epochs=20`.
+        overrides: such as `stages.emotion.epochs=20`, each on top of those before it. A mapping adds to the recipe's,
+            and an empty one takes all of it away, as `data.label_map={}`.
 
     Raises:
         UserError: no such recipe, an unknown key, a value of the wrong type or outside its choices.
     """
-    where = f"recipe {name_or_path}"
-    parts = [*_read(name_or_path), read_settings(overrides or [], Recipe)]
-    return _typed(_changed(parts, where), where, _tasks_named(parts))
+    settings = [_read_setting(setting, Recipe) for setting in overrides or ()]
+    settings.sort(key=_lists_corpora, reverse=True)  # so that what is set of a single one beside them is refused
+    return _joined([*_read(name_or_path), *settings], f"recipe {name_or_path}")
 
 
 def load_recipes(words: list[str]) -> dict[str, Recipe]:
@@ -61,11 +61,20 @@ def load_recipes(words: list[str]) -> dict[str, Recipe]:
 
 def change_recipe(recipe: Recipe, change: dict[str, Any], where: str) -> Recipe:
     """A recipe with some settings changed, written and checked as in a file; errors begin with `where`."""
-    parts = [OmegaConf.create(OmegaConf.to_container(OmegaConf.structured(recipe))), OmegaConf.create(change)]
-    return _typed(_changed(parts, where), where, _tasks_named(parts))
+    return _joined([OmegaConf.to_container(OmegaConf.structured(recipe)), change], where)
 
 
-def _typed(given: DictConfig, where: str, known: set[str]) -> Recipe:
+def _joined(parts: list[dict[str, Any]], where: str) -> Recipe:
+    """The recipe that the first of these and the changes behind it make."""
+    refuse((fault for part in parts for fault in misshapen(part, Recipe)), f"{where}: ")
+    try:
+        given = reduce(_change, parts)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    return _typed(given, where, _tasks_named(parts))
+
+
+def _typed(given: dict[str, Any], where: str, known: set[str]) -> Recipe:
     """The recipe that is given; `UserError` with all that is wrong with it.
 
     Args:
@@ -82,24 +91,33 @@ def _typed(given: DictConfig, where: str, known: set[str]) -> Recipe:
     return recipe
 
 
-def _merged(given: DictConfig) -> tuple[DictConfig, list[str]]:
+def _merged(given: dict[str, Any]) -> tuple[DictConfig, list[str]]:
     """What is given with the types of a recipe, and what is wrong with the settings that do not fit them."""
     typed, faults = OmegaConf.structured(Recipe), []
-    with suppress(OmegaConfBaseException, TypeError):
-        return OmegaConf.merge(typed, given), faults
+    with suppress(OmegaConfBaseException):
+        return _with(typed, given), faults
     # one by one, each of which copies the whole, to name all that do not fit
-    for setting in _settings(OmegaConf.to_container(given), []):
+    for keys, value in _settings(given, []):
         try:
-            typed = OmegaConf.merge(typed, setting)
-        except (OmegaConfBaseException, TypeError) as error:  # the latter for a list where a mapping belongs
+            typed = _with(typed, written.nested(keys, value))
+        except OmegaConfBaseException as error:
             faults.append(_words(error))
     return typed, faults
 
 
-def _settings(value: Any, keys: list[str]) -> Iterator[Any]:
-    """Each setting alone, in the mappings that it stands in."""
+def _with(typed: DictConfig, given: Mapping[str, Any]) -> DictConfig:
+    """A recipe with what is given on top; a mapping that is given empty is so, whatever it holds by default."""
+    merged = OmegaConf.merge(typed, given)
+    for keys, value in _settings(given, []):
+        if value == {} and not is_dataclass(written.kind_at(Recipe, keys)):
+            reduce(getitem, keys[:-1], merged)[keys[-1]] = {}
+    return merged
+
+
+def _settings(value: Any, keys: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """Each setting alone, with the keys that lead to it."""
     if not isinstance(value, dict) or not value:
-        yield written.nested(keys, value)
+        yield keys, value
     else:
         for key, part in value.items():
             yield from _settings(part, [*keys, key])
@@ -125,23 +143,22 @@ def _complete(recipe: Recipe, known: set[str]) -> None:
             del recipe.stages[name]
 
 
-def _tasks_named(parts: list[DictConfig]) -> set[str]:
+def _tasks_named(parts: list[dict[str, Any]]) -> set[str]:
     """Targets and auxiliary tasks of a recipe, of what it extends or changes, and of one that names none."""
     named = {ModelRecipe.target_task, *ModelRecipe().auxiliary_tasks}
-    for part in parts:
-        named.add(OmegaConf.select(part, "model.target_task", default=ModelRecipe.target_task))
-        named.update(OmegaConf.select(part, "model.auxiliary_tasks", default=None) or ())
+    for model in (part.get("model") or {} for part in parts):
+        named.update([model.get("target_task"), *(model.get("auxiliary_tasks") or ())])
     return named
 
 
-def read_settings(settings: list[str], kind: Any = Any) -> DictConfig:
+def read_settings(settings: list[str], kind: Any = Any) -> dict[str, Any]:
     """Settings such as `stages.emotion.epochs=20`, each value read as YAML by its type within `kind`, see `written`.
 
     Raises:
         UserError: a setting without a value, or with one that is no YAML.
     """
     parts = [_read_setting(setting, kind) for setting in settings]
-    return OmegaConf.merge({}, *parts)
+    return reduce(partial(laid_over, kind=kind), parts, {})
 
 
 def _read_setting(setting: str, kind: Any) -> dict[str, Any]:
@@ -160,16 +177,22 @@ def _read_setting(setting: str, kind: Any) -> dict[str, Any]:
 def read_corpus(corpus: str, root: str, settings: list[str]) -> CorpusRecipe:
     """A corpus with settings of its loader, and those that a recipe has beside them, such as `label_map`.
 
+    A loader's settings may stand below `options`, as in a recipe, or as they are, such as `corpus=aesdd` of `emobox`.
+
     Raises:
-        UserError: a setting that is no YAML, or of the wrong type.
+        UserError: a setting that is no YAML, or of the wrong type, or does not go with another.
     """
-    options = OmegaConf.to_container(read_settings(settings, CorpusRecipe))
-    own = {name: options.pop(name) for name in OF_A_CORPUS if name in options}
-    given = {**own, "corpus": corpus, "root": root, "options": options}
+    parts = [_read_setting(setting, CorpusRecipe) for setting in settings]
+    parts = [part if part.keys() <= BESIDE_A_CORPUS else {"options": part} for part in parts]
+    given = reduce(partial(laid_over, kind=CorpusRecipe), parts, {})
+    refuse(misshapen(given, CorpusRecipe))
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(CorpusRecipe), given))
-    except (OmegaConfBaseException, TypeError) as error:
+        typed = OmegaConf.merge(OmegaConf.structured(CorpusRecipe), {**given, "corpus": corpus, "root": root})
+    except OmegaConfBaseException as error:
         raise UserError(_words(error)) from error
+    source = OmegaConf.to_object(typed)
+    refuse(corpus_faults(source))
+    return source
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
@@ -182,7 +205,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> list[DictConfig]:
+def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
     """A recipe as it is written, after what it extends; `changes` are the files that extend this one."""
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -199,7 +222,7 @@ def _read(name_or_path: str, changes: tuple[Path, ...] = ()) -> list[DictConfig]
         raise UserError(f"no such recipe: {name_or_path}: give a YAML file, or {known}")
     if path.resolve() in changes:
         raise UserError(f"recipe {path} extends itself: let one of its chain extend another recipe, or none")
-    recipe = OmegaConf.create(read_yaml(path, f"recipe {path}", Recipe))
+    recipe = read_yaml(path, f"recipe {path}", Recipe)
     extends = recipe.pop("extends", None)
     if extends is None:
         return [recipe]
@@ -236,32 +259,26 @@ def _refuse_interpolations(value: Any, where: str) -> None:
         _refuse_interpolations(part, where)
 
 
-def _changed(parts: list[DictConfig], where: str) -> DictConfig:
-    """The first with what all others change."""
-    try:
-        return reduce(_change, parts)
-    except (OmegaConfBaseException, TypeError) as error:
-        raise UserError(f"{where}: {_words(error)}") from error
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def _change(recipe: DictConfig, change: DictConfig) -> DictConfig:
+def _change(recipe: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """A recipe with some settings changed.
 
     A list of corpora takes the place of a single one with all that is its, and null takes a stage away.
     """
-    if OmegaConf.select(change, "data.corpora"):
-        for key in OF_A_CORPUS:
-            if OmegaConf.select(recipe, f"data.{key}") is not None:
-                del recipe.data[key]
-    changed, stages = OmegaConf.merge(recipe, change), change.get("stages")
-    for name in stages if isinstance(stages, DictConfig) else ():
-        if stages[name] is None:
+    if _lists_corpora(change):
+        data = recipe.get("data") or {}
+        recipe = {**recipe, "data": {key: value for key, value in data.items() if key not in OF_A_CORPUS}}
+    changed = laid_over(recipe, change, Recipe)
+    for name, stage in (change.get("stages") or {}).items():
+        if stage is None:
             if name not in (there := recipe.get("stages") or {}):
                 raise UserError(f"stages.{name}=null takes no stage away: there are {', '.join(there) or 'none'}")
-            del changed.stages[name]
+            del changed["stages"][name]
     return changed
+
+
+def _lists_corpora(change: dict[str, Any]) -> bool:
+    data = change.get("data")
+    return isinstance(data, dict) and bool(data.get("corpora"))
 
 
 def _words(error: Exception) -> str:
@@ -269,8 +286,10 @@ def _words(error: Exception) -> str:
     if isinstance(error, ConfigKeyError):
         return _unknown_key(error)
     key, told = getattr(error, "full_key", None) or "", str(error).splitlines()[0]
-    shape = next((shape for mark, shape in SHAPES.items() if mark in told), None)
-    return f"{key} must be {shape}" if key and shape else f"{key} {told}".strip()
+    if "is not Optional" in told:
+        mend = EMPTIED.get(get_origin(written.kind_at(Recipe, key.split("."))), "leave it out")
+        return f"{key} must not be null: {mend}"
+    return f"{key} {told}".strip()
 
 
 def _unknown_key(error: ConfigKeyError) -> str:

@@ -40,7 +40,7 @@ def read(text: str, kind: Any = Any) -> Any:
 
     A scalar of `str` is its text, but for `null`; of `Text`, in any case. One of `int` is read in tens, so that `0011`
     is eleven; what is no number, and truth values, stay text for OmegaConf to convert or refuse. Of `Any` it is what
-    YAML makes of it. Nothing at all is None.
+    YAML makes of it, but for a whole number in another form, such as `01`, which stays text. Nothing at all is None.
 
     Raises:
         yaml.YAMLError: the text is no YAML, repeats parts of itself by `*` aliases, or is nested too deep.
@@ -53,7 +53,7 @@ def read(text: str, kind: Any = Any) -> Any:
 def kind_at(kind: Any, keys: list[str]) -> Any:
     """The type of the setting at the end of a path of keys; `Any` where the path leads out of what is known."""
     for key in keys:
-        kind = _kind_of(kind, key)
+        kind = kind_of(kind, key)
     return kind
 
 
@@ -74,7 +74,7 @@ def _value(node: yaml.Node, kind: Any) -> Any:
     if node.tag not in TAGS:
         raise yaml.YAMLError(f"it has the tag {node.tag!r}: write plain words, numbers, lists and mappings")
     if isinstance(node, yaml.SequenceNode):
-        return [_value(item, _kind_of(kind, None)) for item in node.value]
+        return [_value(item, kind_of(kind, None)) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         pairs = list(_pairs(node, kind))
         keys = [key for key, _ in pairs]
@@ -89,7 +89,7 @@ def _pairs(node: yaml.MappingNode, kind: Any) -> Iterator[tuple[Any, Any]]:
         if not isinstance(key_node, yaml.ScalarNode):
             raise yaml.YAMLError("a key must be a word, not a list or a mapping")
         key = _value(key_node, Any if kind is Any else Text)
-        yield key, _value(value_node, _kind_of(kind, key))
+        yield key, _value(value_node, kind_of(kind, key))
 
 
 def _scalar(node: yaml.ScalarNode, kind: Any) -> Any:
@@ -98,14 +98,16 @@ def _scalar(node: yaml.ScalarNode, kind: Any) -> Any:
     if node.tag == NULL:
         return None
     if kind is Any or is_dataclass(kind):
-        return _Reader("").construct_object(node)
+        value = _Reader("").construct_object(node)
+        # 01 is a code rather than the number 1, as 09 is to YAML too
+        return node.value if type(value) is int and str(value) != node.value else value
     if kind in (int, float):
         with suppress(ValueError):
             return kind(node.value)
     return node.value
 
 
-def _kind_of(kind: Any, key: Any) -> Any:
+def kind_of(kind: Any, key: Any) -> Any:
     """The type of what a list, a mapping or a dataclass of this type holds under a key."""
     kind = _without_none(kind)
     if kind is Text:

@@ -226,7 +226,8 @@ def not_judged_itself(judged_by: JudgedBy | None) -> list[str]:
     sentences = ["This model was not judged itself: it learned from all speakers, and none was left to test it on."]
     if judged_by.study is None:
         return [*sentences, "No cross-validation of its recipe was named, so nothing is known of how good it is."]
-    measures, seeds = judged_by.metrics, words(judged_by.seeds)
+    measures, seeds = judged_by.metrics, max(1, len(judged_by.seeds))
+    judged = f"{measures['n'] // seeds} utterances{' with each' if seeds > 1 else ''}"  # all are judged once a seed
     main, _ = compared_by(measures)
     basis = f" ({interval_words(measures['interval'], main)})" if "interval" in measures else ""
     figures = ", ".join(
@@ -239,7 +240,7 @@ def not_judged_itself(judged_by: JudgedBy | None) -> list[str]:
     return [
         *sentences,
         f"Its recipe was judged by the cross-validation {judged_by.study}: {judged_by.folds} folds{left_out}, "
-        f"seed{'s' if len(judged_by.seeds) > 1 else ''} {seeds}, {measures['n']} utterances: {figures}.",
+        f"seed{'s' if seeds > 1 else ''} {words(judged_by.seeds)}, {judged}: {figures}.",
         *([f"{line[0].upper()}{line[1:]}."] if line else []),
     ]
 

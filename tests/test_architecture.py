@@ -103,6 +103,13 @@ def test_nothing_of_the_project_is_ignored():
     assert tracked("--cached", "--ignored", "--exclude-standard") == []  # what git ignores, ruff does not read either
 
 
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "tests/README.md"])
+def test_documents_name_files_of_tests_that_are_there(document):
+    named = set(re.findall(r"(?:[\w.-]+/)*test_\w+\.py", (ROOT / document).read_text(encoding="utf-8")))
+    absent = {path for path in named if not any((folder / path).is_file() for folder in (ROOT, ROOT / "tests"))}
+    assert named and not absent
+
+
 def test_the_top_level_is_the_designs():
     top = {line.split("/")[0] for line in tracked()}
     tools = {

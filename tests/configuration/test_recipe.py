@@ -4,7 +4,7 @@ import pytest
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe import CorpusRecipe, DataRecipe, ModelRecipe, Recipe
-from ser_meta.configuration.recipe_files import load_recipe, load_recipes, save_recipe
+from ser_meta.configuration.recipe_files import load_recipe, load_recipes, read_corpus, save_recipe
 from ser_meta.modeling_ser_meta.configuration_ser_meta import SerMetaConfig
 
 OWN = """
@@ -116,6 +116,38 @@ def test_several_recipes_of_a_command_have_names_of_their_own(base, tmp_path):
         load_recipes(["data.root=/x"])
 
 
+def test_an_empty_mapping_empties_what_the_recipe_has(base, tmp_path):
+    settings = ["data.label_map.emotion={calm: null, happy: glad}", "model.labels.emotion=[sad,angry]"]
+    emptied = load_recipe(base, [*settings, "data.label_map={}", "data.options={}", "model.labels={}"])
+    assert (emptied.data.label_map, emptied.data.options, emptied.model.labels) == ({}, {}, {})
+    anew = load_recipe(base, [*settings, "data.label_map.emotion={}", "data.label_map.emotion.sad=null"])
+    assert anew.data.label_map == {"emotion": {"sad": None}} and anew.model.labels == {"emotion": ["sad", "angry"]}
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: base.yaml\ndata: {options: {}}\nmodel: {}\nstages: {emotion: {}}")
+    child, parent = load_recipe(str(own)), load_recipe(base)
+    assert child.data.options == {} and parent.data.options == {"song": False}
+    assert (child.model, child.stages) == (parent.model, parent.stages)  # sections are not emptied
+
+
+def test_loss_weights_of_a_student_that_are_not_named_stay(base):
+    recipe = load_recipe(base, ["distillation.teacher=some/model", "distillation.loss_weights={target: 2, tasks: 0}"])
+    assert recipe.distillation.loss_weights == {"target": 2.0, "tasks": 0.0, "frames": 1.0}
+
+
+def test_settings_of_a_loader_stand_plain_or_as_in_a_recipe():
+    for settings in (["corpus=turevdb"], ["options.corpus=turevdb"], ["options={corpus: turevdb}"]):
+        assert read_corpus("emobox", "/clone", settings) == CorpusRecipe("emobox", "/clone", {"corpus": "turevdb"})
+    settings = ["options.columns.audio=path", "label_map.emotion.calm=null", "columns.emotion=mood", "channel=left"]
+    assert read_corpus("table", "my.csv", settings) == CorpusRecipe(
+        "table",
+        "my.csv",
+        {"columns": {"audio": "path", "emotion": "mood"}, "channel": "left"},
+        label_map={"emotion": {"calm": None}},
+    )
+    with pytest.raises(UserError, match=r"^options must be a mapping, as \{key: value\}$"):
+        read_corpus("table", "my.csv", ["options=3"])
+
+
 def test_a_recipe_extends_one_beside_it_or_in_the_package(base, tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text(OWN)
@@ -182,14 +214,29 @@ def test_a_saved_recipe_reads_back_equal(base, tmp_path):
         ("data.validation=test", r"data\.validation='test' must be one of none"),
         ("data.speed_factors=[]", r"data\.speed_factors=\[\] is empty: \[1\.0\] is the speed of the recordings"),
         ("model.labels.emotion=[a,a]", r"model\.labels\.emotion=\['a', 'a'\] must be labels, each once"),
-        ("data.label_map=null", r"data\.label_map must be a list or a mapping and not null: empty it as"),
+        ("data.label_map=null", r"data\.label_map must not be null: empty it as \{\}"),
+        ("data.speed_factors=null", r"data\.speed_factors must not be null: empty it as \[\]"),
+        ("data.augmentation=null", r"data\.augmentation must not be null: leave it out"),
+        ("data.label_map=[]", r"data\.label_map must be a mapping, as \{key: value\}"),
+        ("degraded={telephone: 1}", r": degraded must be a list, as \[one,two\]"),
+        ("data.speed_factors={a: 1}", r"data\.speed_factors must be a list"),
+        ("model.adapter=lora", r"model\.adapter must be a mapping"),
+        ("data.augmentation.noise=0.5", r"data\.augmentation\.noise must be a mapping"),
+        ("distillation=r0", r": distillation must be a mapping"),
+        ("data=3", r": data must be a mapping, as \{key: value\}$"),
+        ("stages=[a]", r": stages must be a mapping, as \{key: value\}$"),
+        ("precision={a: 1}", r"precision=\{'a': 1\} must be a single value"),
+        ("stages.emotion.loss_weights={emotion: {a: 1}}", r"loss_weights\.emotion=\{'a': 1\} must be a single value"),
+        ("data.corpora=[nemo]", r"data\.corpora\[0\] must be a mapping"),
+        ("data.corpora=[{corpus: nemo, label_map: [a]}]", r"data\.corpora\[0\]\.label_map must be a mapping"),
+        ("distillation.loss_weights={}", r"distillation\.loss_weights has no weight above 0"),
         ("data.speed_factors=[0.8,0]", r"data\.speed_factors=0"),
         ("model.labels.mood=[good,bad]", r"model\.labels='mood' must be one of emotion"),
         ("data.corpus=null", r"data\.corpus has no value: .* or list several in data\.corpora"),
-        ("data.corpora={a: b}", r"Cannot merge"),
+        ("data.corpora={a: b}", r"data\.corpora must be a list, as \[one,two\]$"),
         ("data.corpora=[{root: /a}]", r"data\.corpora\[0\]\.corpus has no value"),
         ("data.corpora=[{corpsu: nemo}]", r"corpsu: did you mean corpus\?"),
-        ("data.label_map.emotion=sad", r"data\.label_map\.emotion.*sad"),
+        ("data.label_map.emotion=sad", r"data\.label_map\.emotion must be a mapping"),
         ("model.ranges.valence=[1,5]", r"model\.ranges='valence' must be one of gender"),
         ("model.ranges.emotion=[1,5]", r"model\.ranges='emotion' must be one of gender"),
         ("model.ranges.style=[5,1]", r"model\.ranges\.style=\[5\.0, 1\.0\] must be the lowest and the highest"),
@@ -231,6 +278,8 @@ def test_a_list_of_corpora_takes_the_place_of_a_single_one(base, tmp_path):
     assert load_recipe(str(tmp_path / "saved.yaml")) == recipe
     with pytest.raises(UserError, match=r"data\.corpora lists the corpora, but data\.root is set beside it"):
         load_recipe(str(own), ["data.root=/c"])
+    with pytest.raises(UserError, match=r"data\.corpora lists the corpora, but data\.root is set beside it"):
+        load_recipe(base, ["data.root=/c", f"data.corpora={several}"])
 
 
 def test_a_single_corpus_is_a_list_of_one(base):
@@ -246,6 +295,9 @@ def test_a_single_corpus_is_a_list_of_one(base):
         ("- a\n- b", r"own\.yaml holds no mapping"),
         ("", r"own\.yaml"),
         ("extends: base.yaml\nstages: null", r"stages"),
+        ("extends: base.yaml\nstages: [a]", r": stages must be a mapping, as \{key: value\}$"),
+        ("extends: base.yaml\ndata: 3", r": data must be a mapping, as \{key: value\}$"),
+        ("extends: base.yaml\ndata: null", r"data must not be null: leave it out"),
         ("extends: elsewhere", r"no such recipe: elsewhere"),
         ("extends: own.yaml", r"own\.yaml extends itself"),
         ("data: {corpus: table}\nstages: {a: {loss_weights: {emotion: 1}}}", r"has no value"),

@@ -10,6 +10,7 @@ RECIPE = """
 data:
   corpus: table
   label_map: {emotion: {no: calm, 0011: on, other: null}}
+  options: {missing: [01, 99]}
 model:
   encoder: some/encoder
   labels: {emotion: [no, yes, 05]}
@@ -37,14 +38,16 @@ def test_numbers_are_read_in_tens():
     assert read("{a: 1e-4, b: .5, c: 2}", dict[str, float]) == {"a": 1e-4, "b": 0.5, "c": 2.0}
 
 
-def test_what_has_no_type_is_as_yaml_reads_it():
-    assert read("{a: 0011, b: no, c: 1e-4, d: 2026-11-28, 3: ~}") == {
-        "a": 9,
+def test_what_has_no_type_is_as_yaml_reads_it_but_for_codes():
+    assert read("{a: 11, b: no, c: 1e-4, d: 2026-11-28, 3: ~, e: -9}") == {
+        "a": 11,
         "b": False,
         "c": 1e-4,
         "d": "2026-11-28",
         3: None,
+        "e": -9,
     }
+    assert read("{01: [0011, 1_000, 0x1F]}") == {"01": ["0011", "1_000", "0x1F"]}
 
 
 @pytest.mark.parametrize("text", ["{a: 1, a: 2}", "[&x 1, *x]", "!!set {a}", "{[a]: 1}", "[" * 21 + "]" * 21, "[1"])
@@ -58,7 +61,7 @@ def test_labels_of_a_recipe_stay_words(tmp_path):
     path.write_text(RECIPE, encoding="utf-8-sig")
     recipe = load_recipe(str(path))
     assert recipe.data.label_map == {"emotion": {"no": "calm", "0011": "on", "other": None}}
-    assert recipe.model.labels == {"emotion": ["no", "yes", "05"]}
+    assert recipe.model.labels == {"emotion": ["no", "yes", "05"]} and recipe.data.options == {"missing": ["01", 99]}
     assert recipe.stages["emotion"].epochs == 10
     save_recipe(recipe, tmp_path / "saved.yaml")
     assert load_recipe(str(tmp_path / "saved.yaml")) == recipe

@@ -50,7 +50,7 @@ def corpus_module(name: str) -> ModuleType:
     return import_module(CORPORA[name], __name__)
 
 
-def load_corpus(name: str, root: str | Path, **options: object) -> Dataset:
+def load_corpus(name: str, root: str | Path, /, **options: object) -> Dataset:
     """The utterances of a corpus, one a row; see `rows.METADATA` for the columns.
 
     `audio` is `{"path", "bytes"}`, not decoded; `utterance_id` is unique; every other column may be null.
@@ -63,7 +63,7 @@ def load_corpus(name: str, root: str | Path, **options: object) -> Dataset:
     return with_majority(rows).dataset()
 
 
-def load_rows(name: str, root: str | Path, **options: object) -> Rows:
+def load_rows(name: str, root: str | Path, /, **options: object) -> Rows:
     """The same utterances before they are a data set, also those whose recording is not there.
 
     Beside the options of its loader every corpus has `channel`: `left`, `right`, or a number from 0, of each recording

@@ -60,7 +60,7 @@ SPEAKERS = {
     "shemo": ("fa", r"([FM]\d\d)\w+$"),
     "subesco": ("bn", r"([FM]_\d\d)_[^/]+$"),
     "tess": ("en", r"([A-Z]{3})_\w+$"),
-    "turevdb": ("tr", r"\d+_(\w\w)_[^/]+$"),
+    "turevdb": ("tr", r"(\d+)_\w\w_[^/]+$"),
     "urdu": ("ur", r"(S[FM]\d+)_\w+$"),
 }
 """By corpus: its language, null for several; where a recording's path names its speaker, null where it does not."""
@@ -71,6 +71,9 @@ KNOWN = {name: name for name in ("ravdess", "iemocap", "cremad", "emodb", "tess"
     "emov_db": "emovdb",
 }
 """Corpora that we read too, and what EmoBox calls them."""
+
+OURS = {theirs: ours for ours, theirs in KNOWN.items()}
+NOT_LISTED = "not in EmoBox's lists"  # why a row is left out
 
 TRAIN, VALIDATION = "train", "validation"
 SIDES = {"train": TRAIN, "valid": VALIDATION, "test": "test"}  # as the lists' names spell them
@@ -148,7 +151,7 @@ def with_emobox(rows: Rows, corpus: str, root: str | Path) -> Rows:
     left_out = changed.remarks.setdefault("left out", {})
     if extra := len(rows) - len(kept):
         name = next(name for name, each in zip(rows["utterance_id"], found, strict=True) if each is None)
-        left_out[f"{corpus}: not in EmoBox's lists"] = f"{extra} of {len(rows)} rows, such as {name}"
+        left_out[f"{corpus}: {NOT_LISTED}"] = f"{extra} of {len(rows)} rows, such as {name}"
     if missing:
         told = f"{len(missing)} of {len(listed)} utterances, such as {missing[0]}"
         left_out[f"{corpus}: in EmoBox's lists and not in the corpus"] = told

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from ...configuration.errors import UserError
 from ...configuration.recipe import Recipe
 from ...configuration.recipe_checks import require_trained_target
@@ -91,7 +89,7 @@ def check_ablation(table: str, words: Sequence[str], output: Path, seeds: Sequen
 
 def read_corpus(corpus: str, root: str, options: Sequence[str]) -> Rows:
     """A corpus's rows; `options` are of its loader, as `key=value`."""
-    return load_rows(corpus, root, **OmegaConf.to_container(read_settings(list(options))))
+    return load_rows(corpus, root, **read_settings(list(options)))
 
 
 def require_folder(*files: Path | None) -> None:

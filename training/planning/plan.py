@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...configuration.errors import UserError
@@ -15,7 +15,7 @@ from ..corpora.values import WHO, spelling_remarks
 from .folds import recipe_folds
 from .judged_by import judged_by
 from .labels import check_labels, find_tasks, learned_from, learned_labels
-from .sides import divide, require_labels
+from .sides import divide, require_labels, rows_on_no_side
 from .starting import check_adapter_package, check_encoder, refuse_heard
 from .teachers import UNLABELLED, refuse_untested, taught, with_unlabelled
 
@@ -35,6 +35,7 @@ class Plan:
         sides: row numbers of the train, validation and test side, and of the `unlabelled` recordings of a student.
         test_fold: name of the fold that is the test side; None where nothing is tested.
         tasks: as in the model's config, the target first.
+        left_out: by reason, how many rows of the corpus are on no side.
     """
 
     recipe: Recipe
@@ -42,6 +43,7 @@ class Plan:
     sides: dict[str, list[int]]
     test_fold: str | None
     tasks: dict[str, dict[str, Any]]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
@@ -68,9 +70,10 @@ def plan_run(recipe: Recipe, rows: Rows | None = None) -> Plan:
     tasks = find_tasks(rows, sides["train"], recipe.model, recipe.data)
     tell({"spellings": spelling_remarks(rows, [*(name for name in tasks if name != "transcript"), *WHO])})
     check_labels(rows, tasks, data=recipe.data)
+    left_out = rows.remarks.get("left out", {}) | rows_on_no_side(rows, recipe, sides)
     if recipe.distillation is not None:
         rows, sides[UNLABELLED] = with_unlabelled(rows, recipe.distillation.unlabelled)
-    plan = Plan(recipe, rows, sides, test_fold, tasks)
+    plan = Plan(recipe, rows, sides, test_fold, tasks, left_out)
     check_sides(plan, recipe.model.target_task)
     return plan
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 NAMES_SHOWN = 10
+OWN_SIDE = "the corpus's own side"
 
 
 def divide(dataset: Dataset | Rows, recipe: Recipe) -> tuple[dict[str, list[int]], str | None]:
@@ -31,7 +32,7 @@ def divide(dataset: Dataset | Rows, recipe: Recipe) -> tuple[dict[str, list[int]
         validation=data.validation,
         seed=recipe.seed,
         fraction=data.validation_fraction,
-        allow_speaker_overlap=data.allow_speaker_overlap or data.folds == "utterances",
+        allow_speaker_overlap=data.speakers_may_overlap,
         target=recipe.model.target_task,
     )
     return sides, folds.find(data.test_fold)
@@ -115,6 +116,27 @@ def describe_sides(
     place = f".place={asked['place']}" if isinstance(asked, Mapping) else f"={asked}"
     how = "" if asked in (None, test_fold) else f" (data.test_fold{place})"
     return f"tested is the fold {test_fold}{how}: {len(sides['test'])} utterances{who}{seen}; {counts}"
+
+
+def rows_on_no_side(dataset: Dataset | Rows, recipe: Recipe, sides: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """In words, each side of the corpus's own that a training passes over, and how many rows it has."""
+    used = {row for rows in sides.values() for row in rows}
+    if len(used) == len(dataset):
+        return {}
+    names = Counter(name for row, name in enumerate(recipe_folds(dataset, recipe).of_rows) if row not in used)
+    validates = f"data.validation={recipe.data.validation} does not use"
+    return {
+        f"{OWN_SIDE} {name}, which {validates if name == 'validation' else 'is not tested'}": (
+            f"{count} of {len(dataset)} rows"
+        )
+        for name, count in sorted(names.items())
+    }
+
+
+def left_out_of_all(reasons: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What each of several trainings leaves out: a side that one of them passes over may be another's test side."""
+    first, *others = reasons
+    return {reason: told for reason, told in first.items() if all(other.get(reason) == told for other in others)}
 
 
 def describe_styles(trained_on: Dataset | Rows | None, judged: Dataset | Rows) -> str | None:

@@ -19,6 +19,7 @@ from ...hub_cards.hub.push import Files, LargeFile, check_repository, model_file
 from ...hub_cards.hub.space import space_files
 from ...hub_cards.wording import speakers_words
 from ..corpora import corpus_module
+from ..corpora.emobox import OURS, SPEAKERS
 from ..corpora.mixture import corpus_name
 from ..corpora.table import is_on_the_hub
 
@@ -163,9 +164,11 @@ def _recorded(run: RunFolder) -> tuple[Report, list[CorpusFacts]]:
 
 def _facts(source: CorpusRecipe) -> CorpusFacts:
     module = corpus_module(source.corpus)
-    languages = getattr(module, "LANGUAGES", None) or filter(None, [getattr(module, "LANGUAGE", None)])
-    name = corpus_name(source)
-    terms = None if source.corpus in ("table", "folders") else TERMS.get(name)  # those are named by their files
+    name, of_emobox = corpus_name(source), source.corpus == "emobox"
+    language = SPEAKERS[name][0] if of_emobox else getattr(module, "LANGUAGE", None)
+    languages = getattr(module, "LANGUAGES", None) or filter(None, [language])
+    known = OURS.get(name) if of_emobox else name
+    terms = None if source.corpus in ("table", "folders") else TERMS.get(known)  # those are named by their files
     return CorpusFacts(
         name=name,
         license=getattr(module, "LICENSE", ""),

@@ -334,7 +334,7 @@ def protocol_of(prepared: Preparation) -> Protocol:
         votes=describe_votes(prepared.dataset, recipe.model, data),
         folds=describe_folds(data),
         test_fold=prepared.test_fold,
-        allow_speaker_overlap=data.allow_speaker_overlap,
+        allow_speaker_overlap=data.speakers_may_overlap,
         styles=describe_styles(*(prepared.side(side) for side in ("train", "test"))),
         searched=recipe.searched,
         validation=data.validation,

@@ -214,9 +214,8 @@ def prepare(recipe: Recipe, plan: Plan | None = None) -> Preparation:
         UserError: whatever of the recipe does not fit the corpus.
     """
     plan = plan or plan_run(recipe)
-    left_out = plan.rows.remarks.get("left out", {})
     recipe = taught(recipe)
-    prepared = Preparation(recipe, plan.rows.dataset(), plan.sides, plan.test_fold, plan.tasks, left_out=left_out)
+    prepared = Preparation(recipe, plan.rows.dataset(), plan.sides, plan.test_fold, plan.tasks, left_out=plan.left_out)
     if recipe.data.longest is not None:
         prepared.sides = shorten(plan, prepared.durations).sides
         prepared.too_long = len(plan.sides["train"]) - len(prepared.sides["train"])

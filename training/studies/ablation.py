@@ -145,7 +145,7 @@ def _report(table: AblationTable, rows: Mapping[tuple[str, str], list[FoldRun]],
             for name, row in rows
             if row != OURS
         ],
-        leaderboard=leaderboard(next(iter(rows.values()))[0].recipe),
+        leaderboard=leaderboard(next(iter(rows.values()))[0].recipe, protocol),
         paper=PAPER_TABLES.get(table.name, []) if side == "test" and protocol.corpus == "iemocap" else [],
         versions=environment(),
     )

@@ -26,6 +26,7 @@ from ..machine.environment import environment
 from ..machine.interruption import leaving_on_signals
 from ..machine.processes import is_main_process, processes, say, wait_for_all_processes
 from ..measures.conditions import found_in_conditions
+from ..planning.sides import left_out_of_all
 from ..planning.speakers import not_judged, together
 from ..planning.study_folds import StudyFolds, check_at_once, plan_study, recipe_of_fold
 from ..runs.judging import describe_longest, report_on
@@ -101,8 +102,9 @@ def cross_validate(
     if is_main_process():
         study.create({"crossval": recipe})
     train_runs(runs, at_once, keep_models)
-    report = CrossvalReport(**vars(judge_runs(runs)), leaderboard=leaderboard(recipe), versions=environment())
+    report = CrossvalReport(**vars(judge_runs(runs)), versions=environment())
     report.protocol.folds_left_out = dict(folds.unfit)
+    report.leaderboard = leaderboard(recipe, report.protocol)
     if is_main_process():
         with moved_into_place(study.predictions) as aside:
             read_predictions(runs).to_parquet(aside)
@@ -304,6 +306,7 @@ def _protocol(runs: list[FoldRun], reports: list[Report], side: str, predictions
     seconds, too_long = runs[0].recipe.data.longest, [report.data.too_long for report in reports]
     return replace(
         reports[0].protocol,
+        left_out=left_out_of_all([report.protocol.left_out for report in reports]),
         test_fold=None,
         seed=None,
         longest=None if seconds is None else describe_longest(seconds, too_long),

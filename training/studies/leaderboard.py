@@ -4,9 +4,11 @@ Table 4 of arXiv 2406.07162, as the repository shows it (docs/intra-corpus.jpg):
 ReLU between them learn from each encoder's states. Where a corpus has one fold, it nearly always shares speakers.
 """
 
+from ...configuration.protocol import Protocol
 from ...configuration.recipe import Recipe
 from ...configuration.study_report import LeaderboardRow
-from ..corpora.emobox import emobox_name
+from ..corpora.emobox import NOT_LISTED, emobox_name
+from ..planning.sides import OWN_SIDE
 
 ENCODERS = (
     *(
@@ -186,16 +188,26 @@ FIGURES = {
 """By EmoBox's name of a corpus: UA, WA and macro F1 in percent, of each encoder."""
 
 
-def leaderboard(recipe: Recipe) -> list[LeaderboardRow]:
+def leaderboard(recipe: Recipe, protocol: Protocol) -> list[LeaderboardRow]:
     """The rows that a recipe's figures may stand beside, in fractions and the best UA first.
 
-    None unless it has EmoBox's folds and classes of one corpus and learns from nothing else.
+    None unless it has EmoBox's folds and classes of one corpus, learns from nothing else, and was tested on all that
+    EmoBox tests.
     """
     sources = recipe.data.sources
     if recipe.data.folds != "emobox" or len(sources) > 1 or sources[0].label_map:
+        return []
+    if recipe.model.target_task != "emotion" or not _tested_on_all(protocol):
         return []
     rows = [
         {"encoder": encoder, **{measure: value / 100 for measure, value in zip(MEASURES, values, strict=True)}}
         for encoder, *values in zip(ENCODERS, *FIGURES[emobox_name(sources[0])], strict=True)
     ]
     return sorted(rows, key=lambda row: row["ua"], reverse=True)
+
+
+def _tested_on_all(protocol: Protocol) -> bool:
+    """Whether all folds are judged, and of their utterances nothing is left out."""
+    if protocol.judged_on is not None or protocol.folds_left_out:
+        return False
+    return all(reason.endswith(NOT_LISTED) or reason.startswith(OWN_SIDE) for reason in protocol.left_out)

@@ -29,7 +29,7 @@ from ..machine.processes import say
 from ..measures.resampling import CONFIDENCE
 from ..measures.statistics import paired_difference
 from ..planning.plan import find_folds
-from ..planning.sides import describe_styles
+from ..planning.sides import describe_styles, left_out_of_all
 from ..runs.judging import describe_longest, report_on
 from ..runs.preparation import Preparation, prepare
 
@@ -181,8 +181,8 @@ def _protocol(
     return Protocol(
         corpus=corpora_words(data.sources),
         label_map=label_maps(data.sources),
-        left_out=dict(prepared[0].left_out),
-        allow_speaker_overlap=data.allow_speaker_overlap,
+        left_out=left_out_of_all([each.left_out for each in prepared]),
+        allow_speaker_overlap=data.speakers_may_overlap,
         longest=None if data.longest is None else describe_longest(data.longest, [each.too_long for each in prepared]),
         styles=describe_styles(prepared[0].side("train"), prepared[0].side(side)),
         searched="nothing",

@@ -362,6 +362,13 @@ def test_every_public_corpus_is_in_the_table_of_terms():
     assert _facts(CorpusRecipe("table", "/data/ravdess.csv")).terms is None  # a table may be called anything
 
 
+@pytest.mark.parametrize(("name", "ours", "languages"), [("emovdb", "emov_db", ("en",)), ("esd", "esd", ())])
+def test_a_corpus_of_emobox_has_its_own_terms_and_language(name, ours, languages):
+    facts = _facts(CorpusRecipe("emobox", "/data/EmoBox", {"corpus": name}))
+    assert (facts.name, facts.terms, facts.languages) == (name, TERMS[ours], languages)
+    assert len(licence_warnings([facts])) == 1
+
+
 def test_data_sets_of_the_hub_are_linked(model_folder, report, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hub, here = _facts(CorpusRecipe("table", "someone/speech")), _facts(CorpusRecipe("table", str(tmp_path / "a.csv")))

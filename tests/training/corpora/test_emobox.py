@@ -1,12 +1,14 @@
 """EmoBox's lists on miniature trees whose files and lines are named as its own."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.protocol import Protocol
 from ser_meta.configuration.recipe import CorpusRecipe
-from ser_meta.configuration.recipe_files import load_recipe
+from ser_meta.configuration.recipe_files import load_recipe, read_corpus
 from ser_meta.training.corpora import load_corpus, load_rows
 from ser_meta.training.corpora.emobox import KNOWN, SPEAKERS, read_lists, with_emobox
 from ser_meta.training.corpora.mixture import load_corpora
@@ -16,6 +18,7 @@ from ser_meta.training.studies.leaderboard import ENCODERS, FIGURES, leaderboard
 SPEECH = "downloads/ravdess/audio/Audio_Speech_Actors_01-24"
 LABELS = {"Angry": "Angry", "Fearful": "Fear"}
 CODES = {"Angry": "05", "Fearful": "06"}
+TESTED_ON_ALL = Protocol.untold("ravdess")
 
 
 def line(corpus, name, wav, emotion, **more):
@@ -116,6 +119,19 @@ def test_the_folds_need_the_lists(recipe):
         recipe("data.corpus=emobox")
 
 
+def test_what_raters_said_is_refused_beside_the_lists(recipe, ravdess):
+    for setting, told in (
+        ("data.votes=shares", "data.votes=shares learns from raters' votes, and data.emobox has one class"),
+        ("data.options.label=perceived", "no votes: leave out options.label=perceived"),
+        ("data.options.votes=true", "no votes: leave out options.votes=true"),
+    ):
+        with pytest.raises(UserError, match=told):
+            recipe(setting)
+    emobox, root = ravdess
+    with pytest.raises(UserError, match=r"no votes: leave out options\.label=perceived"):
+        read_corpus("cremad", str(root), [f"emobox={emobox}", "options.label=perceived"])
+
+
 def test_another_corpus_beside_it_is_trained_on_in_every_fold(recipe, ravdess, tmp_path):
     emobox, root = ravdess
     table = tmp_path / "more.csv"
@@ -126,7 +142,7 @@ def test_another_corpus_beside_it_is_trained_on_in_every_fold(recipe, ravdess, t
     plan = plan_run(both)
     assert find_folds(both) == ["fold_1", "fold_2"] and len(plan.sides["test"]) == 4
     assert {plan.rows["speaker"][row] for row in plan.sides["train"]} == {"ravdess:01", "ravdess:04", "more:zoe"}
-    assert leaderboard(both) == []
+    assert leaderboard(both, TESTED_ON_ALL) == []
 
 
 def emodb_line(name, emotion):
@@ -213,6 +229,7 @@ def test_parts_of_a_recording(clone):
         ("iemocap", "downloads/iemocap/Session2/sentences/wav/Ses02M_impro05/Ses02M_impro05_F020.wav", "Ses02F"),
         ("mead", "downloads/mead/W019/audio/neutral/level_1/020.m4a", "W019"),
         ("subesco", "downloads/subesco/F_10_FAHMEE_S_6_FEAR_5.wav", "F_10"),
+        ("turevdb", "downloads/turevdb/Sound Source/Angry/1234_sk_koku.wav", "1234"),
         ("resd", "downloads/resd/train/sadness_disgust_16/16_sadness_disgust_s_012.wav", None),
     ],
 )
@@ -249,6 +266,8 @@ def test_what_is_no_clone_or_no_corpus_is_refused(ravdess, tmp_path):
         read_lists(tmp_path, "ravdess")
     with pytest.raises(UserError, match=r"there is no corpus 'ravdes': set options.corpus to one of aesdd"):
         load_rows("emobox", emobox, corpus="ravdes")
+    with pytest.raises(UserError, match="unknown option 'root' for the corpus 'emobox': choose among corpus, audio"):
+        load_rows("emobox", emobox, **{"root": root})
     with pytest.raises(UserError, match=r"name one of its corpora with options.corpus: aesdd, ased"):
         load_rows("emobox", emobox)
     with pytest.raises(UserError, match="EmoBox has no folds of the corpus 'nemo': choose one of ravdess, "):
@@ -263,6 +282,24 @@ def test_what_is_no_clone_or_no_corpus_is_refused(ravdess, tmp_path):
 def test_the_leaderboard_is_of_the_corpora_that_emobox_has(recipe):
     assert set(FIGURES) == set(SPEAKERS) >= set(KNOWN.values())
     assert all(len(values) == len(ENCODERS) and max(values) < 100 for rows in FIGURES.values() for values in rows)
-    best, *others = leaderboard(recipe())
+    best, *others = leaderboard(recipe(), TESTED_ON_ALL)
     assert best == {"encoder": "Whisper large v3", "ua": 0.7532, "wa": 0.7587, "macro_f1": 0.7519} and len(others) == 9
-    assert leaderboard(recipe("data.folds=speaker")) == []
+    assert leaderboard(recipe("data.folds=speaker"), TESTED_ON_ALL) == []
+
+
+def test_the_leaderboard_stands_beside_figures_of_the_same_utterances_alone(recipe, ravdess):
+    _, root = ravdess
+    plan = plan_run(recipe())
+    assert list(plan.left_out) == ["ravdess: not in EmoBox's lists"]
+    assert len(leaderboard(recipe(), replace(TESTED_ON_ALL, left_out=plan.left_out))) == 10
+    (root / "Audio_Speech_Actors_01-24" / "Actor_02" / "03-01-06-01-01-01-02.flac").unlink()
+    for change in (
+        {"left_out": plan_run(recipe()).left_out},
+        {"left_out": {"ravdess: quarantine": "1 of 12 rows"}},
+        {"judged_on": "the validation sides"},
+        {"folds_left_out": {"fold_2": "no utterance of Angry"}},
+    ):
+        assert leaderboard(recipe(), replace(TESTED_ON_ALL, **change)) == [], change
+    weights = ["stages.emotion.loss_weights={emotion: 0, gender: 1}", "stages.metadata=null"]
+    of_gender = recipe("model.target_task=gender", "model.auxiliary_tasks=[emotion]", *weights)
+    assert leaderboard(of_gender, TESTED_ON_ALL) == []

@@ -4,10 +4,11 @@ import pytest
 from datasets import Dataset
 
 from ser_meta.configuration.errors import UserError
+from ser_meta.configuration.recipe import DataRecipe, Recipe
 from ser_meta.training.corpora import load_corpus
 from ser_meta.training.corpora.rows import gather
 from ser_meta.training.planning.folds import Folds, assign_folds
-from ser_meta.training.planning.sides import require_labels, split
+from ser_meta.training.planning.sides import left_out_of_all, require_labels, rows_on_no_side, split
 
 EMOTIONS = ["neutral", "happy", "angry", "sad"]
 
@@ -233,6 +234,18 @@ def test_the_corpus_own_sides_are_taken_as_they_are(official):
     assert folds.names == ["test", "test2"]
     assert split(official, folds, "test", "split") == {"train": [0, 1], "validation": [2], "test": [3]}
     assert split(official, folds, "test2") == {"train": [0, 1], "validation": [], "test": [4]}
+
+
+def test_a_side_that_a_training_passes_over_is_told(official):
+    recipe = Recipe(data=DataRecipe(corpus="table", folds="split"))
+    folds = assign_folds(official, by="split")
+    left_out = [rows_on_no_side(official, recipe, split(official, folds, name)) for name in folds.names]
+    unused = {"the corpus's own side validation, which data.validation=none does not use": "1 of 5 rows"}
+    assert left_out[0] == unused | {"the corpus's own side test2, which is not tested": "1 of 5 rows"}
+    assert left_out_of_all(left_out) == unused
+    all_used = official.select([0, 1, 2, 3])
+    sides = split(all_used, assign_folds(all_used, by="split"), "test", "split")
+    assert rows_on_no_side(all_used, recipe, sides) == {}
 
 
 def test_a_corpus_without_a_validation_side_of_its_own_is_refused_where_it_is_asked_for(official):

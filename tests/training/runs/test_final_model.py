@@ -111,3 +111,9 @@ def test_folds_that_a_study_left_out_are_named(study, recipe, tmp_path):
     final = judged_by(recipe("data.test_fold=none", f"judged_by={folder}"), 36)
     assert final.folds_left_out == ["emil+finn"]
     assert "2 folds (without emil+finn, which could not be trained), seed 1" in not_judged_itself(final)[1]
+
+
+def test_utterances_that_several_seeds_judged_are_counted_once():
+    measures = {"ua": 0.5, "wa": 0.5, "macro_f1": 0.5, "n": 72}
+    twice = JudgedBy(study="voices", folds=3, seeds=[1, 2], metrics=measures)
+    assert "3 folds, seeds 1, 2, 36 utterances with each: WA 50.0%" in not_judged_itself(twice)[1]

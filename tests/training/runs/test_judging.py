@@ -6,7 +6,7 @@ import soundfile
 
 from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.training.measures.statistics import calibration, interval
-from ser_meta.training.runs.judging import _tell_shares, predict_dataset, report_on
+from ser_meta.training.runs.judging import _tell_shares, predict_dataset, protocol_of, report_on
 from ser_meta.training.runs.loading import load_model
 from ser_meta.training.runs.preparation import prepare
 
@@ -42,6 +42,19 @@ def test_the_report_has_intervals_and_calibration_of_the_target(finished_run, pr
     assert emotion["calibration"] == calibration(predictions, "emotion")
     assert "interval" not in report["metrics"]["gender"]
     assert report_on(predictions, tasks, "emotion").metrics == report["metrics"]
+
+
+def test_the_protocol_tells_shared_speakers_and_sides_that_are_not_used(recipe_file, speech_table, tmp_path):
+    dealt = protocol_of(prepare(load_recipe(str(recipe_file), ["data.folds=utterances", "data.test_fold.place=0"])))
+    assert dealt.allow_speaker_overlap and dealt.left_out == {}
+    table, sides = pandas.read_csv(speech_table), {"anna": "dev", "bela": "dev", "emil": "test", "finn": "test"}
+    table.assign(split=table["speaker"].map(sides).fillna("train")).to_csv(tmp_path / "own.csv", index=False)
+    settings = [f"data.root={tmp_path / 'own.csv'}", f"data.options.audio_root={speech_table.parent}"]
+    own = protocol_of(prepare(load_recipe(str(recipe_file), [*settings, "data.folds=split", "data.test_fold=test"])))
+    assert not own.allow_speaker_overlap
+    assert own.left_out == {
+        "the corpus's own side validation, which data.validation=none does not use": "12 of 36 rows"
+    }
 
 
 def test_without_a_reference_for_the_target_nothing_is_claimed(finished_run, predictions):
