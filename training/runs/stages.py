@@ -101,9 +101,15 @@ def first_stage_recipe(recipe: Recipe) -> Recipe:
     """
     name, stage = next(iter(recipe.stages.items()))
     alone = replace(recipe, stages={name: stage})
-    if recipe.model.target_task in stage.loss_weights:
+    if _trains_target(recipe, stage):
         return alone
     return replace(alone, model=replace(recipe.model, coattention=True, frame_pooling=["mean"]))
+
+
+def _trains_target(recipe: Recipe, stage: StageRecipe) -> bool:
+    """Whether a stage learns the target, from labels or from a teacher."""
+    taught = recipe.distillation.loss_weights if recipe.distillation else {}
+    return recipe.model.target_task in stage.loss_weights or bool(taught.get("target"))
 
 
 def _train_stages(
@@ -139,7 +145,7 @@ def _adopt_first_stage(model: SerMetaModel, recipe: Recipe, run: RunFolder, shar
     may lack it, see `first_stage_recipe`.
     """
     name, stage = next(iter(recipe.stages.items()))
-    left_alone = () if recipe.model.target_task in stage.loss_weights else TARGET_ALONE
+    left_alone = () if _trains_target(recipe, stage) else TARGET_ALONE
     folder = run.stage(0, name)
     if is_main_process() and name not in run.read_state():
         trained = load_file(shared.stage(0, name) / "model.safetensors")
@@ -170,7 +176,7 @@ def run_stage(
         and `went_on_after`, after how many epochs it had ended before.
     """
     recipe = prepared.recipe
-    apply_freeze_mask(model, stage)
+    apply_freeze_mask(model, stage, teaching.tasks if teaching else ())
     if stage.gradient_checkpointing:
         _checkpoint_activations(model)
     train, durations = prepared.dataset.select(prepared.learned), [prepared.durations[row] for row in prepared.learned]
