@@ -285,7 +285,7 @@ class StageRecipe:
 
 @dataclass
 class DistillationRecipe:
-    """What a student learns from a trained teacher, beside the labels, in every stage.
+    """What a student learns from a trained teacher, beside the labels, in every stage, whatever labels that has.
 
     Args:
         teacher: a ser-meta model's folder or its name on the Hub, a finished run, or a finished `ser-meta crossval`

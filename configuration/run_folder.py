@@ -83,8 +83,8 @@ class RunFolder:
         if self.split.is_file():
             differences += _sides_that_differ(read_json(self.split), split)
         if self.corpus.is_file() and not differences:
-            recorded = read_json(self.corpus)
-            differences += [f"{name} is not what it was" for name in corpus if recorded.get(name) != corpus[name]]
+            recorded = read_json(self.corpus)  # an older run's lacks the votes
+            differences += [f"{name} is not what it was" for name in recorded if corpus.get(name) != recorded[name]]
         if differences:
             raise UserError(
                 f"{self.path} was started with another corpus: {'; '.join(differences)}: restore the corpus, its "

@@ -84,6 +84,16 @@ def test_what_was_begun_does_not_go_on_with_another_corpus(split, corpus, messag
         run.check_corpus(split, corpus)
 
 
+def test_a_run_whose_record_lacks_a_column_goes_on_and_one_whose_corpus_lacks_it_does_not(recipe, tmp_path):
+    run, voted = RunFolder(tmp_path / "run"), {**CORPUS, "emotion:angry": "6"}
+    run.create(recipe, SPLIT, CORPUS)
+    run.check_corpus(SPLIT, voted)
+    other = RunFolder(tmp_path / "other")
+    other.create(recipe, SPLIT, voted)
+    with pytest.raises(UserError, match="another corpus: emotion:angry is not what it was"):
+        other.check_corpus(SPLIT, CORPUS)
+
+
 def test_going_on_keeps_what_was_recorded(recipe, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.create(recipe, SPLIT, CORPUS)

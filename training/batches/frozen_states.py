@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ import numpy as np
 import pyarrow
 import torch
 from datasets import Dataset, Features, Value
-from filelock import FileLock
 from torch import nn
 
 from ...configuration.errors import UserError
@@ -29,11 +29,10 @@ from .augmentation import SpeedPerturbation
 from .collator import SpeechCollator
 from .degradations import Degradation
 from .frame_counts import frame_counts
+from .kept_files import COMPUTED_AT_ONCE, kept_file, read_or_compute
 from .micro_batches import PaddedBound
 
 ROUNDED = 4  # utterances by which it is told what half precision does
-COMPUTED_AT_ONCE = 16  # utterances of alike lengths
-WRITTEN_AT_ONCE = 64
 # Raise it with every change of what an encoder hears or gives: of reading, resampling, mixing down and trimming (in
 # sound_files_ser_meta.py and audio_ser_meta.py), speed perturbation (augmentation.py), features and padding
 # (processing_ser_meta.py, padding_ser_meta.py), or of what is kept here. States that were computed before are then no
@@ -175,7 +174,8 @@ class FrozenStates:
             self._check_room([each for each in wanted.values() if not self._path(each).exists()])
         wait_for_all_processes()
         for key, rendition in wanted.items():
-            self.kept[key] = self._read_or_compute(rendition).data
+            compute, words = partial(self._compute, rendition=rendition), f"frozen encoder, {rendition.words}"
+            self.kept[key] = read_or_compute(self._path(rendition), self.dataset, compute, FEATURES, words)
 
     def of(self, utterance_id: str, factor: float, degradation: Degradation | None = None) -> np.ndarray:
         """An utterance's states at a speed: `(states, frames, width)`, read from the file where it is used."""
@@ -227,23 +227,6 @@ class FrozenStates:
 
     def _path(self, rendition: "Rendition") -> Path:
         return kept_file(self.folder, self.origin, rendition.key)
-
-    def _read_or_compute(self, rendition: "Rendition") -> Dataset:
-        path = self._path(rendition)
-        # trainings at the same time: one computes, the others wait and read; the file has its name when it is whole
-        with FileLock(path.with_suffix(".lock")):
-            return self.dataset.map(
-                lambda rows: self._compute(rows, rendition),
-                batched=True,
-                batch_size=COMPUTED_AT_ONCE,
-                writer_batch_size=WRITTEN_AT_ONCE,
-                remove_columns=self.dataset.column_names,
-                features=FEATURES,
-                cache_file_name=str(path),
-                load_from_cache_file=True,
-                new_fingerprint=path.stem,
-                desc=f"frozen encoder, {rendition.words}",
-            )
 
     @torch.no_grad()
     def _compute(self, rows: dict[str, list], rendition: "Rendition") -> dict[str, list]:
@@ -308,12 +291,6 @@ def origin_of(
     for name in digests(recordings(dataset)):
         digest.update(name.encode())
     return digest.hexdigest()
-
-
-def kept_file(folder: Path, origin: str, key: Any) -> Path:
-    """Where what was computed of all recordings is kept; the key says at which speed, and in which condition."""
-    name = hashlib.sha256(f"{origin} {key}".encode()).hexdigest()[:24]
-    return folder / f"{name}.arrow"
 
 
 def frozen_tensors(encoder: nn.Module, depth: int) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +12,13 @@ import pyarrow
 import torch
 from accelerate.utils import send_to_device
 from datasets import Dataset, Features, Value
-from filelock import FileLock
 
 from ...configuration.run_folder import make_folder
 from ...modeling_ser_meta.modeling_ser_meta import SerMetaModel
 from .collator import SpeechCollator
 from .degradations import Degradation
-from .frozen_states import COMPUTED_AT_ONCE, WRITTEN_AT_ONCE, kept_file, origin_of
+from .frozen_states import origin_of
+from .kept_files import COMPUTED_AT_ONCE, kept_file, read_or_compute
 from .micro_batches import PaddedBound
 
 LOGITS, FRAMES, LAYERS = "logits of ", "frames", "layers"
@@ -90,21 +91,11 @@ class TeacherOutputs:
     def prepare(self, factors: Sequence[float]) -> None:
         """Computes what is not kept yet for these speed factors, with a progress bar."""
         make_folder(self.folder)
+        features = Features({name: Value("large_binary") for name in self.names})
         for factor in sorted({*factors}):
             path, collator = kept_file(self.folder, self.origin, factor), self.collator_at(factor)
-            with FileLock(path.with_suffix(".lock")):  # of several processes one computes, the others wait and read
-                self.by_factor[factor] = self.dataset.map(
-                    lambda rows, collator=collator: self._compute(rows, collator),
-                    batched=True,
-                    batch_size=COMPUTED_AT_ONCE,
-                    writer_batch_size=WRITTEN_AT_ONCE,
-                    remove_columns=self.dataset.column_names,
-                    features=Features({name: Value("large_binary") for name in self.names}),
-                    cache_file_name=str(path),
-                    load_from_cache_file=True,
-                    new_fingerprint=path.stem,
-                    desc=f"the teacher, speed {factor:g}",
-                ).data
+            compute, words = partial(self._compute, collator=collator), f"the teacher, speed {factor:g}"
+            self.by_factor[factor] = read_or_compute(path, self.dataset, compute, features, words)
 
     def of(self, utterance_id: str, factor: float) -> dict[str, np.ndarray]:
         """What is kept of an utterance, by name.

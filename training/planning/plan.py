@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...configuration.errors import UserError
-from ...configuration.recipe import Recipe
+from ...configuration.recipe import Recipe, StageRecipe
 from ..corpora.mixture import load_corpora
 from ..corpora.remarks import tell
 from ..corpora.rows import Rows
 from ..corpora.values import WHO, spelling_remarks
 from .folds import recipe_folds
 from .judged_by import judged_by
-from .labels import check_labels, find_tasks, learned_from, learned_labels
+from .labels import check_labels, find_tasks, fits, learned_from, learned_labels
 from .sides import divide, require_labels, rows_on_no_side
 from .starting import check_adapter_package, check_encoder, refuse_heard
 from .teachers import UNLABELLED, refuse_untested, taught, with_unlabelled
@@ -108,19 +108,33 @@ def check_sides(plan: Plan, target: str) -> None:
 
 
 def _check_choice_of_epoch(plan: Plan, target: str) -> None:
-    """Raises `UserError` where an epoch would be picked by the validation side's UA, and nothing there has a label."""
-    validation, stages = plan.sides["validation"], plan.recipe.stages.items()
-    judging = [(name, stage) for name, stage in stages if stage.loss_weights.get(target)]
-    picked = [name for name, stage in judging if stage.keep == "best" or stage.early_stopping_patience]
-    if not (validation and picked):
-        return
-    several = target in plan.recipe.model.multilabel
-    labelled = {plan.rows[target][row] for row in validation} - {None}
-    if not (learned_labels(plan.rows, target, validation, plan.recipe.data) if several else labelled):
-        raise UserError(
-            f"no utterance of the validation side has a {target}, by which stages.{picked[-1]} is to pick an epoch: "
-            "choose another data.validation or seed, or keep=last without early_stopping_patience"
-        )
+    """Raises `UserError` where the validation side is to pick an epoch, and there is nothing by which it could."""
+    for name, stage in plan.recipe.stages.items():
+        by = [target] if target in stage.loss_weights else list(stage.loss_weights)
+        picking = _what_picks(stage) if plan.sides["validation"] else None
+        if picking and not any(_judged_on_validation(plan, task) for task in by):
+            raise UserError(
+                f"no utterance of the validation side has a value of {' or '.join(by)} that is learned, by which "
+                f"stages.{name}.{picking} is to pick an epoch: choose another data.validation or seed, or "
+                f"stages.{name}.keep=last without early_stopping_patience"
+            )
+
+
+def _what_picks(stage: StageRecipe) -> str | None:
+    """The setting by which a stage picks an epoch; None where it keeps the last."""
+    if stage.keep == "best":
+        return "keep=best"
+    patience = stage.early_stopping_patience
+    return None if patience is None else f"early_stopping_patience={patience}"
+
+
+def _judged_on_validation(plan: Plan, name: str) -> bool:
+    """Whether the validation side has something of a task: the target's UA needs a label, a loss is of votes too."""
+    model, validation = plan.recipe.model, plan.sides["validation"]
+    if name == model.target_task and name not in model.multilabel:
+        return any(plan.rows[name][row] is not None for row in validation)
+    there = learned_labels(plan.rows, name, validation, learned_from(name, model, plan.recipe.data))
+    return any(fits(value, plan.tasks[name]) for value in there)
 
 
 def shorten(plan: Plan, durations: list[float]) -> Plan:

@@ -22,6 +22,10 @@ NAMES_SHOWN = 10
 OWN_SIDE = "the corpus's own side"
 
 
+class MissingLabelError(UserError):
+    """A side has no utterance of a label."""
+
+
 def divide(dataset: Dataset | Rows, recipe: Recipe) -> tuple[dict[str, list[int]], str | None]:
     """The rows of a recipe's sides, see `split`, and the name of the tested fold; None where there is none."""
     data, folds = recipe.data, recipe_folds(dataset, recipe)
@@ -238,7 +242,7 @@ def refuse_shared_speakers(dataset: Dataset | Rows, sides: Mapping[str, list[int
 
 
 def require_labels(present: Mapping[str, Collection[str]], labels: Iterable[str], target: str = "emotion") -> None:
-    """Raise `UserError` if one of these sides lacks a label of the target's altogether.
+    """Raise `MissingLabelError` if one of these sides lacks a label of the target's altogether.
 
     What must be learned has to be in "train". A test side may rightly lack an emotion: one of nEMO's speakers does.
     """
@@ -246,7 +250,7 @@ def require_labels(present: Mapping[str, Collection[str]], labels: Iterable[str]
         absent = [label for label in labels if label not in there]
         if absent:
             without = f'"data.label_map={{{target}: {{{absent[0]}: null}}}}"'
-            raise UserError(
+            raise MissingLabelError(
                 f"the {side} side has no utterance of {', '.join(absent)}: "
                 f"choose another fold or larger ones, or leave that label out by {without}"
             )

@@ -15,6 +15,7 @@ from ..corpora.rows import Rows
 from .corpus_record import corpus_record
 from .durations import recording_durations
 from .plan import Plan, find_folds, load_rows, plan_run, shorten, utterances_of
+from .sides import MissingLabelError
 from .teachers import taught
 
 if TYPE_CHECKING:
@@ -77,14 +78,25 @@ def plan_study(recipe: Recipe, seeds: Sequence[int] = (), skip_unfit: bool = Fal
                 unfit[name] = error
     if len(unfit) == len(names):
         raise next(iter(unfit.values()))
-    reasons = {name: str(error).partition(": ")[0] for name, error in unfit.items()}
     if unfit and not skip_unfit:
-        told = "; ".join(f"fold {name}: {reason}" for name, reason in reasons.items())
-        raise UserError(
-            f"{len(unfit)} of {len(names)} folds cannot be trained: {told}: map or leave out that label with "
-            "data.label_map, make larger folds with data.group_size, or judge the other folds alone with --skip-unfit"
+        raise UserError(f"{len(unfit)} of {len(names)} folds cannot be trained: {_told(unfit)}")
+    return StudyFolds(rows, names, seeds, plans, {name: _reason(error) for name, error in unfit.items()})
+
+
+def _told(unfit: Mapping[str, UserError]) -> str:
+    """Why folds cannot be trained, and how to mend it: together where a label is missing, else each by its own way."""
+    unlabelled = {name: error for name, error in unfit.items() if isinstance(error, MissingLabelError)}
+    others = [f"fold {name}: {error}" for name, error in unfit.items() if name not in unlabelled]
+    if unlabelled:
+        lacking = "; ".join(f"fold {name}: {_reason(error)}" for name, error in unlabelled.items())
+        others.append(
+            f"{lacking}: map or leave out that label with data.label_map, make larger folds with data.group_size"
         )
-    return StudyFolds(rows, names, seeds, plans, reasons)
+    return f"{'; '.join(others)}, or judge the other folds alone with --skip-unfit"
+
+
+def _reason(error: UserError) -> str:
+    return str(error).partition(": ")[0]
 
 
 def recipe_of_fold(recipe: Recipe, seed: int, fold: str) -> Recipe:

@@ -101,9 +101,15 @@ def first_stage_recipe(recipe: Recipe) -> Recipe:
     """
     name, stage = next(iter(recipe.stages.items()))
     alone = replace(recipe, stages={name: stage})
-    if recipe.model.target_task in stage.loss_weights:
+    if _trains_target(recipe, stage):
         return alone
     return replace(alone, model=replace(recipe.model, coattention=True, frame_pooling=["mean"]))
+
+
+def _trains_target(recipe: Recipe, stage: StageRecipe) -> bool:
+    """Whether a stage learns the target, from labels or from a teacher."""
+    taught = recipe.distillation.loss_weights if recipe.distillation else {}
+    return recipe.model.target_task in stage.loss_weights or bool(taught.get("target"))
 
 
 def _train_stages(
@@ -139,7 +145,7 @@ def _adopt_first_stage(model: SerMetaModel, recipe: Recipe, run: RunFolder, shar
     may lack it, see `first_stage_recipe`.
     """
     name, stage = next(iter(recipe.stages.items()))
-    left_alone = () if recipe.model.target_task in stage.loss_weights else TARGET_ALONE
+    left_alone = () if _trains_target(recipe, stage) else TARGET_ALONE
     folder = run.stage(0, name)
     if is_main_process() and name not in run.read_state():
         trained = load_file(shared.stage(0, name) / "model.safetensors")
@@ -167,10 +173,10 @@ def run_stage(
 
     Returns:
         what the run records of it: settings, steps, the step whose weights were picked, seconds and the log history;
-        and `went_on_after`, after how many epochs it had ended before.
+        and `went_on_after`, from which epochs it went on when it had ended: the one that was kept.
     """
     recipe = prepared.recipe
-    apply_freeze_mask(model, stage)
+    apply_freeze_mask(model, stage, teaching.tasks if teaching else ())
     if stage.gradient_checkpointing:
         _checkpoint_activations(model)
     train, durations = prepared.dataset.select(prepared.learned), [prepared.durations[row] for row in prepared.learned]
@@ -204,7 +210,7 @@ def run_stage(
     unaligned = count_unaligned(prepared, model, name, heard[: len(prepared.sides["train"])])
     started = time.monotonic()
     if before is not None:
-        _say_further(name, stage, before["epochs"], checkpoint)
+        _say_further(name, stage, before, checkpoint)
     if checkpoint is None or not trainer.take_over(checkpoint, beyond=before["steps"] if before else 0):
         with trainer.leaving.listening(), code_refused(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
@@ -212,7 +218,7 @@ def run_stage(
     seconds = round(time.monotonic() - started + (before["seconds"] if before else 0), 1)
     record = _record(trainer, stage, seconds)
     if before is not None:
-        record["went_on_after"] = [*before.get("went_on_after", []), before["epochs"]]
+        record["went_on_after"] = [*before.get("went_on_after", []), _kept_epochs(before)]
     return {**record, "precision": recipe.precision, "unaligned_transcripts": unaligned}
 
 
@@ -231,16 +237,23 @@ def _record(trainer: SerMetaTrainer, stage: StageRecipe, seconds: float) -> dict
     }
 
 
-def _say_further(name: str, stage: StageRecipe, before: float, checkpoint: Path | None) -> None:
+def _kept_epochs(before: Mapping[str, Any]) -> float:
+    """After how many epochs a stage that has ended can be gone on with: its other checkpoints are deleted."""
+    logged = (entry["epoch"] for entry in before["log"] if entry["step"] == before["picked_step"])
+    return min(before["epochs"], next(logged, before["epochs"]))
+
+
+def _say_further(name: str, stage: StageRecipe, before: Mapping[str, Any], checkpoint: Path | None) -> None:
     """Says that a stage goes on which had ended; refuses one of which no checkpoint is left."""
     if checkpoint is None:
         raise UserError(
             f"stage {name} has no checkpoint any more to go on from: choose another --output, and start there from "
             "the run's model with model.encoder"
         )
+    best = " (the best one, which was kept)" if before["picked_step"] < before["steps"] else ""
     say(
-        f"stage {name} goes on after {before:g} of {stage.epochs:g} epochs, from there on with the learning rates of "
-        f"{stage.epochs:g} epochs"
+        f"stage {name} goes on after {_kept_epochs(before):g} of {stage.epochs:g} epochs{best}, from there on with "
+        f"the learning rates of {stage.epochs:g} epochs"
     )
 
 

@@ -47,6 +47,7 @@ def begun(
         recipe = replace(recipe, precision=choose_precision(recipe.precision, run.recorded_precision))
         prepared, model, told = _prepared(recipe, plan)
         teaching = find_teaching(prepared, model, run)
+        told += _memory_plans(prepared, model, teaching)
         split, corpus = prepared.utterances(), corpus_record(prepared.dataset, recipe)
         run.check_corpus(split, corpus)
         wait_for_all_processes()  # until then another process may still look whether the folder is empty
@@ -81,7 +82,7 @@ def _prepared(recipe: Recipe, plan: Plan | None) -> tuple[Preparation, SerMetaMo
         f"model.{setting}={getattr(recipe.model, setting)} changes nothing: {why}"
         for setting, why in idle_settings(recipe.model).items()
     ]
-    return prepared, model, idle + _memory_plans(prepared, model)
+    return prepared, model, idle
 
 
 def announcement(prepared: Preparation) -> list[str]:
@@ -95,12 +96,12 @@ def announcement(prepared: Preparation) -> list[str]:
     return [line for line in lines if line is not None]
 
 
-def _memory_plans(prepared: Preparation, model: SerMetaModel) -> list[str]:
+def _memory_plans(prepared: Preparation, model: SerMetaModel, teaching: Teaching | None) -> list[str]:
     """What each stage's batches take of the memory; refuses a recording that decides it alone."""
     recipe, seconds = prepared.recipe, prepared.durations_of("train")
     plans = {}
     for name, stage in recipe.stages.items():
-        with frozen_as_in(model, stage):
+        with frozen_as_in(model, stage, teaching.tasks if teaching else ()):
             plans[name] = plan_stage(recipe, stage, model, prepared.processor, seconds)
     names = [recording_name(recording) for recording in recordings(prepared.side("train"))]
     loosest = max(plans.values(), key=lambda plan: plan.longest_alone)

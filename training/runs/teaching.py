@@ -61,7 +61,7 @@ class Teaching:
     def collator(self, collator: SpeechCollator, student: SerMetaModel) -> TaughtCollator:
         """A student's batches with what its teacher says; what is not kept of that is computed here."""
         weights, prepared = self.taught.loss_weights, self.prepared
-        kept: dict[str, Any] = {"tasks": self._shared_tasks(), "frames": bool(weights.get(FRAMES))}
+        kept: dict[str, Any] = {"tasks": self.tasks, "frames": bool(weights.get(FRAMES))}
         if weights.get(LAYERS):
             kept["layers"] = layers_to_learn(len(student.encoder.layers), len(self.teacher.encoder.layers))
         outputs = []
@@ -120,17 +120,18 @@ class Teaching:
             )
 
     @property
+    def tasks(self) -> list[str]:
+        """The target, and the auxiliary tasks that both answer with the same labels, as far as they are learned."""
+        weights, target = self.taught.loss_weights, self.teacher.config.target_task
+        alike = [task for task in self.prepared.tasks if self._answer_alike(task)]
+        return [task for task in alike if weights.get("target" if task == target else "tasks")]
+
+    @property
     def words(self) -> str:
         """Which encoder the teacher has, and its name on the Hub."""
         config, name = self.teacher.config, self.taught.teacher
         of_hub = "" if Path(name).exists() else f"{name}: "
         return f"{of_hub}{config.speech_config.model_type}, {len(self.teacher.encoder.layers)} layers"
-
-    def _shared_tasks(self) -> list[str]:
-        """The target, and the auxiliary tasks that both answer with the same labels, as far as they are learned."""
-        weights, target = self.taught.loss_weights, self.teacher.config.target_task
-        alike = [task for task in self.prepared.tasks if self._answer_alike(task)]
-        return [task for task in alike if weights.get("target" if task == target else "tasks")]
 
     def _answer_alike(self, task: str) -> bool:
         own, its = self.prepared.tasks[task], self.teacher.config.tasks.get(task)

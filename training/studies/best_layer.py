@@ -37,18 +37,27 @@ def on_best_layer(runs: list[FoldRun]) -> list[FoldRun]:
     Raises:
         UserError: a training side has one speaker alone, and none to choose by.
     """
-    chosen = {run.folder: _kept(run) for run in runs}
-    by_fold: dict[str, int] = {}
-    if None in chosen.values():
+    layers = [_kept(run) for run in runs]
+    if None in layers:
         means = mean_states(runs[0].recipe)
-        for run in runs:
-            fold = run.recipe.data.test_fold
-            if chosen[run.folder] is None and fold not in by_fold:
-                by_fold[fold] = best_layer(prepare(run.recipe), means)
-        by_fold = broadcast_object_list([by_fold])[0]  # other processes might round otherwise
-    layers = [chosen[run.folder] or by_fold[run.recipe.data.test_fold] for run in runs]
+        chosen = choose_layers([run for run, kept in zip(runs, layers, strict=True) if kept is None], means)
+        chosen = iter(broadcast_object_list([chosen])[0])  # other processes might round otherwise
+        layers = [next(chosen) if kept is None else kept for kept in layers]
     say(f"the baseline's best layer, by speakers of the training sides: {layers_words(layers)}")
     return [replace(run, recipe=_cut(run.recipe, layer)) for run, layer in zip(runs, layers, strict=True)]
+
+
+def choose_layers(runs: Sequence[FoldRun], means: dict[str, np.ndarray]) -> list[int]:
+    """For each run, the layer that its own training side chooses; one that several seeds share is asked once."""
+    by_side: dict[tuple[int, ...], int] = {}
+    layers = []
+    for run in runs:
+        prepared = prepare(run.recipe)
+        side = tuple(prepared.sides["train"])
+        if side not in by_side:
+            by_side[side] = best_layer(prepared, means)
+        layers.append(by_side[side])
+    return layers
 
 
 def layers_words(layers: Sequence[int]) -> str:

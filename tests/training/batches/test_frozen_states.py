@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
 from draws import DRAWS_ALIKE
 from safetensors.torch import load_file
@@ -263,6 +264,43 @@ def test_an_interrupted_computation_is_not_taken_for_whole(recipe_file, tmp_path
     kept = model.eval().encode(**without_labels(collator(rows)))
     for state, expected in zip(kept.hidden_states, model.encode(**without_labels(direct)).hidden_states, strict=True):
         torch.testing.assert_close(state[kept.frame_mask], expected[kept.frame_mask], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "half of it"])
+def test_a_damaged_file_is_computed_anew(damage, recipe_file, tmp_path, capsys):
+    prepared = prepare(load_recipe(str(recipe_file), ["data.speed_factors=[1.0]", f"cache={tmp_path}"]))
+    stage = prepared.recipe.stages["emotion"]
+    prepared.build_collator(prepared.new_model(), stage)
+    (path,) = files(tmp_path)
+    before = Dataset.from_file(str(path))
+    whole = before.to_dict()
+    if damage == "cut short":
+        os.truncate(path, 1_000)
+    else:
+        with ArrowWriter(path=str(path), features=before.features) as writer:
+            writer.write_batch({name: values[:18] for name, values in whole.items()})
+            writer.finalize()
+    capsys.readouterr()
+    prepared.build_collator(prepared.new_model(), stage)
+    assert f"{path} is damaged, and is computed anew" in capsys.readouterr().err.splitlines()
+    assert Dataset.from_file(str(path)).to_dict() == whole
+
+
+def test_a_whole_file_is_read_where_nothing_can_be_written(recipe_file, tmp_path):
+    prepared = prepare(load_recipe(str(recipe_file), ["data.speed_factors=[1.0]", f"cache={tmp_path}"]))
+    stage = prepared.recipe.stages["emotion"]
+    prepared.build_collator(prepared.new_model(), stage)
+    (path,) = files(tmp_path)
+    path.with_suffix(".lock").unlink(missing_ok=True)
+    path.with_suffix(".lock").mkdir()  # so that none can be made, for the administrator too
+    collator = prepared.build_collator(prepared.new_model(), stage)
+    (kept,) = collator.states.kept.values()
+    assert len(kept) == 36
+    path.unlink()
+    with pytest.raises(
+        UserError, match=rf"{tmp_path} cannot be written to \(.*\), and does not hold {path.name}: cho"
+    ):
+        prepared.build_collator(prepared.new_model(), stage)
 
 
 def without_labels(batch: dict) -> dict:

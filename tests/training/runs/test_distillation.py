@@ -5,6 +5,7 @@ import pandas
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from ser_meta.configuration.errors import UserError
 from ser_meta.configuration.recipe_files import load_recipe
@@ -13,7 +14,8 @@ from ser_meta.configuration.study_report import read_study_report
 from ser_meta.modeling_ser_meta import SerMetaModel
 from ser_meta.training.measures.statistics import paired_difference
 from ser_meta.training.runs.loading import load_model
-from ser_meta.training.runs.stages import run_stages
+from ser_meta.training.runs.preparation import prepare
+from ser_meta.training.runs.stages import first_stage_recipe, run_stages, train_first_stage
 from ser_meta.training.studies.crossval import cross_validate
 
 
@@ -95,6 +97,30 @@ def test_a_student_goes_on_as_if_it_had_not_been_interrupted(
     run_stages(recipe, tmp_path / "run", resume=True)
     weights = (SerMetaModel.from_pretrained(folder / "model").state_dict() for folder in (student, tmp_path / "run"))
     assert all(torch.equal(one, other) for one, other in zip(*(each.values() for each in weights), strict=True))
+
+
+def test_what_the_teacher_teaches_is_trained_whichever_labels_a_stage_has(recipe_file, finished_run, tmp_path):
+    settings = [f"distillation.teacher={finished_run}", "distillation.loss_weights.frames=0"]
+    short = ["data.speed_factors=[1.0]", "stages.metadata.epochs=0.2", "stages.metadata.loss_weights={gender: 1}"]
+    recipe = load_recipe(str(recipe_file), [*settings, *short, "model.coattention_gradient=false"])
+    before = prepare(recipe).new_model().state_dict()
+    train_first_stage(recipe, tmp_path / "first")
+    after = load_file(tmp_path / "first" / "stage-1-metadata" / "model.safetensors")
+    above = {name for name in after if not name.startswith("encoder.")}
+    assert {name.partition(".")[0] for name in above} == {"layer_fusion", "heads", "coattention", "classifier"}
+    assert not [name for name in above if torch.equal(before[name], after[name])]
+
+
+def test_rows_share_a_first_stage_that_is_taught_the_target_only_where_the_models_are_alike(recipe_file, finished_run):
+    taught, other = (
+        [load_recipe(str(recipe_file), [*settings, f"model.coattention={given}"]) for given in ("true", "false")]
+        for settings in (
+            [f"distillation.teacher={finished_run}"],
+            [f"distillation.teacher={finished_run}", "distillation.loss_weights.target=0"],
+        )
+    )
+    assert first_stage_recipe(taught[0]) != first_stage_recipe(taught[1])
+    assert first_stage_recipe(other[0]) == first_stage_recipe(other[1])
 
 
 def _interrupt(*_):

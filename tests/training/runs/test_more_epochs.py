@@ -83,3 +83,17 @@ def test_a_stage_without_its_checkpoint_is_refused(ended, recipe, tmp_path):
     with pytest.raises(UserError, match="no checkpoint any more to go on from"):
         run_stages(recipe(3), folder, resume=True)
     assert (folder / "model" / "model.safetensors").is_file()
+
+
+def test_it_goes_on_after_the_epoch_that_was_kept(recipe, tmp_path, capsys):
+    still = [
+        f"stages.emotion.{part}_learning_rate=1e-9" for part in ("encoder", "head")
+    ]  # the first epoch is the best
+    changes = ["stages.metadata=null", "stages.emotion.batch_size=18", "stages.emotion.keep=best", *still]
+    run_stages(recipe(2, *changes), tmp_path / "run")
+    capsys.readouterr()
+    report = run_stages(recipe(3, *changes), tmp_path / "run", resume=True)
+    assert "stage emotion goes on after 1 of 3 epochs (the best one, which was kept)" in capsys.readouterr().err
+    assert report.stages["emotion"]["went_on_after"] == [1]
+    log = RunFolder(tmp_path / "run").read_state()["emotion"]["log"]
+    assert [entry["epoch"] for entry in log if "eval_loss" in entry] == [1, 2, 3]

@@ -12,7 +12,7 @@ from ser_meta.modeling_ser_meta.audio_ser_meta import read_audio
 from ser_meta.training.planning.tables import BEST_LAYER, find_table
 from ser_meta.training.runs.preparation import prepare
 from ser_meta.training.studies.ablation import ablate, plan_table
-from ser_meta.training.studies.best_layer import best_layer, layers_words, mean_states, on_best_layer
+from ser_meta.training.studies.best_layer import best_layer, choose_layers, layers_words, mean_states, on_best_layer
 
 LAYERS = 6
 BRIEF = ["stages.metadata.epochs=0.2", "stages.emotion.epochs=0.2", "data.group_size=3"]  # two folds
@@ -32,7 +32,7 @@ def tells(prepared, layers):
     ):
         states = chance.normal(size=(LAYERS, 8))
         for layer, sides in layers.items():
-            if side_of[row] in sides:
+            if side_of.get(row) in sides:
                 states[layer - 1, ["angry", "neutral", "sad"].index(emotion)] += 20
         found[name] = states
     return found
@@ -54,6 +54,37 @@ def test_a_layer_that_knows_voices_alone_is_not_chosen(prepared):
         )  # the emotions of each voice apart
         means[name][1] = 20 * of_voice[["angry", "neutral", "sad"].index(emotion)]
     assert best_layer(prepared, means) == 4
+
+
+class Counted(dict):
+    """Counts what is looked up."""
+
+    looked_up = 0
+
+    def __getitem__(self, key):
+        self.looked_up += 1
+        return super().__getitem__(key)
+
+
+def planned(recipe_file, folder, *settings):
+    """The runs of the row with two seeds, in whose first folds other speakers validate."""
+    recipe = load_recipe(str(recipe_file), [*BRIEF, *settings])
+    return plan_table(find_table("1"), {"tiny": recipe}, folder, seeds=[1, 4])["tiny", BEST_LAYER]
+
+
+def test_each_seed_chooses_by_its_own_training_side(recipe_file, prepared, tmp_path):
+    runs = [run for run in planned(recipe_file, tmp_path, "data.validation=speaker") if run.fold == 0]
+    first, second = ({*prepare(run.recipe).sides["train"]} for run in runs)
+    assert first - second and second - first
+    sides = {"first": [*first - second], "second": [*second - first], "both": [*first & second]}
+    means = tells(replace(prepared, sides=sides), {3: ["first", "both"], 5: ["second", "both"]})
+    assert choose_layers(runs, means) == [3, 5]
+
+
+def test_a_training_side_that_seeds_share_is_asked_once(recipe_file, prepared, tmp_path):
+    means = Counted(tells(prepared, {4: ["train", "test"]}))
+    assert choose_layers(planned(recipe_file, tmp_path), means) == [4] * 4
+    assert means.looked_up == 36  # each utterance is trained on in one of the two folds
 
 
 def test_a_training_side_of_one_speaker_has_none_to_choose_by(prepared):

@@ -13,6 +13,7 @@ from ser_meta.configuration.recipe_files import load_recipe
 from ser_meta.configuration.report import read_report
 from ser_meta.configuration.study_report import read_study_report
 from ser_meta.training.measures.metrics import evaluate_predictions, flatten
+from ser_meta.training.planning.study_folds import plan_study
 from ser_meta.training.runs.stages import run_stages
 from ser_meta.training.studies.crossval import cross_validate, rounds_left, time_left, visible_gpus
 
@@ -103,6 +104,17 @@ def test_folds_that_cannot_be_trained_are_named_before_any_is(changed, tmp_path)
         cross_validate(
             changed(lambda row: row if row["emotion"] == "sad" else None), tmp_path / "study", skip_unfit=True
         )
+
+
+def test_a_fold_that_lacks_something_else_is_told_with_what_mends_that(changed):
+    recipe = changed(lambda row: row | ({} if row["speaker"] in ("anna", "bela") else {"transcript": ""}))
+    with pytest.raises(UserError) as refused:
+        plan_study(recipe)
+    assert str(refused.value) == (
+        "1 of 3 folds cannot be trained: fold anna+bela: no utterance of the training side has a value of transcript: "
+        "leave it out of model.auxiliary_tasks, as model.auxiliary_tasks=[gender,speaker,style], or judge the other "
+        "folds alone with --skip-unfit"
+    )
 
 
 def test_the_other_folds_are_judged_when_asked(changed, tmp_path, capsys):
