@@ -34,14 +34,18 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         name_or_path: a YAML file, or the name of one that comes with the package. Its top-level `extends` names a
             recipe that it changes: one that comes with the package, or a file beside it.
         overrides: such as `stages.emotion.epochs=20`, each on top of those before it. A mapping adds to the recipe's,
-            and an empty one takes all of it away, as `data.label_map={}`.
+            and an empty one takes all of it away, as `data.label_map={}`; `data.corpora[0].root=/a` is of one of
+            several corpora.
 
     Raises:
         UserError: no such recipe, an unknown key, a value of the wrong type or outside its choices.
     """
     settings = [_read_setting(setting, Recipe) for setting in overrides or ()]
     settings.sort(key=_lists_corpora, reverse=True)  # so that what is set of a single one beside them is refused
-    return _joined([*_read(name_or_path), *settings], f"recipe {name_or_path}")
+    parts, where = _read(name_or_path), f"recipe {name_or_path}"
+    for setting in settings:
+        parts.append(_of_one_corpus(setting, parts, where))
+    return _joined(parts, where)
 
 
 def load_recipes(words: list[str]) -> dict[str, Recipe]:
@@ -274,6 +278,19 @@ def _change(recipe: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
                 raise UserError(f"stages.{name}=null takes no stage away: there are {', '.join(there) or 'none'}")
             del changed["stages"][name]
     return changed
+
+
+def _of_one_corpus(setting: dict[str, Any], parts: list[dict[str, Any]], where: str) -> dict[str, Any]:
+    """A setting of one of several corpora, `data.corpora[0].root=/a`, as their list with that; any other as it is."""
+    change = setting["data"].get("corpora") if _lists_corpora(setting) else None
+    if not (isinstance(change, dict) and all(str(place).isdigit() for place in change)):
+        return setting
+    ((place, entry),) = change.items()
+    listed = next((part["data"]["corpora"] for part in reversed(parts) if _lists_corpora(part)), [])
+    if int(place) >= len(listed):
+        raise UserError(f"{where}: data.corpora[{place}] is not there: it lists {len(listed)}, counted from 0")
+    corpora = [laid_over(one, entry, CorpusRecipe) if at == int(place) else one for at, one in enumerate(listed)]
+    return {"data": {"corpora": corpora}}
 
 
 def _lists_corpora(change: dict[str, Any]) -> bool:

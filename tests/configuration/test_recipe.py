@@ -234,6 +234,7 @@ def test_a_saved_recipe_reads_back_equal(base, tmp_path):
         ("model.labels.mood=[good,bad]", r"model\.labels='mood' must be one of emotion"),
         ("data.corpus=null", r"data\.corpus has no value: .* or list several in data\.corpora"),
         ("data.corpora={a: b}", r"data\.corpora must be a list, as \[one,two\]$"),
+        ("data.corpora[0].root=/a", r"data\.corpora\[0\] is not there: it lists 0, counted from 0"),
         ("data.corpora=[{root: /a}]", r"data\.corpora\[0\]\.corpus has no value"),
         ("data.corpora=[{corpsu: nemo}]", r"corpsu: did you mean corpus\?"),
         ("data.label_map.emotion=sad", r"data\.label_map\.emotion must be a mapping"),
@@ -280,6 +281,19 @@ def test_a_list_of_corpora_takes_the_place_of_a_single_one(base, tmp_path):
         load_recipe(str(own), ["data.root=/c"])
     with pytest.raises(UserError, match=r"data\.corpora lists the corpora, but data\.root is set beside it"):
         load_recipe(base, ["data.root=/c", f"data.corpora={several}"])
+
+
+def test_a_setting_of_one_of_several_corpora(base, tmp_path):
+    own = tmp_path / "several.yaml"
+    corpora = "[{corpus: nemo, root: /a}, {corpus: ravdess, root: /b}]"
+    own.write_text(f"extends: base.yaml\ndata: {{corpora: {corpora}, folds: corpus}}\n")
+    settings = ["data.corpora[0].label_map.emotion.fear=null", "data.corpora[1].root=/c"]
+    nemo, ravdess = load_recipe(str(own), settings).data.sources
+    assert (nemo.root, nemo.label_map, ravdess.root) == ("/a", {"emotion": {"fear": None}}, "/c")
+    with pytest.raises(UserError, match=r"data\.corpora\[2\] is not there: it lists 2, counted from 0"):
+        load_recipe(str(own), ["data.corpora[2].root=/c"])
+    with pytest.raises(UserError, match="rot: did you mean root"):
+        load_recipe(str(own), ["data.corpora[1].rot=/c"])
 
 
 def test_a_single_corpus_is_a_list_of_one(base):
