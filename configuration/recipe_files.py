@@ -285,11 +285,11 @@ def _of_one_corpus(setting: dict[str, Any], parts: list[dict[str, Any]], where: 
     change = setting["data"].get("corpora") if _lists_corpora(setting) else None
     if not (isinstance(change, dict) and all(str(place).isdigit() for place in change)):
         return setting
-    ((place, entry),) = change.items()
-    listed = next((part["data"]["corpora"] for part in reversed(parts) if _lists_corpora(part)), [])
-    if int(place) >= len(listed):
-        raise UserError(f"{where}: data.corpora[{place}] is not there: it lists {len(listed)}, counted from 0")
-    corpora = [laid_over(one, entry, CorpusRecipe) if at == int(place) else one for at, one in enumerate(listed)]
+    corpora = list(next((part["data"]["corpora"] for part in reversed(parts) if _lists_corpora(part)), []))
+    for place, entry in change.items():
+        if int(place) >= len(corpora):
+            raise UserError(f"{where}: data.corpora[{place}] is not there: it lists {len(corpora)}, counted from 0")
+        corpora[int(place)] = laid_over(corpora[int(place)], entry, CorpusRecipe)
     return {"data": {"corpora": corpora}}
 
 

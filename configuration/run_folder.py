@@ -83,8 +83,10 @@ class RunFolder:
         if self.split.is_file():
             differences += _sides_that_differ(read_json(self.split), split)
         if self.corpus.is_file() and not differences:
-            recorded = read_json(self.corpus)  # an older run's lacks the votes
-            differences += [f"{name} is not what it was" for name in recorded if corpus.get(name) != recorded[name]]
+            recorded = read_json(self.corpus)
+            votes_not_recorded = {name for name in corpus if ":" in name} - recorded.keys()  # as in an older run
+            names = [name for name in {**recorded, **corpus} if name not in votes_not_recorded]
+            differences += [f"{name} is not what it was" for name in names if corpus.get(name) != recorded.get(name)]
         if differences:
             raise UserError(
                 f"{self.path} was started with another corpus: {'; '.join(differences)}: restore the corpus, its "

@@ -201,10 +201,7 @@ def recordings_in(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         AudioError: there is none that can be read.
     """
-    files, closed = files_below(folder)
-    endings = readable_endings()
-    readable = [file for file in files if file.suffix.lower() in endings]
-    others = [file for file in files if file.suffix.lower() in set(OF_OTHER_DECODERS) - set(endings)] + closed
+    readable, others = sound_files_in(folder)
     if not readable and others:
         raise AudioError(f"{folder} holds no sound files that can be read: {cannot_be_read(others)}")
     if not readable:
@@ -212,33 +209,48 @@ def recordings_in(folder: Path) -> tuple[list[Path], list[Path]]:
     return readable, others
 
 
-def files_below(folder: Path, above: frozenset[str] = frozenset()) -> tuple[list[Path], list[Path]]:
+def sound_files_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """As `recordings_in`, but with nothing at all where there is none."""
+    files, closed = files_below(folder)
+    endings = readable_endings()
+    readable = [file for file in files if file.suffix.lower() in endings]
+    return readable, [file for file in files if file.suffix.lower() in set(OF_OTHER_DECODERS) - set(endings)] + closed
+
+
+def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
     """Files in a folder and below, sorted, and the folders that cannot be opened; nothing hidden.
 
-    Links to folders are followed, but never to one that is on the way already: those are `above`.
+    Links to folders are followed, after all folders that are none: each is looked through once, however many lead
+    to it.
     """
-    above |= {os.path.realpath(folder)}
-    try:
-        entries = [entry for entry in os.scandir(folder) if not _is_hidden(entry.name)]
-    except FileNotFoundError:  # gone meanwhile
-        return [], []
-    except OSError:
-        return [], [folder]
-    files, closed = [], []
-    for entry in entries:
-        if not _is_folder(entry):
-            files.append(Path(entry.path))
-        elif os.path.realpath(entry.path) not in above:
-            files_there, closed_there = files_below(Path(entry.path), above)
-            files += files_there
-            closed += closed_there
+    files: list[Path] = []
+    closed: list[Path] = []
+    seen, links = set(), [folder]
+    while links:
+        folders = [links.pop(0)]
+        while folders:
+            here = folders.pop()
+            if (real := os.path.realpath(here)) in seen:
+                continue
+            seen.add(real)
+            try:
+                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+            except FileNotFoundError:  # gone meanwhile
+                continue
+            except OSError:
+                closed.append(here)
+                continue
+            for entry in entries:
+                if not _is_hidden(entry.name):
+                    kind = files if not _is_folder(entry) else links if entry.is_symlink() else folders
+                    kind.append(Path(entry.path))
     return sorted(files), sorted(closed)
 
 
 def cannot_be_read(paths: list[Path]) -> str:
     """Why sound files and folders are passed over, in one line."""
-    files = [path for path in paths if os.path.isfile(path)]
-    closed = [path for path in paths if not os.path.isfile(path)]
+    closed = [path for path in paths if path.suffix.lower() not in OF_OTHER_DECODERS or os.path.isdir(path)]
+    files = [path for path in paths if path not in closed]
     reasons = []
     if files:
         endings = ", ".join(sorted({file.suffix.lower() for file in files}))

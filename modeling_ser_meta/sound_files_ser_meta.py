@@ -5,7 +5,8 @@ soundfile seeks after each read, which an MP3's decoder answers with a burst, an
 refuses: here nothing is sought but where any sample is found at once. GSM 6.10 and ADPCM in WAV fill up their last
 block: the `fact` chunk tells where the recording ends. An MP3 without an encoder's tag, also in WAV, or one that is
 shorter than its tag says, and FLAC of open length are counted. A WAV whose sizes were never filled in is FFmpeg's, and
-so are MP3 and Ogg files of which several were joined. Joined FLAC files are not noticed: only reading all would tell.
+so are MP3 and Ogg files of which several were joined. Not noticed, since only reading all would tell, are joined FLAC
+files, and Ogg files of one serial number, such as a file behind itself.
 """
 
 import os
@@ -31,7 +32,9 @@ BLOCK_VALUES = 2**22  # of all channels together that are read at once: a header
 EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # encodings in which any sample is found at once (FLAC's is PCM)
 FILLED_UP = ("GSM610", "IMA_ADPCM", "MS_ADPCM")  # encodings of blocks, of which the last one is filled up
 OPEN_LENGTH = 2**62  # samples, from which on a header does not tell how many there are
-HEAD_BYTES = 4096  # of an MP3, in which its encoder's tag begins; and less than any file that was joined to one (ours)
+HEAD_BYTES = (
+    4096  # of an MP3, in which its encoder's tag begins; what is shorter counts as no file behind another (ours)
+)
 MP3_TAG = re.compile(rb"(?:Xing|Info)\0\0\0(.)", re.DOTALL)  # and which numbers follow: 1 of frames, 2 of bytes
 OGG_PAGE = re.compile(rb"OggS\0(.).{8}(.{4})", re.DOTALL)  # its flags, of which 2 begins a stream, and its stream
 OGG_PAGE_BYTES = 2**16  # at most
@@ -148,6 +151,8 @@ def readable_endings() -> tuple[str, ...]:
 def unreadable(name: str, error: Exception) -> AudioError:
     """What is told of a file that cannot be read."""
     reason = " ".join(str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error).split())
+    if isinstance(error, (FileNotFoundError, IsADirectoryError)):
+        return AudioError(f"{name} cannot be read ({reason}): give a sound file that is there")
     if isinstance(error, OSError) and not isinstance(error, OF_FFMPEG):
         return AudioError(
             f"{name} cannot be read ({reason}): see to the permissions, and that the disk answers; or leave it out"

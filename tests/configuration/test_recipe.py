@@ -290,6 +290,8 @@ def test_a_setting_of_one_of_several_corpora(base, tmp_path):
     settings = ["data.corpora[0].label_map.emotion.fear=null", "data.corpora[1].root=/c"]
     nemo, ravdess = load_recipe(str(own), settings).data.sources
     assert (nemo.root, nemo.label_map, ravdess.root) == ("/a", {"emotion": {"fear": None}}, "/c")
+    both = load_recipe(str(own), ["data.corpora={0: {root: /d}, 1: {root: /e}}"]).data.sources
+    assert [source.root for source in both] == ["/d", "/e"]
     with pytest.raises(UserError, match=r"data\.corpora\[2\] is not there: it lists 2, counted from 0"):
         load_recipe(str(own), ["data.corpora[2].root=/c"])
     with pytest.raises(UserError, match="rot: did you mean root"):

@@ -73,6 +73,7 @@ def test_going_on_keeps_the_precision_that_was_chosen(recipe, tmp_path):
         ({**SPLIT, "train": [], "test": ["b", "a"]}, CORPUS, "the train side lacks a; the test side has the new a:"),
         (SPLIT, {**CORPUS, "emotion": "5"}, "emotion is not what it was:"),
         (SPLIT, {**CORPUS, "recordings": "5"}, "recordings is not what it was:"),
+        (SPLIT, {**CORPUS, "style": "5"}, "style is not what it was:"),
     ],
 )
 def test_what_was_begun_does_not_go_on_with_another_corpus(split, corpus, message, recipe, tmp_path):

@@ -19,7 +19,21 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_linked_folders_are_looked_through_once_on_a_way(here):
+def test_a_folder_is_looked_through_once_however_many_links_lead_to_it(here):
+    names = "abcdefgh"
+    make(*(f"calls/{name}/call.wav" for name in names), "elsewhere/call.wav")
+    for one in names:
+        for other in names:
+            if one != other:
+                Path(f"calls/{one}/{other}").symlink_to(Path(f"calls/{other}").absolute())
+        Path(f"calls/{one}/z").symlink_to(Path("elsewhere").absolute())
+    Path("calls/A").symlink_to("a")
+    found, passed_over = recordings_in(Path("calls"))
+    assert passed_over == [] and len(found) == len(names) + 1
+    assert {Path(f"calls/{name}/call.wav") for name in names} < set(found)  # by their own names rather than by links
+
+
+def test_linked_folders_are_followed(here):
     make("calls/own.wav", "archive/2024/a.wav", "archive/2024/more/b.wav")
     Path("calls/2024").symlink_to(Path("archive/2024").absolute())
     Path("archive/2024/more/all").symlink_to(Path("calls").absolute())  # in a circle
@@ -58,5 +72,7 @@ def test_what_is_passed_over_is_told_in_one_line(here):
     make("a.m4a", "b.amr")
     os.mkdir("sub")
     told = cannot_be_read([Path("a.m4a"), Path("b.amr"), Path("sub"), Path("gone")])
+    Path("link.m4a").symlink_to("gone.m4a")
+    assert cannot_be_read([Path("link.m4a")]).startswith("link.m4a is of a kind that libsndfile does not read")
     assert told.startswith("2 files such as a.m4a are of a kind that libsndfile does not read (.amr, .m4a): ")
     assert told.endswith("; 2 folders such as sub cannot be opened: see to the permissions, and that the disk answers")

@@ -14,6 +14,7 @@ import soundfile
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from ...configuration.degradations import COLOURS, KINDS, AugmentationRecipe, Effect, effects_of
+from ...configuration.errors import UserError
 from ...modeling_ser_meta.audio_ser_meta import read_audio, recordings_in, resample
 
 VERSION = 1  # raise it with every change of what is done to a recording: states that were kept are then computed anew
@@ -197,7 +198,10 @@ def _of_length(samples: np.ndarray, count: int) -> np.ndarray:
 
 @cache
 def _noise_files(folder: str) -> list[Path]:
-    return recordings_in(Path(folder).expanduser())[0]
+    files = [file for file in recordings_in(Path(folder).expanduser())[0] if file.is_file()]
+    if not files:
+        raise UserError(f"{folder} holds no sound files: all are links to what is not there")
+    return files
 
 
 @lru_cache(KEPT_NOISES)

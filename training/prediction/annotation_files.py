@@ -51,7 +51,7 @@ class AnnotationFiles:
     """
 
     def __init__(self, path: Path, inputs: Inputs):
-        self.path, self.speaker_of, self.names = path, inputs.speaker_of, inputs.recordings()
+        self.path, self.speaker_of, self.names = path, inputs.speaker_of, inputs.recordings
         self.files: dict[str, dict[tuple[str | None, int | None], list[Interval]]] = defaultdict(dict)
         self.lengths: dict[str, float] = {}
 

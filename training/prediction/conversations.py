@@ -24,7 +24,7 @@ from .inputs import STANDARD_INPUT, Files, Inputs, heard_channels, seconds_of
 from .listening import counted
 from .outputs import Outputs, check_files, open_outputs
 from .recognition import Recording, load_pipeline, recognise_all, tell_centring
-from .turns import FOUND, Turn, diarized, fitting, read_turns, turns_of
+from .turns import FOUND, Turn, diarized, read_turns, turns_by_recording
 
 NOBODY = "speaker"  # what somebody is called whose name nobody gave
 NOT_JOINED = {*OF_A_ROW, *BESIDE_TASKS} - {"familiar"}  # of turns; how familiar they are is a number as any other
@@ -49,21 +49,19 @@ class Conversations:
         if self.turns and self.diarization:
             raise UserError(f"--turns {self.turns} beside --diarization {self.diarization}: give one of them")
         self.given = read_turns(Path(self.turns)) if self.turns and self.turns != FOUND else None
+        self.by_recording: dict[str, list[Turn]] = {}
 
     def check(self, recordings: Sequence[str], tasks: Sequence[str] | None) -> None:
-        """Raises `UserError` where these recordings, or the tasks that are asked for, do not go with turns."""
+        """Finds the turns of these; `UserError` where they, or the tasks that are asked for, do not go with turns."""
         if "speaker" in (tasks or ()):
             raise UserError("--task speaker: with turns, speaker is who they say it is: leave it out")
         if self.given is None:
             return
-        for called, those in fitting(recordings).items():
-            if len(those) > 1 and any(turn.recording == called for turn in self.given):
-                raise UserError(
-                    f"--turns {self.turns}: the turns of {called} could be of {those[0]} or of {those[1]}: name the "
-                    "recording there as it is given here"
-                )
-        only = len(recordings) == 1
-        if not any(turns_of(name, self.given, only) for name in recordings):
+        try:
+            self.by_recording = turns_by_recording(self.given, recordings)
+        except UserError as error:
+            raise UserError(f"--turns {self.turns}: {error}") from error
+        if not self.by_recording:
             named = self.given[0].recording
             raise UserError(
                 f"--turns {self.turns} has no turn of {recordings[0]}: its turns are of {named or 'no file by name'}, "
@@ -106,7 +104,7 @@ def predict_conversations(
         for name in counted(inputs.names, len(inputs.names), "recognising", "conversations"):
             source = inputs.open(name)
             try:
-                result, wrong = hearer(name, source, len(inputs.names) == 1)
+                result, wrong = hearer(name, source)
             except AudioError as error:
                 failures.append(str(error))
                 continue
@@ -152,13 +150,12 @@ class Hearer:
     recognise: SpeechEmotionPipeline
     diarize: Callable[[Any], list[Turn]] | None = None
 
-    def __call__(self, name: str, source: Any, only: bool) -> tuple[dict[str, Any], list[str]]:
+    def __call__(self, name: str, source: Any) -> tuple[dict[str, Any], list[str]]:
         """One conversation's result, and what is wrong with some of its turns.
 
         Args:
             name: the recording's, as it was given.
             source: as the pipeline takes it.
-            only: whether no other recording is asked about.
 
         Raises:
             AudioError: the recording cannot be read, or nobody speaks in it.
@@ -167,7 +164,7 @@ class Hearer:
             heard = [self._found(self._part(source, channel), channel) for channel in self._channels(source)]
             segments, wrong = [segment for of in heard for segment in of], []
         else:
-            turns = self.diarize(source) if self.diarize else turns_of(name, self.asked.given, only)
+            turns = self.diarize(source) if self.diarize else self.asked.by_recording.get(name, [])
             segments, wrong = self._given(source, turns)
         if not segments:
             raise AudioError(wrong[0] if wrong else f"{name}: nobody speaks: there are no turns of it")

@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from glob import glob
 from pathlib import Path
@@ -23,6 +22,7 @@ from ...modeling_ser_meta.audio_ser_meta import (
     file_header,
     part_seconds,
     recordings_in,
+    sound_files_in,
 )
 from .shards import ENDING, in_shard, read_member, shard_names
 
@@ -38,12 +38,14 @@ class Inputs(Protocol):
         left_out: how many were asked about and are not there.
         read_once: whether one of them can be read only once.
         files: what is read of this machine, the recordings among it.
+        recordings: by file, or by id where a recording is in no file, what no other is called, without ending.
         settings: what else its predictions depend on.
         of_parts: whether it names parts of recordings.
     """
 
     names: Sequence[str]
     files: Sequence[str]
+    recordings: Mapping[str, Path]
     left_out: int
     read_once: bool
     of_parts: bool
@@ -60,9 +62,6 @@ class Inputs(Protocol):
 
     def paths(self, folder: Path, ending: str) -> dict[str, Path]:
         """By name, the file that an output makes of each; `folder` is that file itself where it has the ending."""
-
-    def recordings(self) -> dict[str, Path]:
-        """By file, or by id where a recording is in no file: what no other is called, without ending."""
 
 
 class Files:
@@ -111,6 +110,7 @@ class Files:
         """See `output_paths`."""
         return output_paths(folder, self.names, ending)
 
+    @cached_property
     def recordings(self) -> dict[str, Path]:
         """See `names_below`."""
         return names_below(self.names)
@@ -165,9 +165,14 @@ def find_recordings(given: Sequence[str]) -> list[str]:
         elif name == STANDARD_INPUT or os.path.exists(name):
             found += _within(name)
         else:
-            matching, others = _matching(name)
-            found += matching or [name]
+            paths = sorted(glob(name, recursive=True))
+            matching, others = _in_all(paths)
+            if paths and not (matching or others):
+                raise UserError(f"{name} means folders without sound files: name one with some")
+            found += matching if paths else [name]
             passed_over += others
+    if passed_over and not found:
+        raise UserError(f"nothing there can be read: {cannot_be_read(passed_over)}")
     odd = [name for name in found if not _is_text(name)]
     if found and len(odd) == len(found):
         raise UserError(_not_text(odd))
@@ -283,18 +288,14 @@ def _in_folder(name: str) -> tuple[list[Path], list[Path]]:
         raise UserError(str(error)) from error
 
 
-def _matching(pattern: str) -> tuple[list[str], list[Path]]:
-    """The recordings that a pattern means, each once, and those of the folders that it means; see `_in_folder`."""
+def _in_all(paths: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """The recordings among these and in their folders, each once, and what there cannot be read."""
     found: list[str] = []
     others: list[Path] = []
-    for path in sorted(glob(pattern, recursive=True)):
-        if not os.path.isdir(path):
-            found += _within(path)
-            continue
-        with suppress(AudioError):  # of `**` most have none of their own
-            readable, unreadable = recordings_in(Path(path))
-            found += map(str, readable)
-            others += unreadable
+    for path in paths:
+        readable, unreadable = sound_files_in(Path(path)) if os.path.isdir(path) else (_within(path), [])
+        found += map(str, readable)
+        others += unreadable
     return list(dict.fromkeys(found)), list(dict.fromkeys(others))
 
 

@@ -34,8 +34,7 @@ class Socket:
     A client's first message is JSON text that says how its samples are written, such as `{"sampling_rate": 8000}`,
     with `channels` and `encoding` where they are not 1 and `pcm_16`; or at once the bytes of a WAV file. Then it sends
     samples as binary messages, and `{"end": true}` at the end. It gets each line as a text message; what was refused,
-    as `{"error": "..."}`. Who sends nothing in `FIRST_MESSAGE` seconds is refused too, so that no place is held for
-    nothing.
+    as `{"error": "..."}`. Who sends nothing in the first `FIRST_MESSAGE` seconds is refused too.
 
     Args:
         listening: how its sound is heard.

@@ -145,8 +145,13 @@ def check_files(outputs: Outputs, inputs: Inputs, turns: str | None = None) -> N
 
 def _files(outputs: Outputs, inputs: Inputs) -> Iterator[tuple[str, Path]]:
     yield from outputs.tables.items()
+    single = {"--srt": (outputs.srt, ".srt"), "--plot": (outputs.plot, ".png")}
+    yield from ((option, path) for option, (path, ending) in single.items() if path and path.suffix == ending)
     if outputs.annotations:
-        yield from (("--annotations", annotation_path(outputs.annotations, it)) for it in inputs.recordings().values())
+        recordings = inputs.recordings.values()
+        yield from (
+            ("--annotations", path) for path in {annotation_path(outputs.annotations, it) for it in recordings}
+        )
 
 
 @contextmanager
@@ -167,7 +172,7 @@ def open_outputs(
     """
     leading = _leading_task(config, settings.get("tasks"))
     if outputs.annotations:
-        check_annotations(outputs.annotations, len(inputs.recordings()))
+        check_annotations(outputs.annotations, len(inputs.recordings))
     _check(outputs, inputs.names, state, leading, settings.get("channels", "mix"))
     with ExitStack() as stack:
         opened, done, parts = [], set(), None

@@ -82,6 +82,7 @@ class TableRows:
             return {self.names[0]: folder}
         return {name: folder / f"{_file_name(name)}{ending}" for name in self.names}
 
+    @cached_property
     def recordings(self) -> dict[str, Path]:
         """The files as `names_below` calls them; what is in no file as its row."""
         paths = [path for path in self._rows["audio"] if isinstance(path, str)]

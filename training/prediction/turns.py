@@ -1,7 +1,8 @@
 """Who speaks when in a recording: read from a file, or asked of a diarisation."""
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ class Turn(NamedTuple):
     """What one person says without a break.
 
     Args:
-        recording: its name without folder and ending; None where there is only one.
+        recording: its path, or the end of it, with or without the ending; None where there is only one.
         start: in seconds.
         end: in seconds.
         speaker: as the file calls them; None where nobody knows.
@@ -51,30 +52,39 @@ def read_turns(path: Path) -> list[Turn]:
     return turns
 
 
-def turns_of(recording: str, turns: list[Turn], only: bool) -> list[Turn]:
-    """The turns of one recording.
+def turns_by_recording(turns: Sequence[Turn], recordings: Sequence[str]) -> dict[str, list[Turn]]:
+    """The turns of each recording, by its path as it is given; those without a recording's name are of the only one.
 
-    Args:
-        recording: its path.
-        turns: of all recordings.
-        only: whether no other recording is asked about: turns without a recording's name are then its own.
+    Raises:
+        UserError: turns that could be of either of two.
     """
-    names = _names(recording)
-    return [turn for turn in turns if (only and turn.recording is None) or turn.recording in names]
+    paths = {recording: Path(os.path.abspath(recording)) for recording in recordings}
+    named: dict[str, set[Path]] = defaultdict(set)
+    for path in paths.values():
+        named[path.name].add(path)
+        named[path.stem].add(path)
+    only = next(iter(paths.values())) if len(set(paths.values())) == 1 else None
+    called = dict.fromkeys(turn.recording for turn in turns)
+    meant = {name: _meant(name, named) if name else only for name in called}
+    found: dict[Path | None, list[Turn]] = defaultdict(list)
+    for turn in turns:
+        found[meant[turn.recording]].append(turn)
+    return {recording: found[path] for recording, path in paths.items() if path in found}
 
 
-def fitting(recordings: Sequence[str]) -> dict[str, list[str]]:
-    """By what a turn may call them, the recordings of that name."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for recording in recordings:
-        for name in _names(recording):
-            found[name].append(recording)
-    return found
-
-
-def _names(recording: str) -> set[str]:
-    path = Path(recording)
-    return {path.stem, path.name, str(path)}
+def _meant(called: str, named: Mapping[str, set[Path]]) -> Path | None:
+    """Which recording is called so: that of the path, or else the one whose path ends so."""
+    parts = Path(os.path.normpath(called)).parts
+    fit = sorted(
+        path
+        for path in named.get(parts[-1], ())
+        if parts in (path.parts[-len(parts) :], path.with_suffix("").parts[-len(parts) :])
+    )
+    whole = Path(os.path.abspath(called))
+    exact = [path for path in fit if whole in (path, path.with_suffix(""))]
+    if len(exact) != 1 and len(fit) > 1:
+        raise UserError(f"the turns of {called} could be of {fit[0]} or of {fit[1]}: name the file with its folders")
+    return next(iter(exact or fit), None)
 
 
 def diarized(name: str, device: Any) -> Callable[[Any], list[Turn]]:
@@ -121,10 +131,12 @@ def _of_annotations(path: Path) -> Iterator[Turn]:
     from ..corpora.annotations import READERS as ANNOTATIONS
 
     for annotated in ANNOTATIONS[path.suffix.lower()](path, None):
+        stem, folder = annotated.stem, path.parent
+        name = str(stem.relative_to(folder) if stem.is_relative_to(folder) else stem)  # of an RTTM with its folders
         for tier in annotated.tiers:
             speaker = tier.speaker or tier.name
             for start, end, _ in tier.intervals:
-                yield _turn(annotated.stem.name, start, end, speaker, tier.channel, f"--turns {path}")
+                yield _turn(name, start, end, speaker, tier.channel, f"--turns {path}")
 
 
 def _of_table(path: Path) -> Iterator[Turn]:

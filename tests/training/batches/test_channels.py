@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -41,11 +42,11 @@ def calls(speech_table, tmp_path_factory):
 
 @pytest.fixture
 def every_file(calls, tmp_path):
-    """A table of the calls' files, each once and without a channel."""
+    """Loads a table of the calls' files, each once and without a channel."""
     (tmp_path / "files.csv").write_text(
         "audio,emotion\n" + "".join(f"{number}.wav,sad\n" for number in range(0, 36, 2))
     )
-    return {"root": tmp_path / "files.csv", "audio_root": calls.parent}
+    return partial(load_rows, "table", tmp_path / "files.csv", audio_root=calls.parent)
 
 
 def test_a_row_is_its_channel(speech_table, calls):
@@ -64,7 +65,7 @@ def test_check_hears_the_channel_and_tells_of_those_that_are_mixed(calls, every_
     rows = load_rows("table", calls)
     found = {finding["finding"] for finding in check_rows(rows, workers=1)["findings"]}
     assert not found & {"channels differ", "same bytes", "same segment"}
-    mixed = load_rows("table", **every_file)
+    mixed = every_file()
     (told,) = [one for one in check_rows(mixed, workers=1)["findings"] if one["finding"] == "channels differ"]
     assert "data.options.channel" in told["meaning"]
 
@@ -72,7 +73,7 @@ def test_check_hears_the_channel_and_tells_of_those_that_are_mixed(calls, every_
 def test_any_corpus_has_a_channel_for_all(calls, every_file):
     rows = load_rows("table", calls, channel="right")
     assert set(rows["channel"]) == {"left", "1"}  # what a table says of a row goes first
-    assert set(load_rows("table", **every_file, channel=1)["channel"]) == {"1"}
+    assert set(every_file(channel=1)["channel"]) == {"1"}
     with pytest.raises(UserError, match="channel=middle is none of mix, left, right"):
         load_rows("table", calls, channel="middle")
 
@@ -85,14 +86,14 @@ def test_a_cell_that_is_no_channel_is_refused(value, tmp_path):
 
 
 def test_a_training_is_told_of_channels_that_are_mixed_and_refused_one_that_is_not_there(calls, every_file, caplog):
-    recording_durations(load_rows("table", **every_file).dataset())
+    recording_durations(every_file().dataset())
     (line,) = [record.message for record in caplog.records]
     assert line.startswith("channels differ: ") and "of 18 that were" in line and "data.options.channel=left" in line
     caplog.clear()
     recording_durations(load_rows("table", calls).dataset())
     assert not caplog.records
     with pytest.raises(UserError, match=r"0.wav has no channel 2, but 2"):
-        recording_durations(load_rows("table", **every_file, channel=2).dataset())
+        recording_durations(every_file(channel=2).dataset())
 
 
 def test_channels_differ_where_mixing_loses_much(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 import soundfile
 
 from ser_meta.configuration.degradations import KINDS, AugmentationRecipe, ChanceRecipe, effects_of
+from ser_meta.configuration.errors import UserError
 from ser_meta.training.batches.augmentation import Augmentation
 from ser_meta.training.batches.degradations import Condition, active_level, coloured_noise
 
@@ -104,6 +105,17 @@ def test_clipping_cuts_so_many_samples_off(speech):
 def test_gain_leaves_16_bits(speech):
     heard = Condition("gain:-30")(speech, RATE, "one").astype(np.float64) * 2**15
     np.testing.assert_array_equal(heard, np.round(heard))
+
+
+def test_links_to_nothing_in_a_folder_of_noise_are_passed_over(speech, tmp_path):
+    for name in ("some", "none"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "b.wav").symlink_to("gone.wav")
+    soundfile.write(tmp_path / "some" / "a.wav", coloured_noise(RATE, "pink", np.random.default_rng(1)), RATE)
+    for number in range(4):  # each draws a recording
+        assert not np.array_equal(Condition(f"noise:10:{tmp_path / 'some'}")(speech, RATE, str(number)), speech)
+    with pytest.raises(UserError, match="none holds no sound files: all are links to what is not there"):
+        Condition(f"noise:10:{tmp_path / 'none'}")(speech, RATE, "one")
 
 
 def test_silence_stays_silence():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -15,7 +16,7 @@ from ser_meta.configuration.errors import UserError
 from ser_meta.hub_cards.page.conversation import parts_of, speaker_summaries, summary_rows
 from ser_meta.modeling_ser_meta import SerMetaConfig, SerMetaModel
 from ser_meta.training.prediction.recognition import load_pipeline
-from ser_meta.training.prediction.turns import Turn, diarized, read_turns, turns_of
+from ser_meta.training.prediction.turns import Turn, diarized, read_turns, turns_by_recording
 
 RATE = 16_000
 TURNS = [("anna", 0.5, 2.0), ("bela", 2.4, 4.1), ("anna", 4.6, 6.0), ("bela", 6.5, 8.0)]
@@ -160,8 +161,25 @@ def test_tables_of_turns(tmp_path):
     (tmp_path / "turns.csv").write_text("file,start,end,speaker,channel\ncall.wav,0,1.5,anna,left\ncall.wav,2,3,,\n")
     turns = read_turns(tmp_path / "turns.csv")
     assert turns == [Turn("call.wav", 0, 1.5, "anna", 0), Turn("call.wav", 2, 3, None, None)]
-    assert turns_of("calls/call.wav", turns, only=False) == turns and turns_of("calls/b.wav", turns, only=False) == []
-    assert turns_of("b.wav", [Turn(None, 0, 1)], only=True) and not turns_of("b.wav", [Turn(None, 0, 1)], only=False)
+    assert turns_by_recording(turns, ["calls/call.wav", "calls/b.wav"]) == {"calls/call.wav": turns}
+    unnamed = [Turn(None, 0, 1)]
+    assert turns_by_recording(unnamed, ["b.wav", "./b.wav"]) == {"b.wav": unnamed, "./b.wav": unnamed}
+    assert turns_by_recording(unnamed, ["a.wav", "b.wav"]) == {}
+
+
+def test_a_turn_names_its_recording_by_the_path_or_the_end_of_it():
+    recordings = ["a.wav", "sub/a.wav", "sub/deep/b.v2.wav", "c/b.wav", "c/b.flac"]
+    expected = {
+        "a.wav": ["a.wav", "./a", "a", os.path.abspath("a.wav")],
+        "sub/a.wav": ["sub/a", "sub/a.wav"],
+        "sub/deep/b.v2.wav": ["b.v2", "deep/b.v2.wav", "sub/deep/b.v2"],
+        "c/b.wav": ["b.wav"],
+    }
+    turns = {name: [Turn(called, 0, 1) for called in those] for name, those in expected.items()}
+    assert turns_by_recording([turn for those in turns.values() for turn in those], recordings) == turns
+    for called, either in {"b": "c/b.flac or of .*c/b.wav", "c/b": "c/b.flac or of .*c/b.wav"}.items():
+        with pytest.raises(UserError, match=rf"the turns of {called} could be of .*{either}: name the file with its"):
+            turns_by_recording([Turn(called, 0, 1)], recordings)
 
 
 @pytest.mark.parametrize(

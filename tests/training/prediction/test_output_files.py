@@ -66,6 +66,8 @@ def test_annotations_that_are_read_are_not_written_over(refused, model, calls, t
 def test_two_outputs_are_not_one_file(refused, model, calls, tmp_path):
     asked = ["predict", model, calls, "--csv", tmp_path / "out.csv", "--segments", calls / ".." / "out.csv"]
     refused(asked, "--csv and --segments are both", "give each a file of its own")
+    asked = ["predict", model, calls / "a" / "call.wav", "--srt", tmp_path / "out.srt", "--csv", tmp_path / "out.srt"]
+    refused(asked, "--csv and --srt are both", "give each a file of its own")
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -116,8 +118,13 @@ def test_turns_are_of_one_recording(command_line, refused, model, calls, tmp_pat
     first, second = calls / "a" / "call.wav", calls / "b" / "call.wav"
     (tmp_path / "turns.csv").write_text("file,start,end,speaker\ncall,0.5,1.5,anna\n")
     asked = ["predict", model, first, second, "--turns", tmp_path / "turns.csv"]
-    refused(asked, f"the turns of call could be of {first} or of {second}", "name the recording there as it is given")
-    (tmp_path / "turns.csv").write_text(f"file,start,end,speaker\n{first},0.5,1.5,anna\n{second},1,2,bela\n")
+    refused(asked, f"the turns of call could be of {first} or of {second}", "name the file with its folders")
+    names = ("a/call", "b/call.wav")
+    lines = [
+        f"SPEAKER {name} 1 0.5 1 <NA> <NA> {who} <NA> <NA>" for name, who in zip(names, ("anna", "bela"), strict=True)
+    ]
+    (tmp_path / "turns.rttm").write_text("\n".join(lines))
+    asked = [*asked[:-1], tmp_path / "turns.rttm"]
     assert command_line(*asked, "--segments", tmp_path / "told.csv")[0] == 0
     rows = list(csv.DictReader((tmp_path / "told.csv").open()))
     assert [(row["file"], row["speaker"]) for row in rows] == [(str(first), "anna"), (str(second), "bela")]
@@ -149,6 +156,7 @@ def test_a_pattern_means_the_folders_that_it_matches_too(calls, refused, model):
     assert find_recordings([f"{calls}/*"]) == find_recordings([f"{calls}/**"]) == both
     (calls / "c").mkdir()
     assert find_recordings([f"{calls}/*"]) == both
+    refused(["predict", model, calls / "c*"], f"{calls}/c* means folders without sound files: name one with some")
     refused(["predict", model, "x" * 300 + ".wav"], "no such file: xxx")
 
 
