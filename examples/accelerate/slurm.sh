@@ -13,7 +13,8 @@
 set -euo pipefail
 
 GPUS=4  # of each machine
-FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+NODES=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+FIRST=${NODES%%$'\n'*}  # without a pipe to head, which may end before the other names are written
 export FIRST GPUS
 srun --kill-on-bad-exit=1 bash -c 'accelerate launch --config_file examples/accelerate/two_nodes.yaml \
   --num_machines "$SLURM_NNODES" --num_processes "$((SLURM_NNODES * GPUS))" --machine_rank "$SLURM_NODEID" \
