@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -225,26 +226,32 @@ def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     files: list[Path] = []
     closed: list[Path] = []
-    seen, links = set(), [folder]
-    while links:
-        folders = [links.pop(0)]
-        while folders:
-            here = folders.pop()
-            if (real := os.path.realpath(here)) in seen:
-                continue
-            seen.add(real)
-            try:
-                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-            except FileNotFoundError:  # gone meanwhile
-                continue
-            except OSError:
-                closed.append(here)
-                continue
-            for entry in entries:
-                if not _is_hidden(entry.name):
-                    kind = files if not _is_folder(entry) else links if entry.is_symlink() else folders
-                    kind.append(Path(entry.path))
+    seen, waiting = set(), deque([folder])
+    while waiting:
+        here = waiting.popleft()
+        if (real := os.path.realpath(here)) in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except FileNotFoundError:  # gone meanwhile
+            continue
+        except OSError:
+            closed.append(here)
+            continue
+        for entry in (entry for entry in entries if not _is_hidden(entry.name)):
+            if not _is_folder(entry):
+                files.append(Path(entry.path))
+            elif entry.is_symlink():
+                waiting.append(Path(entry.path))
+            else:
+                waiting.appendleft(Path(entry.path))
     return sorted(files), sorted(closed)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8."""
+    return name.encode(errors="replace").decode() == name
 
 
 def cannot_be_read(paths: list[Path]) -> str:

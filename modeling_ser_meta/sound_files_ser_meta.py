@@ -32,9 +32,7 @@ BLOCK_VALUES = 2**22  # of all channels together that are read at once: a header
 EXACT = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # encodings in which any sample is found at once (FLAC's is PCM)
 FILLED_UP = ("GSM610", "IMA_ADPCM", "MS_ADPCM")  # encodings of blocks, of which the last one is filled up
 OPEN_LENGTH = 2**62  # samples, from which on a header does not tell how many there are
-HEAD_BYTES = (
-    4096  # of an MP3, in which its encoder's tag begins; what is shorter counts as no file behind another (ours)
-)
+HEAD_BYTES = 4096  # of an MP3, in which its encoder's tag begins; behind another file, what is shorter is none (ours)
 MP3_TAG = re.compile(rb"(?:Xing|Info)\0\0\0(.)", re.DOTALL)  # and which numbers follow: 1 of frames, 2 of bytes
 OGG_PAGE = re.compile(rb"OggS\0(.).{8}(.{4})", re.DOTALL)  # its flags, of which 2 begins a stream, and its stream
 OGG_PAGE_BYTES = 2**16  # at most

@@ -24,6 +24,7 @@ import onnxruntime
 from audio_ser_meta import (
     AudioError,
     cannot_be_read,
+    is_text,
     recording_name,
     recordings_in,
     require_length,
@@ -260,11 +261,6 @@ def expanded(given: Sequence[str]) -> list[str]:
         if not is_text(name):
             print(f"runner.py: passed over: {name!a} is a name that is not UTF-8: rename it", file=sys.stderr)
     return list(filter(is_text, found))
-
-
-def is_text(name: str) -> bool:
-    """Whether a file's name is UTF-8."""
-    return name.encode(errors="replace").decode() == name
 
 
 def main() -> int:

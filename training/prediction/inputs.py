@@ -20,6 +20,7 @@ from ...modeling_ser_meta.audio_ser_meta import (
     cannot_be_read,
     channel_number,
     file_header,
+    is_text,
     part_seconds,
     recordings_in,
     sound_files_in,
@@ -173,7 +174,7 @@ def find_recordings(given: Sequence[str]) -> list[str]:
             passed_over += others
     if passed_over and not found:
         raise UserError(f"nothing there can be read: {cannot_be_read(passed_over)}")
-    odd = [name for name in found if not _is_text(name)]
+    odd = [name for name in found if not is_text(name)]
     if found and len(odd) == len(found):
         raise UserError(_not_text(odd))
     reasons = [words(files) for words, files in ((cannot_be_read, passed_over), (_not_text, odd)) if files]
@@ -181,7 +182,7 @@ def find_recordings(given: Sequence[str]) -> list[str]:
         from ..machine.processes import say  # torch's
 
         say("\n".join(f"passed over: {reason}" for reason in reasons))
-    return [name for name in found if _is_text(name)]
+    return [name for name in found if is_text(name)]
 
 
 def heard_channels(recording: Any, channels: str) -> list[int | None]:
@@ -264,14 +265,6 @@ def names_below(names: Sequence[str]) -> dict[str, Path]:
     taken = Counter([*short.values(), *whole.values()])
     below = {name: short[name] if taken[short[name]] == 1 else whole[name] for name in files}
     return {name: below.get(name, Path("standard-input")) for name in names}
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _not_text(names: list[str]) -> str:

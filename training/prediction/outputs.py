@@ -28,6 +28,8 @@ from .annotation_files import AnnotationFiles, annotation_path, check_annotation
 from .inputs import Inputs
 from .rows import flat_row, rounded
 
+ENDINGS = {"--srt": ".srt", "--plot": ".png"}  # of a path that is one file, and no folder
+
 
 @dataclass
 class Outputs:
@@ -145,8 +147,7 @@ def check_files(outputs: Outputs, inputs: Inputs, turns: str | None = None) -> N
 
 def _files(outputs: Outputs, inputs: Inputs) -> Iterator[tuple[str, Path]]:
     yield from outputs.tables.items()
-    single = {"--srt": (outputs.srt, ".srt"), "--plot": (outputs.plot, ".png")}
-    yield from ((option, path) for option, (path, ending) in single.items() if path and path.suffix == ending)
+    yield from ((option, path) for option, path in outputs.of_segments.items() if path.suffix == ENDINGS.get(option))
     if outputs.annotations:
         recordings = inputs.recordings.values()
         yield from (
@@ -363,7 +364,7 @@ def _check(outputs: Outputs, names: Sequence[str], state: PartialState, leading:
     for option, path in shown.items():
         if leading is None:
             raise UserError(f"{option} {path} shows labels over time: name a --task that has one label at a time")
-        if path.suffix != {"--srt": ".srt", "--plot": ".png"}.get(option):
+        if path.suffix != ENDINGS.get(option):
             continue
         if len(set(names)) > 1:
             raise UserError(f"{option} {path} is one file for {len(names)} recordings: give a folder")

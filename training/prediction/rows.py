@@ -19,12 +19,11 @@ def flat_row(result: dict[str, Any], **facts: Any) -> dict[str, Any]:
     row = of_a_row(result) | facts
     silent, answer = result.get("silent", False), answered_task(result)
     for name, value in _tasks(result).items():
-        abstained = bool(result.get("abstained")) and name == answer
-        if isinstance(value, list) and "present" in value[0]:
-            told = {name: None if abstained else ";".join(entry["label"] for entry in value if entry["present"])}
-            told |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}
-        elif isinstance(value, list):
-            told = {name: None if abstained else value[0]["label"], f"{name}_score": value[0]["score"]}
+        if isinstance(value, list):
+            several = "present" in value[0]
+            label = ";".join(entry["label"] for entry in value if entry["present"]) if several else value[0]["label"]
+            told = {name: None if result.get("abstained") and name == answer else label}
+            told |= {} if several else {f"{name}_score": value[0]["score"]}
             told |= {f"{name}_{entry['label']}": entry["score"] for entry in sorted(value, key=lambda e: e["label"])}
         else:
             told = {name: value}

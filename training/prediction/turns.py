@@ -74,10 +74,11 @@ def turns_by_recording(turns: Sequence[Turn], recordings: Sequence[str]) -> dict
 
 def _meant(called: str, named: Mapping[str, set[Path]]) -> Path | None:
     """Which recording is called so: that of the path, or else the one whose path ends so."""
-    parts = Path(os.path.normpath(called)).parts
+    ending = Path(os.path.normpath(called))
+    parts = ending.parts
     fit = sorted(
         path
-        for path in named.get(parts[-1], ())
+        for path in named.get(ending.name, ())
         if parts in (path.parts[-len(parts) :], path.with_suffix("").parts[-len(parts) :])
     )
     whole = Path(os.path.abspath(called))
